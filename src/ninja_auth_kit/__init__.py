@@ -1,0 +1,35 @@
+"""Complete authentication for Django Ninja.
+
+The public names below load on first use, so that this package can be imported before Django's settings exist
+(`ninja` itself cannot). What is not listed here, or in the docs of the module it lives in, is not public.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ninja_auth_kit import services, signals
+    from ninja_auth_kit.api import install
+    from ninja_auth_kit.api.security import JWTAuth
+    from ninja_auth_kit.exceptions import AuthKitError
+
+__version__ = "0.1.0"
+__all__ = ["AuthKitError", "JWTAuth", "__version__", "install", "services", "signals"]
+
+_HOMES = {
+    "AuthKitError": "ninja_auth_kit.exceptions",
+    "JWTAuth": "ninja_auth_kit.api.security",
+    "install": "ninja_auth_kit.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"services", "signals"}:
+        return import_module(f"ninja_auth_kit.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,94 @@
+"""What OpenAPI says about an operation: its id, its answer, and every error it can give with the codes of each."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from ninja_auth_kit.api.errors import (
+    BodyTooLargeError,
+    MalformedBodyError,
+    ServerError,
+    UnsupportedMediaTypeError,
+    status_of,
+)
+from ninja_auth_kit.exceptions import (
+    AuthKitError,
+    InvalidInputError,
+    InvalidTokenError,
+    ServiceUnavailableError,
+    SessionEndedError,
+    TokenExpiredError,
+)
+
+Errors = Iterable[type[AuthKitError]]
+
+ALWAYS: Errors = (ServerError, ServiceUnavailableError)
+WRITING: Errors = (MalformedBodyError, BodyTooLargeError, UnsupportedMediaTypeError)  # `guard` looks at any body
+WITH_BODY: Errors = (*WRITING, InvalidInputError)
+WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
+
+_FIELD_ERRORS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["field", "code", "message"],
+        "properties": {name: {"type": "string"} for name in ("field", "code", "message")},
+    },
+}
+
+
+def operation(
+    name: str, *, summary: str, success: dict[int, Any], errors: Errors = (), auth: Any = None
+) -> dict[str, Any]:
+    """Return the keyword arguments that describe an operation to Ninja; the endpoint's docstring is its description.
+
+    Args:
+        name: `auth_<name>` is the operation id in OpenAPI and the name of the URL.
+        summary: a few words.
+        success: the statuses of success and their schemas.
+        errors: what it can raise; each stands in OpenAPI with its code.
+        auth: the authenticator, or None for everybody. Never left out: a host's API may have one for all its routes.
+    """
+    return {
+        "operation_id": f"auth_{name}",
+        "url_name": f"auth_{name}",
+        "summary": summary,
+        "tags": ["auth"],
+        "auth": auth,
+        "response": success,
+        "openapi_extra": {"responses": _problems((*errors, *ALWAYS))},
+    }
+
+
+def _problems(errors: Errors) -> dict[int, Any]:
+    by_status: defaultdict[HTTPStatus, list[type[AuthKitError]]] = defaultdict(list)
+    for error in errors:
+        by_status[status_of(error)].append(error)
+    return {status.value: _problem(status, kinds) for status, kinds in sorted(by_status.items())}
+
+
+def _problem(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "const": status.value},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "enum": sorted({kind.code for kind in kinds})},
+    }
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": str(kinds[0].message),
+        "code": kinds[0].code,
+    }
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        properties["errors"] = _FIELD_ERRORS
+        example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
+    schema = {"type": "object", "title": "Problem", "required": sorted(properties), "properties": properties}
+    description = " ".join(dict.fromkeys(str(kind.message) for kind in kinds))
+    return {
+        "description": description,
+        "content": {"application/problem+json": {"schema": schema, "example": example}},
+    }

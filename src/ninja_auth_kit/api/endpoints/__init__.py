@@ -1,0 +1,1 @@
+"""The endpoints, one module per feature: each parses, calls one service, and shapes the answer."""

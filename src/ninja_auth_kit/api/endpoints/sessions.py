@@ -1,0 +1,55 @@
+"""GET sessions and DELETE sessions/{id}."""
+
+from django.http import HttpRequest
+from ninja import Router, Status
+
+from ninja_auth_kit import services
+from ninja_auth_kit.api.contract import WITH_BEARER, WRITING, operation
+from ninja_auth_kit.api.schemas import SessionOut
+from ninja_auth_kit.api.security import JWTAuth, current_session
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.exceptions import SessionNotFoundError
+
+router = Router()
+
+
+@router.get(
+    "sessions",
+    **operation(
+        "list_sessions",
+        summary="Where am I logged in",
+        success={200: list[SessionOut]},
+        errors=WITH_BEARER,
+        auth=JWTAuth(),
+    ),
+)
+def list_sessions(request: HttpRequest) -> list[SessionOut]:
+    """Return the active sessions of the user, the newest first. `last_seen` is the last login or refresh."""
+    current = current_session(request).pk
+    return [
+        SessionOut(
+            id=session.pk,
+            login_time=session.login_time,
+            last_seen=session.refreshed_at,
+            ip_address=session.ip_address,
+            user_agent=session.user_agent,
+            is_current=session.pk == current,
+        )
+        for session in services.list_sessions(user=request.user)
+    ]
+
+
+@router.delete(
+    "sessions/{session_id}",
+    **operation(
+        "end_session",
+        summary="End one session",
+        success={204: None},
+        errors=(*WRITING, *WITH_BEARER, SessionNotFoundError),
+        auth=JWTAuth(),
+    ),
+)
+def end_session(request: HttpRequest, session_id: str) -> Status[None]:
+    """End a session of the user. Another user's, an unknown and an ended one are all 404."""
+    services.end_session(user=request.user, session_id=session_id, client=ClientInfo.of(request))
+    return Status(204, None)

@@ -1,0 +1,73 @@
+"""POST verify-email and verify-email/resend, and the page that a mailed link opens."""
+
+import secrets
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from ninja import Router, Status
+
+from ninja_auth_kit import services
+from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.schemas import Detail, EmailIn, VerifiedEmail, VerifyEmailIn
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError
+
+router = Router()
+
+
+@router.post(
+    "verify-email",
+    **operation(
+        "verify_email",
+        summary="Verify an address",
+        success={200: VerifiedEmail},
+        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+    ),
+)
+def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
+    """Prove an address with the token that was mailed to it and the password chosen at registration. No login.
+
+    A token that is unknown, used, expired, superseded or of another purpose gets the same answer as a wrong password.
+    """
+    email = services.verify_email(
+        token=body.token.get_secret_value(),
+        password=body.password.get_secret_value() if body.password else None,
+        client=ClientInfo.of(request),
+    )
+    return VerifiedEmail(detail=_("Your address is verified. You can log in now."), email=email)
+
+
+@router.post(
+    "verify-email/resend",
+    **operation(
+        "resend_verification",
+        summary="Ask for another verification link",
+        success={202: Detail},
+        errors=WITH_BODY,
+    ),
+)
+def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
+    """Ask for another verification link; the older one dies. The answer is the same for an address that nobody has."""
+    services.resend_verification(email=body.email, client=ClientInfo.of(request))
+    return Status(202, Detail(detail=_("If this address waits for its verification, a new mail is on its way.")))
+
+
+@router.get(
+    "verify-email",
+    **operation("verify_email_page", summary="The page behind a mailed link", success={200: None}),
+    include_in_schema=False,
+)
+def verify_email_page(request: HttpRequest) -> HttpResponse:
+    """Show a form that posts the token of the URL's fragment. Opening it uses nothing up: mail scanners open links."""
+    nonce = secrets.token_urlsafe(16)
+    context = {"nonce": nonce, "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD}
+    response = render(request, "ninja_auth_kit/pages/verify_email.html", context)
+    response["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    response["Referrer-Policy"] = "no-referrer"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,75 @@
+"""What holds for every request to the kit and every answer of it, whichever API carries the endpoint."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.utils.cache import patch_vary_headers
+
+from ninja_auth_kit.api.errors import (
+    BodyTooLargeError,
+    MalformedBodyError,
+    UnsupportedMediaTypeError,
+    problem_response,
+)
+from ninja_auth_kit.exceptions import AuthKitError
+from ninja_auth_kit.strict_json import parse_object
+
+MAXIMUM_BODY = 65_536  # bytes; the largest honest body, a registration, has under 2,000
+
+
+def guarded(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorate an operation: the body is checked before anything else looks at it, and no answer is ever stored."""
+
+    @wraps(run)
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            _check_body(request)
+        except AuthKitError as error:
+            return never_stored(problem_response(error))
+        return never_stored(run(request, *args, **kwargs))
+
+    return view
+
+
+def never_stored(response: HttpResponse) -> HttpResponse:
+    """Keep an answer out of every cache (RFC 6749 section 5.1; ASVS 14.3.2)."""
+    response["Cache-Control"] = "no-store"
+    patch_vary_headers(response, ["Authorization"])
+    return response
+
+
+def _check_body(request: HttpRequest) -> None:
+    """Refuse what is too large, not JSON by its label, or not one strict JSON object; no body counts as `{}`."""
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if declared.isdecimal() and int(declared[:20]) > MAXIMUM_BODY:  # before it is read into memory
+        raise BodyTooLargeError
+    if declared != "0" and request.content_type != "application/json":
+        raise UnsupportedMediaTypeError
+    body = _read(request)
+    if not body:
+        request._body = b"{}"
+        return
+    if request.content_type != "application/json":
+        raise UnsupportedMediaTypeError
+    try:
+        parse_object(body)
+    except ValueError as error:
+        raise MalformedBodyError from error
+
+
+def _read(request: HttpRequest) -> bytes:
+    try:
+        body = request.body
+    except RequestDataTooBig as error:
+        raise BodyTooLargeError from error
+    except UnreadablePostError as error:  # the client went away
+        raise MalformedBodyError from error
+    if len(body) > MAXIMUM_BODY:
+        raise BodyTooLargeError
+    return body

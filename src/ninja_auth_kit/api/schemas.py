@@ -1,0 +1,204 @@
+"""The bodies of requests and answers.
+
+A request body that does not fit raises `InvalidInputError`, with a code for each field and nothing of the input.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError
+from ninja_auth_kit.models import has_username
+
+_MESSAGES: dict[str, tuple[str, str | Promise]] = {
+    "missing": ("required", _("This field is required.")),
+    "extra_forbidden": ("unknown_field", _("There is a field that does not belong here.")),
+    "string_too_long": ("too_long", _("This value is too long.")),
+    "too_long": ("too_long", _("This value is too long.")),
+    "control_character": ("control_character", _("This value contains a control character.")),
+    "one_identifier": ("one_identifier", _("Send exactly one of username and email.")),
+}
+_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
+_OTHER = ("invalid", _("This value is not valid."))
+
+
+def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(data)
+    except ValidationError as error:
+        raise InvalidInputError(*(_field_error(fault) for fault in error.errors())) from None
+
+
+def _field_error(fault: ErrorDetails) -> FieldError:
+    code, message = _MESSAGES.get(fault["type"], _OTHER)
+    # The name of an unknown field is input, and input is not repeated.
+    field = "" if code == "unknown_field" else ".".join(str(part) for part in fault["loc"])
+    return FieldError(field, code, message)
+
+
+class Body(BaseModel):
+    """A request body: no fields but its own, and errors that never repeat what was sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Put the translation of errors around everything, the validators of subclasses among it."""
+        inner: Any = handler(source)
+        name = inner.pop("ref", None)  # so that OpenAPI still knows it as a component
+        return core_schema.no_info_wrap_validator_function(_with_field_errors, inner, ref=name)
+
+
+def _printable(value: str) -> str:
+    """Refuse NUL, which PostgreSQL does not store, and the other controls, which belong in no name and no address."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise PydanticCustomError("control_character", "control character")
+    return value
+
+
+def _encodable(value: SecretStr) -> SecretStr:
+    """Refuse NUL and lone surrogates, which no database and no hasher takes; of a secret everything else counts."""
+    if _UNENCODABLE.search(value.get_secret_value()):
+        raise PydanticCustomError("control_character", "control character")
+    return value
+
+
+Text = Annotated[str, Field(max_length=254), AfterValidator(_printable)]
+Email = Annotated[Text, Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"])]
+Username = Annotated[Text, Field(examples=["ada"])]
+# 1,024 bytes is what a password may have; checked again in bytes, with a message of its own, where it is chosen.
+Password = Annotated[
+    SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_encodable)
+]
+MailedToken = Annotated[
+    SecretStr,
+    Field(max_length=4096, examples=["nako_the-token-of-the-mail"]),
+    AfterValidator(_encodable),
+]
+REFRESH_TOKEN = "nakr_the-refresh-token"  # noqa: S105  # an example
+RefreshToken = Annotated[SecretStr, Field(max_length=4096, examples=[REFRESH_TOKEN]), AfterValidator(_encodable)]
+
+
+class RegistrationIn(Body):
+    """An address and the password it will log in with."""
+
+    email: Email
+    password: Password
+
+
+class RegistrationWithUsernameIn(RegistrationIn):
+    """An address, a name, and the password they will log in with."""
+
+    username: Username
+
+
+def registration_schema() -> type[RegistrationIn]:
+    """Return the body of a registration, which depends on whether the user model has a name beside the address."""
+    return RegistrationWithUsernameIn if has_username() else RegistrationIn
+
+
+class VerifyEmailIn(Body):
+    """The token of the mail, and the password of the account unless the settings say that it is not needed."""
+
+    token: MailedToken
+    password: Password | None = None
+
+
+class EmailIn(Body):
+    """An address."""
+
+    email: Email
+
+
+class LoginIn(Body):
+    """A password, and exactly one of username and email."""
+
+    username: Text | None = Field(None, examples=[None])
+    email: Text | None = Field(None, examples=["ada@example.com"])
+    password: Password
+
+    @model_validator(mode="after")
+    def _one_identifier(self) -> "LoginIn":
+        if (self.username is None) == (self.email is None):
+            raise PydanticCustomError("one_identifier", "exactly one of username and email")
+        return self
+
+
+class RefreshIn(Body):
+    """A refresh token; `refresh` is accepted as another name for it, as clients of other packages send it."""
+
+    refresh_token: RefreshToken = Field(validation_alias=AliasChoices("refresh_token", "refresh"))
+
+
+class LogoutIn(Body):
+    """The refresh token of the session to end, where no access token is sent. Garbage is no error here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    refresh_token: Any = Field(
+        None,
+        validation_alias=AliasChoices("refresh_token", "refresh"),
+        json_schema_extra={"type": "string", "examples": [REFRESH_TOKEN]},
+    )
+
+
+class Detail(BaseModel):
+    """A sentence for people."""
+
+    detail: str = Field(examples=["We have sent you a mail."])
+
+
+class VerifiedEmail(Detail):
+    """The address that was proved."""
+
+    email: str = Field(examples=["ada@example.com"])
+
+
+class TokenPairOut(BaseModel):
+    """A token pair; lifetimes in seconds."""
+
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiI3In0.c2ln"])
+    token_type: str = Field("Bearer", examples=["Bearer"])
+    expires_in: int = Field(examples=[300])
+    refresh_token: str = Field(examples=[REFRESH_TOKEN])
+    refresh_expires_in: int = Field(examples=[604_800])
+    session_id: UUID
+
+
+class UserOut(BaseModel):
+    """The user of the access token."""
+
+    id: str = Field(examples=["7"])
+    username: str | None = Field(examples=["ada"])
+    email: str = Field(examples=["ada@example.com"])
+    email_verified: bool = Field(examples=[True])
+    date_joined: datetime | None
+    last_login: datetime | None
+
+
+class SessionOut(BaseModel):
+    """An active session."""
+
+    id: UUID
+    login_time: datetime
+    last_seen: datetime
+    ip_address: str | None = Field(examples=["203.0.113.7"])
+    user_agent: str = Field(examples=["Mozilla/5.0"])
+    is_current: bool = Field(examples=[True])

@@ -1,0 +1,135 @@
+"""`JWTAuth`: guards a route with an access token. One object for sync and async routes, under WSGI and ASGI."""
+
+import re
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.utils import InterfaceError, OperationalError
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+from ninja.errors import AuthenticationError, HttpError
+from ninja.security import HttpBearer
+
+from ninja_auth_kit import services
+from ninja_auth_kit.api.errors import status_of
+from ninja_auth_kit.exceptions import (
+    AuthKitError,
+    InvalidTokenError,
+    ServiceUnavailableError,
+    SessionEndedError,
+)
+from ninja_auth_kit.models import UserSession, user_by_key
+from ninja_auth_kit.tokens import AccessClaims, read_access_token
+
+# RFC 6750 section 2.1: the scheme in any case, one space, one token. Not the query, not the body, not a cookie.
+_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
+
+
+class MissingTokenError(InvalidTokenError):
+    """There is no bearer token at all: the same body as for a bad one, but the challenge names no error."""
+
+    challenge = "Bearer"
+
+
+class JWTAuth(HttpBearer):
+    """Let in who has a live session.
+
+    `request.auth` and `request.user` become the user, `request.auth_session` the `UserSession`. The check is one
+    indexed query that fetches the user too; logout, replacement, a ban, deletion and a changed password count on the
+    very next request, and a database that does not answer is a 503, never a 200 (ASVS 7.4.1, 16.5.3).
+
+    Args:
+        check_session: False trusts the token alone until it expires: no query until the user is used, and nothing
+            that ended the session counts until then. `request.auth_session` is not set.
+        with_email: True loads `user.authkit_email` by the same query, for routes that look at it.
+    """
+
+    openapi_bearerFormat = "JWT"  # noqa: N815  # OpenAPI's spelling
+
+    def __init__(self, *, check_session: bool = True, with_email: bool = False) -> None:
+        super().__init__()
+        self.check_session, self.with_email = check_session, with_email
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Authenticate a request; Ninja calls it.
+
+        Raises:
+            InvalidTokenError: and the errors derived from it; also a Ninja `AuthenticationError`.
+            ServiceUnavailableError: the database did not answer; also a Ninja `HttpError`.
+        """
+        try:
+            return self.authenticate(request, _bearer_token(request))
+        except (InvalidTokenError, ServiceUnavailableError) as error:
+            raise _known_to_ninja(error) from error
+
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
+        """Return the user of a token, and put it on the request."""
+        if not self.check_session:
+            return _set_user(request, _LazyUser(read_access_token(token)))
+        session = services.check_access_token(token, with_email=self.with_email)
+        request.auth_session = session  # type: ignore[attr-defined]
+        return _set_user(request, session.user)
+
+
+class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the stubs alone
+    """The user of a token that was trusted alone: fetched at first use, and still refused if gone or disabled."""
+
+    def __init__(self, claims: AccessClaims) -> None:
+        super().__init__(lambda: _user_of(claims))
+
+    def __bool__(
+        self,
+    ) -> bool:  # Ninja asks it of every authenticator's answer, and asking must not cost a query
+        return True
+
+
+def _user_of(claims: AccessClaims) -> Any:
+    try:
+        user = user_by_key(get_user_model()._meta.pk.to_python(claims.user_id))
+    except (OperationalError, InterfaceError) as error:
+        raise _known_to_ninja(ServiceUnavailableError()) from error
+    if user is None or not getattr(user, "is_active", True):
+        raise _known_to_ninja(SessionEndedError())
+    return user
+
+
+def current_session(request: HttpRequest) -> UserSession:
+    """Return the session of a request that `JWTAuth()` let in."""
+    session: UserSession = request.auth_session  # type: ignore[attr-defined]
+    return session
+
+
+def optional_bearer_token(request: HttpRequest) -> str | None:
+    """Return the bearer token of a request, or None where there is none or it cannot be one."""
+    try:
+        return _bearer_token(request)
+    except InvalidTokenError:
+        return None
+
+
+def _bearer_token(request: HttpRequest) -> str:
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    if header.partition(" ")[0].lower() != "bearer":
+        raise MissingTokenError
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise InvalidTokenError
+    return match[1]
+
+
+def _set_user(request: HttpRequest, user: Any) -> Any:
+    async def auser() -> Any:
+        return user
+
+    request.user = user
+    request.auser = auser
+    return user
+
+
+def _known_to_ninja(error: AuthKitError) -> Exception:
+    """Return the error as one that Ninja answers too, on a host's API that has not been taught the kit's errors."""
+    kind = type(error)
+    ninja_kind = AuthenticationError if isinstance(error, InvalidTokenError) else HttpError
+    twin = type(kind.__name__, (kind, ninja_kind), {"__doc__": kind.__doc__})
+    known: Exception = twin(status_of(kind).value, str(error))
+    return known

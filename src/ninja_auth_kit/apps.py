@@ -1,0 +1,37 @@
+"""The app: refuses to start on a weak key, and connects what does not know one another."""
+
+import sys
+
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+
+class AuthKitConfig(AppConfig):
+    """django-ninja-auth-kit."""
+
+    name = "ninja_auth_kit"
+    label = "ninja_auth_kit"
+    verbose_name = _("Authentication kit")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Check the key, register the system checks, and let the audit hear the signals."""
+        from ninja_auth_kit import checks  # noqa: F401  # importing registers them
+        from ninja_auth_kit.audit import embedded, receivers
+
+        _refuse_weak_key()
+        receivers.connect()
+        embedded.connect()
+
+
+def _refuse_weak_key() -> None:
+    """Stop the process here and not in a system check: servers run none."""
+    from ninja_auth_kit.tokens import refuse_weak_key
+
+    try:
+        refuse_weak_key()
+    except ImproperlyConfigured as error:
+        if sys.argv[1:2] == ["runserver"]:  # its autoreloader would swallow the exception and sit there, not serving
+            sys.exit(f"\n{error}\n")
+        raise

@@ -1,0 +1,37 @@
+"""The relay in a thread of a web process, for a laptop or one small machine (`AUDIT_EMBEDDED_RELAY`).
+
+It starts with the first request and never before a fork. Any number of processes may run one: the shards see to it
+that each event is published by one of them.
+"""
+
+import os
+import threading
+from functools import cache
+from typing import Any
+
+from django.core.signals import request_started
+
+from ninja_auth_kit.conf import broker, settings
+from ninja_auth_kit.models import database
+
+
+def connect() -> None:
+    """Start the relay of this process with its first request, if the settings want one."""
+    request_started.connect(_start_if_wanted, dispatch_uid="ninja_auth_kit.embedded_relay")
+
+
+def _start_if_wanted(**_: Any) -> None:
+    if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
+        _start(os.getpid())
+
+
+@cache
+def _start(process_id: int) -> None:
+    threading.Thread(target=_run, name="ninja_auth_kit-relay", daemon=True).start()
+
+
+def _run() -> None:
+    # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
+    from ninja_auth_kit.audit.relay import configured_relay
+
+    configured_relay(using=database()).run(threading.Event())

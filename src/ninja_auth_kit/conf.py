@@ -1,0 +1,153 @@
+"""The only reader of Django's settings: defaults, one `settings` object whose values are read when they are used.
+
+Nothing is copied at import, so `override_settings` always works; the environment is never read.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+from django.conf import settings as django_settings
+
+Duration = timedelta | int
+"""A `timedelta`, or seconds as an int."""
+
+
+class AuthKitSettings(TypedDict, total=False):
+    """The keys of `NINJA_AUTH_KIT`. Annotate yours with it, and the editor completes and checks them."""
+
+    JWT_ALGORITHM: Literal["HS256", "HS384", "HS512"]
+    ISSUER: str
+    AUDIENCE: str
+    ACCESS_TOKEN_LIFETIME: Duration
+    REFRESH_TOKEN_LIFETIME: Duration
+    SESSION_LIFETIME: Duration
+    REFRESH_GRACE_PERIOD: Duration
+    SESSION_LIMIT: int | None
+    SESSION_LIMIT_POLICY: Literal["replace", "reject"]
+    REGISTRATION_OPEN: bool
+    EMAIL_VERIFICATION_REQUIRED: bool
+    EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
+    EMAIL_VERIFICATION_LIFETIME: Duration
+    BASE_URL: str | None
+    FRONTEND_URLS: Mapping[str, str]
+    TRUSTED_PROXY_COUNT: int
+    AUDIT_EXCHANGE: str
+    AUDIT_DECLARE: bool
+    AUDIT_EMBEDDED_RELAY: bool | None
+    AUDIT_DISABLED_TYPES: Sequence[str]
+    AUDIT_IP: Literal["full", "truncated", "hmac", "none"]
+
+
+DEFAULTS: AuthKitSettings = {
+    "JWT_ALGORITHM": "HS256",
+    "ISSUER": "ninja-auth-kit",
+    "AUDIENCE": "ninja-auth-kit",
+    # Short, because services that verify by signature alone cannot see a session end (RFC 9068 section 5).
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    # NIST SP 800-63B-4 section 2.1.3: reauthenticate at least every 30 days.
+    "SESSION_LIFETIME": timedelta(days=30),
+    "REFRESH_GRACE_PERIOD": timedelta(seconds=10),
+    "SESSION_LIMIT": 1,
+    "SESSION_LIMIT_POLICY": "replace",
+    "REGISTRATION_OPEN": True,
+    "EMAIL_VERIFICATION_REQUIRED": True,
+    "EMAIL_VERIFICATION_REQUIRES_PASSWORD": True,
+    "EMAIL_VERIFICATION_LIFETIME": timedelta(hours=24),
+    "BASE_URL": None,
+    "FRONTEND_URLS": {},
+    "TRUSTED_PROXY_COUNT": 0,
+    "AUDIT_EXCHANGE": "auth.events",
+    "AUDIT_DECLARE": True,
+    # None follows DEBUG: a laptop needs no second process, a server should have one.
+    "AUDIT_EMBEDDED_RELAY": None,
+    "AUDIT_DISABLED_TYPES": (),
+    "AUDIT_IP": "full",
+}
+
+DURATIONS = frozenset(key for key, value in DEFAULTS.items() if isinstance(value, timedelta))
+DEVELOPMENT_BASE_URL = "http://127.0.0.1:8000"
+
+
+class Settings:
+    """The kit's settings as attributes; a duration is always a `timedelta`."""
+
+    JWT_ALGORITHM: str
+    ISSUER: str
+    AUDIENCE: str
+    ACCESS_TOKEN_LIFETIME: timedelta
+    REFRESH_TOKEN_LIFETIME: timedelta
+    SESSION_LIFETIME: timedelta
+    REFRESH_GRACE_PERIOD: timedelta
+    SESSION_LIMIT: int | None
+    SESSION_LIMIT_POLICY: str
+    REGISTRATION_OPEN: bool
+    EMAIL_VERIFICATION_REQUIRED: bool
+    EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
+    EMAIL_VERIFICATION_LIFETIME: timedelta
+    FRONTEND_URLS: Mapping[str, str]
+    TRUSTED_PROXY_COUNT: int
+    AUDIT_EXCHANGE: str
+    AUDIT_DECLARE: bool
+    AUDIT_DISABLED_TYPES: Sequence[str]
+    AUDIT_IP: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DEFAULTS:
+            raise AttributeError(f"ninja_auth_kit has no setting {name!r}")
+        configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
+        if not isinstance(configured, dict):  # absent, or a mistake that check E001 names
+            configured = DEFAULTS
+        value = configured.get(name, DEFAULTS[name])  # type: ignore[literal-required]
+        return timedelta(seconds=value) if name in DURATIONS and isinstance(value, int) else value
+
+    @property
+    def BASE_URL(self) -> str | None:  # noqa: N802  # a setting's name
+        """Scheme and host of links in mails, without a trailing slash; None where it must be configured."""
+        configured = self.__getattr__("BASE_URL")
+        if configured is None and django_settings.DEBUG:
+            return DEVELOPMENT_BASE_URL
+        return configured.rstrip("/") if isinstance(configured, str) else None
+
+    @property
+    def AUDIT_EMBEDDED_RELAY(self) -> bool:  # noqa: N802  # a setting's name
+        """Whether web processes publish the outbox themselves, in a thread."""
+        configured = self.__getattr__("AUDIT_EMBEDDED_RELAY")
+        return bool(django_settings.DEBUG if configured is None else configured)
+
+    @property
+    def JWT_SECRET_KEY(self) -> str:  # noqa: N802  # a setting's name
+        """The root secret. `keys.refuse_weak_key` saw to it at start that it is a strong one."""
+        key: str = django_settings.JWT_SECRET_KEY
+        return key
+
+
+settings = Settings()
+
+
+class Broker(TypedDict):
+    """Where RabbitMQ is and how to log in."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    vhost: str
+    tls: bool
+
+
+def broker() -> Broker | None:
+    """Return the RabbitMQ settings, or None: without `RABBITMQ_HOST` audit events are only logged."""
+    host = getattr(django_settings, "RABBITMQ_HOST", None)
+    if not host:
+        return None
+    tls = bool(getattr(django_settings, "RABBITMQ_TLS", False))
+    return Broker(
+        host=host,
+        port=int(getattr(django_settings, "RABBITMQ_PORT", None) or (5671 if tls else 5672)),
+        user=getattr(django_settings, "RABBITMQ_USER", None) or "guest",
+        password=getattr(django_settings, "RABBITMQ_PASSWORD", None) or "guest",
+        vhost=getattr(django_settings, "RABBITMQ_VHOST", None) or "/",
+        tls=tls,
+    )

@@ -1,0 +1,131 @@
+"""Everything that can go wrong, each with a stable `code` and a translated message.
+
+    AuthKitError
+    ├── InvalidInputError             validation_error
+    ├── RegistrationClosedError       registration_closed
+    ├── InvalidCredentialsError       invalid_credentials
+    ├── EmailNotVerifiedError         email_not_verified
+    ├── SessionLimitReachedError      session_limit_reached
+    ├── InvalidTokenError             invalid_token
+    │   ├── TokenExpiredError         token_expired
+    │   ├── TokenReusedError          token_reused
+    │   └── SessionEndedError         session_ended
+    ├── InvalidOneTimeTokenError      invalid_token
+    ├── SessionNotFoundError          not_found
+    └── ServiceUnavailableError       service_unavailable
+
+Codes are for programs and never translated; messages are for people and never contain what the caller sent.
+Which HTTP status a code has is decided in one table, in `api/errors.py`.
+"""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class AuthKitError(Exception):
+    """What every error of the kit derives from; raise one of its subclasses, not this."""
+
+    code = "error"
+    message: str | Promise = _("The request could not be completed.")
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field: its name ("" for the whole), a stable code, a translated message."""
+
+    field: str
+    code: str
+    message: str | Promise
+
+
+class InvalidInputError(AuthKitError):
+    """The input has the wrong shape or breaks a rule; `errors` says which field and why."""
+
+    code = "validation_error"
+    message = _("The input is not valid.")
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__(*(error.code for error in errors))
+        self.errors = errors
+
+
+class RegistrationClosedError(AuthKitError):
+    """`REGISTRATION_OPEN` is False."""
+
+    code = "registration_closed"
+    message = _("Registration is closed.")
+
+
+class InvalidCredentialsError(AuthKitError):
+    """Unknown user, wrong password, disabled account, no usable password: one answer (ASVS 6.3.8)."""
+
+    code = "invalid_credentials"
+    message = _("Unknown account or wrong password.")
+
+
+class EmailNotVerifiedError(AuthKitError):
+    """The password is right, but the e-mail address is not verified. Never raised before the password is checked."""
+
+    code = "email_not_verified"
+    message = _("Verify your e-mail address before you log in.")
+
+
+class SessionLimitReachedError(AuthKitError):
+    """The user has all the sessions `SESSION_LIMIT` allows, and `SESSION_LIMIT_POLICY` is "reject"."""
+
+    code = "session_limit_reached"
+    message = _("You are logged in elsewhere. Log out there first.")
+
+
+class InvalidTokenError(AuthKitError):
+    """An access or refresh token that is missing, malformed, forged or unknown: one answer for all (JWT-26)."""
+
+    code = "invalid_token"
+    message = _("The token is missing or not valid.")
+
+
+class TokenExpiredError(InvalidTokenError):
+    """A genuine token past its time. Raised only after the signature proved genuine."""
+
+    code = "token_expired"
+    message = _("The token has expired.")
+
+
+class TokenReusedError(InvalidTokenError):
+    """A refresh token that was rotated away came back, and its session was ended (RFC 9700 section 4.14.2)."""
+
+    code = "token_reused"
+    message = _("The refresh token was used before. The session has been ended for your safety; log in again.")
+
+
+class SessionEndedError(InvalidTokenError):
+    """A genuine token of a session that has ended: logout, another login, a changed password, a disabled account."""
+
+    code = "session_ended"
+    message = _("The session has ended. Log in again.")
+
+
+class InvalidOneTimeTokenError(AuthKitError):
+    """A mailed token that is unknown, used, expired, superseded, of another purpose, or sent with a wrong password."""
+
+    code = "invalid_token"
+    message = _("The link or the password is not valid. Request a new link and try again.")
+
+
+class SessionNotFoundError(AuthKitError):
+    """No such active session of this user; foreign, unknown and ended ones look alike."""
+
+    code = "not_found"
+    message = _("There is no such session.")
+
+
+class ServiceUnavailableError(AuthKitError):
+    """The database did not answer. Authentication fails closed (ASVS 16.5.3)."""
+
+    code = "service_unavailable"
+    message = _("The service is not available at the moment. Try again later.")

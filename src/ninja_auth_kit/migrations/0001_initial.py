@@ -1,0 +1,291 @@
+"""Every table of the kit, the foreign keys with their cascade in the database, and the care of the outbox."""
+
+import uuid
+
+import django.db.models.deletion
+import django.db.models.functions.datetime
+import django.utils.timezone
+from django.apps.registry import Apps
+from django.conf import settings
+from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "UserSession")
+
+# The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
+TEND_OUTBOX = """
+ALTER TABLE ninja_auth_kit_auditoutbox SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
+)
+"""
+
+
+def add_cascading_foreign_keys(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Let the database delete what belongs to a user, so that a user deleted by SQL leaves nothing behind.
+
+    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False` and the constraint is here.
+    """
+    quote = schema_editor.quote_name
+    for name in OWNED_BY_USERS:
+        model = apps.get_model("ninja_auth_kit", name)
+        user = model._meta.get_field("user")
+        target = user.target_field
+        schema_editor.execute(
+            f"ALTER TABLE {quote(model._meta.db_table)} "
+            f"ADD CONSTRAINT {quote(f'authkit_{name.lower()}_user')} "
+            f"FOREIGN KEY ({quote(user.column)}) "
+            f"REFERENCES {quote(target.model._meta.db_table)} ({quote(target.column)}) "
+            f"ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
+        )
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="AuditOutbox",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("event_id", models.UUIDField()),
+                ("shard", models.SmallIntegerField()),
+                ("routing_key", models.CharField(max_length=255)),
+                ("payload", models.TextField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                "verbose_name": "audit event in the outbox",
+                "verbose_name_plural": "audit events in the outbox",
+            },
+        ),
+        migrations.CreateModel(
+            name="AuditDeferred",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("event_id", models.UUIDField()),
+                ("shard", models.SmallIntegerField()),
+                ("routing_key", models.CharField(max_length=255)),
+                ("payload", models.TextField()),
+                ("created_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("retry", "will be retried"), ("parked", "waits for a person")], max_length=8
+                    ),
+                ),
+                ("reason", models.CharField(max_length=32)),
+                ("last_error", models.TextField(blank=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                "verbose_name": "deferred audit event",
+                "verbose_name_plural": "deferred audit events",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "retry")),
+                        fields=["next_attempt_at"],
+                        name="authkit_deferred_to_retry",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="BlacklistedToken",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("token", models.CharField(max_length=500)),
+                ("blacklisted_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ],
+            options={
+                "verbose_name": "blacklisted token",
+                "verbose_name_plural": "blacklisted tokens",
+                "indexes": [models.Index(fields=["blacklisted_at"], name="authkit_blacklist_by_time")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("token",), name="authkit_blacklist_token"),
+                    models.CheckConstraint(
+                        condition=models.Q(("token__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_blacklist_digest",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ThrottleBucket",
+            fields=[
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("rule", models.CharField(max_length=40)),
+                ("hits", models.PositiveIntegerField()),
+                ("resets_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "throttle bucket",
+                "verbose_name_plural": "throttle buckets",
+                "indexes": [models.Index(fields=["resets_at"], name="authkit_throttle_by_reset")],
+            },
+        ),
+        migrations.CreateModel(
+            name="EmailAddress",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("email", models.CharField(max_length=254)),
+                ("canonical", models.CharField(max_length=254)),
+                ("verified_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="authkit_email",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "e-mail address",
+                "verbose_name_plural": "e-mail addresses",
+                "constraints": [models.UniqueConstraint(fields=("canonical",), name="authkit_email_canonical")],
+            },
+        ),
+        migrations.CreateModel(
+            name="OneTimeToken",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[
+                            ("verify_email", "verify the e-mail address"),
+                            ("reset_password", "reset the password"),
+                            ("change_email", "change the e-mail address"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("email", models.CharField(max_length=254)),
+                ("digest", models.CharField(max_length=500)),
+                ("expires_at", models.DateTimeField()),
+                ("used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "one-time token",
+                "verbose_name_plural": "one-time tokens",
+                "indexes": [models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("digest",), name="authkit_one_time_token"),
+                    models.UniqueConstraint(fields=("user", "purpose"), name="authkit_one_time_per_purpose"),
+                    models.CheckConstraint(
+                        condition=models.Q(("digest__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_one_time_digest",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="UserSession",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                ("login_time", models.DateTimeField(default=django.utils.timezone.now)),
+                ("is_active", models.BooleanField(default=True)),
+                ("logout_time", models.DateTimeField(blank=True, null=True)),
+                (
+                    "end_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("logout", "logged out"),
+                            ("replaced", "replaced by another login"),
+                            ("revoked", "revoked"),
+                            ("reused", "a used refresh token came back"),
+                            ("password_changed", "the password changed"),
+                            ("expired", "expired"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("slot", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("refresh_token", models.CharField(max_length=500)),
+                ("generation", models.PositiveIntegerField(default=0)),
+                ("refreshed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("refresh_expires_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("auth_hash", models.CharField(max_length=100)),
+                ("ip_address", models.GenericIPAddressField(blank=True, null=True)),
+                ("user_agent", models.CharField(blank=True, max_length=256)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "session",
+                "verbose_name_plural": "sessions",
+                "indexes": [
+                    models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
+                    models.Index(fields=["refresh_expires_at"], name="authkit_session_by_expiry"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_active", True)),
+                        fields=("user", "slot"),
+                        name="authkit_one_active_session_per_slot",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("refresh_token__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_session_token_digest",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("auth_hash__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_session_auth_digest",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("is_active", True), ("logout_time", None)),
+                            models.Q(("is_active", False), ("logout_time__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="authkit_session_ended_has_time",
+                    ),
+                ],
+            },
+        ),
+        migrations.RunPython(add_cascading_foreign_keys, migrations.RunPython.noop),
+        migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop),
+    ]

@@ -1,0 +1,49 @@
+"""The tables of the kit: their shapes, their invariants, and the queries that belong to one table."""
+
+from ninja_auth_kit.models.blacklist import BlacklistedToken
+from ninja_auth_kit.models.email_addresses import (
+    EmailAddress,
+    InvalidEmailError,
+    canonical_email,
+)
+from ninja_auth_kit.models.one_time_tokens import OneTimeToken, Purpose
+from ninja_auth_kit.models.outbox import AuditDeferred, AuditOutbox
+from ninja_auth_kit.models.primary import database
+from ninja_auth_kit.models.sessions import EndedSession, EndReason, UserSession
+from ninja_auth_kit.models.throttling import ThrottleBucket
+from ninja_auth_kit.models.users import (
+    email_field,
+    find_user,
+    find_user_in_any_case,
+    has_username,
+    is_verified,
+    lock_user,
+    release_address,
+    stored_email,
+    user_by_key,
+)
+
+__all__ = [
+    "AuditDeferred",
+    "AuditOutbox",
+    "BlacklistedToken",
+    "EmailAddress",
+    "EndReason",
+    "EndedSession",
+    "InvalidEmailError",
+    "OneTimeToken",
+    "Purpose",
+    "ThrottleBucket",
+    "UserSession",
+    "canonical_email",
+    "database",
+    "email_field",
+    "find_user",
+    "find_user_in_any_case",
+    "has_username",
+    "is_verified",
+    "lock_user",
+    "release_address",
+    "stored_email",
+    "user_by_key",
+]

@@ -1,0 +1,32 @@
+"""Refresh tokens that were withdrawn before their time."""
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.tokens import DIGEST_PATTERN
+
+
+class BlacklistedToken(models.Model):
+    """The digest of a refresh token that must not be honoured any more: logout, replaced, revoked, reused.
+
+    One row per withdrawn session, none per refresh: storage grows with logins, not with traffic.
+    """
+
+    token = models.CharField(max_length=500)
+    blacklisted_at = models.DateTimeField(default=timezone.now)
+
+    objects = PrimaryManager["BlacklistedToken"]()
+
+    class Meta:
+        verbose_name = _("blacklisted token")
+        verbose_name_plural = _("blacklisted tokens")
+        indexes = [models.Index(fields=["blacklisted_at"], name="authkit_blacklist_by_time")]
+        constraints = [
+            models.UniqueConstraint(fields=["token"], name="authkit_blacklist_token"),
+            models.CheckConstraint(condition=models.Q(token__regex=DIGEST_PATTERN), name="authkit_blacklist_digest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"blacklisted token {self.pk}"

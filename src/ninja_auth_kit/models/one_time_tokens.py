@@ -1,0 +1,89 @@
+"""Tokens that go out in mails and are good for one use."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest
+
+
+class Purpose(models.TextChoices):
+    """What a one-time token is good for, and for nothing else."""
+
+    VERIFY_EMAIL = "verify_email", _("verify the e-mail address")
+    RESET_PASSWORD = "reset_password", _("reset the password")  # a purpose, not a password
+    CHANGE_EMAIL = "change_email", _("change the e-mail address")
+
+
+class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
+    """Issuing, finding and consuming one-time tokens."""
+
+    def issue(self, *, purpose: Purpose, user: Any, email: str, expires_at: datetime) -> str:
+        """Return a new token for this user and purpose; the older one of the purpose is void from now on.
+
+        One statement, so two that come at once leave one token, the later one.
+        """
+        token = new_one_time_token()
+        row = OneTimeToken(
+            purpose=purpose,
+            user=user,
+            email=email,
+            digest=one_time_token_digest(purpose=purpose, token=token),
+            expires_at=expires_at,
+        )
+        self.bulk_create(
+            [row],
+            update_conflicts=True,
+            unique_fields=["user", "purpose"],
+            update_fields=["email", "digest", "expires_at", "used_at"],
+        )
+        return token
+
+    def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
+        """Return the row of a token that can still be used, with its user and the user's address."""
+        digest = one_time_token_digest(purpose=purpose, token=token)
+        live = self.filter(digest=digest, used_at=None, expires_at__gt=timezone.now())
+        return live.select_related("user", "user__authkit_email").first()
+
+    def consume(self, token: "OneTimeToken") -> bool:
+        """Use a token up, by one conditional UPDATE: of any number of callers, one gets True."""
+        now = timezone.now()
+        live = self.filter(pk=token.pk, digest=token.digest, used_at=None, expires_at__gt=now)
+        return live.update(used_at=now) == 1
+
+
+class OneTimeToken(models.Model):
+    """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose."""
+
+    purpose = models.CharField(max_length=20, choices=Purpose)
+    user = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,  # the unique constraint begins with it
+        db_constraint=False,  # the migration adds the constraint, with ON DELETE CASCADE in the database
+    )
+    email = models.CharField(max_length=254)
+    digest = models.CharField(max_length=500)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OneTimeTokenManager()
+
+    class Meta:
+        verbose_name = _("one-time token")
+        verbose_name_plural = _("one-time tokens")
+        indexes = [models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry")]
+        constraints = [
+            models.UniqueConstraint(fields=["digest"], name="authkit_one_time_token"),
+            models.UniqueConstraint(fields=["user", "purpose"], name="authkit_one_time_per_purpose"),
+            models.CheckConstraint(condition=models.Q(digest__regex=DIGEST_PATTERN), name="authkit_one_time_digest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} token {self.pk}"

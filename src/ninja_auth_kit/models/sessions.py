@@ -1,0 +1,189 @@
+"""Sessions: one row per login on one device. The row decides; a JWT alone never does (ASVS 7.4.1)."""
+
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings as django_settings
+from django.db import connections, models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.models.blacklist import BlacklistedToken
+from ninja_auth_kit.models.primary import PrimaryManager, database
+from ninja_auth_kit.models.session_query import session_query
+from ninja_auth_kit.tokens import DIGEST_PATTERN, password_fingerprint
+
+
+class EndReason(models.TextChoices):
+    """Why a session ended."""
+
+    LOGOUT = "logout", _("logged out")
+    REPLACED = "replaced", _("replaced by another login")
+    REVOKED = "revoked", _("revoked")
+    REUSED = "reused", _("a used refresh token came back")
+    PASSWORD_CHANGED = "password_changed", _("the password changed")  # a reason, not a password
+    EXPIRED = "expired", _("expired")
+
+
+class EndedSession(NamedTuple):
+    """A session that `UserSession.objects.end` has ended."""
+
+    id: uuid.UUID
+    user_id: Any
+
+
+# The update and the insert are one statement, so a session is never ended without its token being withdrawn.
+_END = """
+WITH ended AS (
+    UPDATE {sessions} SET is_active = FALSE, logout_time = %(now)s, end_reason = %(reason)s
+    WHERE is_active AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])) {of_user}
+    RETURNING id, user_id, refresh_token
+), withdrawn AS (
+    INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
+    ON CONFLICT (token) DO NOTHING
+)
+SELECT id, user_id FROM ended
+"""
+
+
+class UserSessionManager(PrimaryManager["UserSession"]):
+    """Loading a session for a request, rotating it, and the one way in which a session ends."""
+
+    def load(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
+        """Return a session with its user by one indexed query, or None. This runs on every authenticated request.
+
+        Args:
+            session_id: which.
+            with_email: whether to load `user.authkit_email` by the same query.
+        """
+        return session_query(database(), with_email=with_email).get(session_id)
+
+    def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
+        """Move a session to its next generation, in the row and in memory; of any number of callers, one gets True.
+
+        Args:
+            session: as it was read; nothing happens unless the row is still like that and not withdrawn.
+            token: the digest of the new refresh token.
+            now: the time of the rotation.
+            refresh_expires_at: when the new refresh token expires.
+        """
+        withdrawn = BlacklistedToken.objects.filter(token=models.OuterRef("refresh_token"))
+        unchanged = self.filter(
+            ~models.Exists(withdrawn),
+            pk=session.pk,
+            is_active=True,
+            generation=session.generation,
+            refresh_token=session.refresh_token,
+        )
+        changes = {
+            "generation": session.generation + 1,
+            "refresh_token": token,
+            "refreshed_at": now,
+            "refresh_expires_at": refresh_expires_at,
+        }
+        if unchanged.update(**changes) != 1:
+            return False
+        for name, value in changes.items():
+            setattr(session, name, value)
+        return True
+
+    def end(self, *, reason: EndReason, ids: list[uuid.UUID] | None = None, user_id: Any = None) -> list[EndedSession]:
+        """End the active sessions with these ids, or of this user, or both; withdraw their refresh tokens.
+
+        Whoever comes second finds nothing to end, so each session is ended by exactly one caller, who gets it back.
+        """
+        if ids is None and user_id is None:
+            raise ValueError("say which sessions: ids, user_id, or both")
+        connection = connections[database()]
+        sql = _END.format(
+            sessions=connection.ops.quote_name(UserSession._meta.db_table),
+            blacklist=connection.ops.quote_name(BlacklistedToken._meta.db_table),
+            of_user="" if user_id is None else "AND user_id = %(user_id)s",
+        )
+        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": user_id}
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return [EndedSession(*row) for row in cursor.fetchall()]
+
+
+class UserSession(models.Model):
+    """One login of one user on one device.
+
+    Attributes:
+        id: the `sid` claim of its access tokens.
+        slot: which of the user's places it takes, 0 to SESSION_LIMIT - 1; None where sessions are not limited. The
+            database refuses a second active session in a slot, and that is how the limit holds.
+        refresh_token: the keyed digest of the current refresh token, never a token.
+        generation: how often the refresh token was rotated.
+        refreshed_at: when it was rotated last, or the login.
+        refresh_expires_at: the idle limit, renewed by a refresh.
+        expires_at: the absolute limit, never renewed.
+        auth_hash: the state of the user's password at login; another password, and the session is over.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="sessions",
+        db_index=False,  # the index below begins with it
+        db_constraint=False,  # the migration adds the constraint, with ON DELETE CASCADE in the database
+    )
+    login_time = models.DateTimeField(default=timezone.now)
+    is_active = models.BooleanField(default=True)
+    logout_time = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=20, choices=EndReason, blank=True)
+    slot = models.PositiveSmallIntegerField(null=True, blank=True)
+    refresh_token = models.CharField(max_length=500)
+    generation = models.PositiveIntegerField(default=0)
+    refreshed_at = models.DateTimeField(default=timezone.now)
+    refresh_expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    auth_hash = models.CharField(max_length=100)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=256, blank=True)
+
+    objects = UserSessionManager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        indexes = [
+            models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
+            models.Index(fields=["refresh_expires_at"], name="authkit_session_by_expiry"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "slot"],
+                condition=models.Q(is_active=True),
+                name="authkit_one_active_session_per_slot",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(refresh_token__regex=DIGEST_PATTERN), name="authkit_session_token_digest"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(auth_hash__regex=DIGEST_PATTERN), name="authkit_session_auth_digest"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_active=True, logout_time=None)
+                | models.Q(is_active=False, logout_time__isnull=False),
+                name="authkit_session_ended_has_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"session {self.pk}"
+
+    def is_live(self) -> bool:
+        """Tell whether it counts: active, its user too, and the password still the one it began with."""
+        user = self.user
+        return (
+            self.is_active
+            and getattr(user, "is_active", True)
+            and self.auth_hash == password_fingerprint(user.password)
+        )
+
+    def has_expired(self, now: datetime) -> bool:
+        """Tell whether its idle or its absolute limit has passed; the first never lies behind the second."""
+        return now >= self.refresh_expires_at

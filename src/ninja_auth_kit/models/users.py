@@ -1,0 +1,104 @@
+"""The host's users, seen from the kit: who holds an address, whether it is proved, and the lock of a user's row."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+
+from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email
+from ninja_auth_kit.models.primary import database
+
+
+def email_field() -> str:
+    """Return the name of the user model's e-mail field."""
+    return get_user_model().get_email_field_name()
+
+
+def has_username() -> bool:
+    """Tell whether users have a name beside their address: USERNAME_FIELD is not the e-mail field."""
+    return email_field() != get_user_model().USERNAME_FIELD
+
+
+def is_verified(user: Any) -> bool:
+    """Tell whether the address that the user has now is the one that was proved."""
+    address: EmailAddress | None = getattr(user, "authkit_email", None)
+    return address is not None and address.verified_at is not None and _has_address(user, address.canonical)
+
+
+def find_user(email: str) -> Any | None:
+    """Return the user who holds an address, with `authkit_email` loaded; None for nobody.
+
+    Users without an `EmailAddress` (those of the host from before the kit) are found by their e-mail field, in the
+    spelling given or the canonical one. Both ways are one statement, so an address that nobody has takes as long.
+    Where several users share an address and none has proved it, nobody holds it.
+
+    Raises:
+        InvalidEmailError: `email` is no address.
+    """
+    canonical = canonical_email(email)
+    holders = _users().filter(authkit_email__canonical=canonical)
+    others = (
+        _users().filter(**{f"{email_field()}__in": {email, canonical}}).exclude(authkit_email__canonical=canonical)
+    )
+    found = [user for user in holders.union(others, all=True) if _has_address(user, canonical)]
+    proved = [user for user in found if is_verified(user)]
+    if proved:
+        return proved[0]
+    return found[0] if len(found) == 1 else None
+
+
+def user_by_key(key: Any) -> Any | None:
+    """Return the user with this primary key, with `authkit_email` loaded, or None."""
+    return _users().filter(pk=key).first()
+
+
+def find_user_in_any_case(email: str) -> Any | None:
+    """Return a user from before the kit whose e-mail field has this address in whatever case.
+
+    Slower than `find_user` (no ordinary index serves it), so it is for registration alone, where a second account
+    for one mailbox must not come into being.
+
+    Raises:
+        InvalidEmailError: `email` is no address.
+    """
+    canonical = canonical_email(email)
+    found = _users().filter(**{f"{email_field()}__iexact": canonical})
+    return next((user for user in found if _has_address(user, canonical)), None)
+
+
+def release_address(email: str) -> bool:
+    """Free an address that is still noted for a user who has another by now; tell whether there was such a note."""
+    address = EmailAddress.objects.select_related("user").filter(canonical=canonical_email(email)).first()
+    if address is None or _has_address(address.user, address.canonical):
+        return False
+    address.delete()
+    return True
+
+
+def stored_email(user: Any) -> str:
+    """Return the spelling of a user's address that mails go to: the stored one, never one from a request."""
+    address: EmailAddress | None = getattr(user, "authkit_email", None)
+    if address is not None and _has_address(user, address.canonical):
+        return address.email
+    return getattr(user, email_field()) or ""
+
+
+def lock_user(pk: Any) -> Any | None:
+    """Lock a user's row until the transaction ends, and return it as it is now, with `authkit_email` loaded.
+
+    It is the first lock of every transaction that changes more than one row of a user (then sessions, then the
+    outbox). NO KEY: inserting rows of the host that point at the user need not wait.
+    """
+    parents = [link.name for link in get_user_model()._meta.parents.values() if link is not None]
+    return _users().select_for_update(no_key=True, of=("self", *parents)).filter(pk=pk).first()
+
+
+def _users() -> QuerySet[Any]:
+    return get_user_model()._default_manager.using(database()).select_related("authkit_email")
+
+
+def _has_address(user: Any, canonical: str) -> bool:
+    try:
+        return canonical_email(getattr(user, email_field()) or "") == canonical
+    except InvalidEmailError:
+        return False

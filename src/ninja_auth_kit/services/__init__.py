@@ -1,0 +1,29 @@
+"""The use cases of the kit, callable without HTTP. A service owns its rules and its transaction.
+
+- `register`, `verify_email`, `resend_verification`: an account and its proved address
+- `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
+- `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
+
+Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
+"""
+
+from ninja_auth_kit.services.login import login
+from ninja_auth_kit.services.logout import logout, logout_all
+from ninja_auth_kit.services.refresh import refresh
+from ninja_auth_kit.services.registration import register
+from ninja_auth_kit.services.sessions import TokenPair, check_access_token, end_session, list_sessions
+from ninja_auth_kit.services.verification import resend_verification, verify_email
+
+__all__ = [
+    "TokenPair",
+    "check_access_token",
+    "end_session",
+    "list_sessions",
+    "login",
+    "logout",
+    "logout_all",
+    "refresh",
+    "register",
+    "resend_verification",
+    "verify_email",
+]

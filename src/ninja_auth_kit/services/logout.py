@@ -1,0 +1,61 @@
+"""Logout: ending one's own session, or all of them. Immediate: the access token is refused on the next request."""
+
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import user_logged_out
+from django.db import transaction
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from ninja_auth_kit import signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.exceptions import InvalidTokenError
+from ninja_auth_kit.models import EndReason, UserSession, database, lock_user, user_by_key
+from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
+
+
+@sensitive_variables("access_token", "refresh_token")
+def logout(*, request: HttpRequest, access_token: str | None = None, refresh_token: str | None = None) -> None:
+    """End the caller's own session. It never fails and never tells: garbage and repetitions end nothing (RFC 7009).
+
+    Args:
+        request: who is calling.
+        access_token: whose session ends, even where the token has expired.
+        refresh_token: whose session ends if there is no genuine access token.
+    """
+    session_id = _session_of(access_token, refresh_token)
+    if session_id is None:
+        return
+    with transaction.atomic(using=database()):
+        for ended in UserSession.objects.end(reason=EndReason.LOGOUT, ids=[session_id]):
+            _announce(request, user=user_by_key(ended.user_id), session_id=ended.id, scope="one", sessions_ended=1)
+
+
+def logout_all(*, request: HttpRequest, user: Any) -> None:
+    """End every session of a user."""
+    with transaction.atomic(using=database()):
+        lock_user(user.pk)
+        ended = UserSession.objects.end(reason=EndReason.LOGOUT, user_id=user.pk)
+        if ended:
+            _announce(request, user=user, session_id=None, scope="all", sessions_ended=len(ended))
+
+
+def _session_of(access_token: str | None, refresh_token: str | None) -> UUID | None:
+    with suppress(InvalidTokenError):
+        if access_token is not None:
+            return read_expired_access_token(access_token).session_id
+    with suppress(InvalidTokenError):
+        if refresh_token is not None:
+            return read_refresh_token(refresh_token).session_id
+    return None
+
+
+def _announce(request: HttpRequest, *, user: Any, **facts: Any) -> None:
+    signals.logged_out.announce(using=database(), user=user, client=ClientInfo.of(request), **facts)
+    transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
+
+
+def _tell_django(request: HttpRequest, user: Any) -> None:
+    user_logged_out.send_robust(sender=type(user), request=request, user=user)

@@ -1,0 +1,185 @@
+"""Registration: an account that waits for its address to be verified."""
+
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from ninja_auth_kit import emails, signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, RegistrationClosedError
+from ninja_auth_kit.models import (
+    EmailAddress,
+    InvalidEmailError,
+    OneTimeToken,
+    canonical_email,
+    database,
+    email_field,
+    find_user,
+    find_user_in_any_case,
+    has_username,
+    lock_user,
+    release_address,
+    stored_email,
+)
+from ninja_auth_kit.services.passwords import check_new_password
+from ninja_auth_kit.services.verification import mail_verification_link
+
+
+@sensitive_variables()
+def register(*, email: str, password: str, client: ClientInfo, username: str | None = None) -> None:
+    """Register an address. The caller learns nothing about who has an account; the owner of the address gets a mail.
+
+    A new address gets an account and a verification link. An address that waits for its verification gets the new
+    password and a new link, and the old ones die: whoever registered first proved nothing. To an address that is in
+    use nothing happens, and its owner is told by mail. The password is hashed in every case, so all take as long.
+
+    Args:
+        email: as typed; mails go to this spelling.
+        password: as typed.
+        client: who is calling.
+        username: required where the user model has a name beside the address, None where it has not.
+
+    Raises:
+        RegistrationClosedError: `REGISTRATION_OPEN` is False.
+        InvalidInputError: the address, the name or the password breaks a rule, or the name is taken: the only
+            conflict ever disclosed.
+    """
+    try:
+        candidate = _candidate(email=email, username=username, password=password)
+        owner = find_user(email) or find_user_in_any_case(email)
+        pending = owner if owner is not None and _is_pending(owner) else None
+        _refuse_taken_name(candidate, pending)
+        candidate.set_password(password)  # before any transaction: no lock waits for a hash
+        if owner is not None and pending is None:
+            _turn_away(owner, email=email, client=client)
+            return
+        user = _save(candidate, pending, email=email, client=client)
+    except (RegistrationClosedError, InvalidInputError) as refusal:
+        reason = refusal.errors[0].code if isinstance(refusal, InvalidInputError) else refusal.code
+        _announce_failure(email=email, client=client, reason=reason)
+        raise
+    if user is None:
+        _announce_failure(email=email, client=client, reason="concurrent_registration")
+    else:
+        mail_verification_link(user)
+
+
+@sensitive_variables()
+def _candidate(*, email: str, username: str | None, password: str) -> Any:
+    """Return the unsaved user, with everything checked that needs no look at who is there already."""
+    if not settings.REGISTRATION_OPEN:
+        raise RegistrationClosedError
+    try:
+        canonical_email(email)
+    except InvalidEmailError:
+        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
+    model = get_user_model()
+    values = {email_field(): email}
+    if has_username():
+        values[model.USERNAME_FIELD] = _valid_username(username or "")
+    candidate = model(**values)
+    check_new_password(password, user=candidate)
+    return candidate
+
+
+def _valid_username(username: str) -> str:
+    model = get_user_model()
+    field: Any = model._meta.get_field(model.USERNAME_FIELD)
+    try:
+        name: str = field.clean(model.normalize_username(username), None)
+    except ValidationError as error:
+        raise InvalidInputError(FieldError("username", "invalid_username", " ".join(error.messages))) from None
+    return name
+
+
+def _is_pending(user: Any) -> bool:
+    """Tell whether a user is nothing but a registration that was never verified, and so may be replaced.
+
+    Users of the host from before the kit have no `EmailAddress` and are never replaced; nor is anybody who ever
+    logged in, was given rights or was banned.
+    """
+    address = getattr(user, "authkit_email", None)
+    return (
+        settings.EMAIL_VERIFICATION_REQUIRED
+        and address is not None
+        and address.verified_at is None
+        and getattr(user, "last_login", None) is None
+        and getattr(user, "is_active", True)
+        and not getattr(user, "is_staff", False)
+        and not getattr(user, "is_superuser", False)
+    )
+
+
+def _refuse_taken_name(candidate: Any, pending: Any | None) -> None:
+    if not has_username():
+        return
+    namesakes = type(candidate)._base_manager.using(database())
+    namesakes = namesakes.filter(**{candidate.USERNAME_FIELD: candidate.get_username()})
+    if namesakes.exclude(pk=pending.pk if pending is not None else None).exists():
+        raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
+
+
+def _turn_away(owner: Any, *, email: str, client: ClientInfo) -> None:
+    """Tell the owner of an address, and nobody else, that somebody tried to register it."""
+    with transaction.atomic(using=database()):
+        # Changes nothing, but costs what storing a new account costs: a lock, a write and a commit that is flushed.
+        lock_user(owner.pk)
+        type(owner)._base_manager.using(database()).filter(pk=owner.pk).update(password=F("password"))
+        _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
+    if getattr(owner, "is_active", True):
+        notice = partial(emails.send, "account_exists", to=stored_email(owner), context=emails.site_context())
+        emails.after_answer(notice, using=database())
+
+
+def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
+    """Store the registration and return its user, or None where another of the same address came first.
+
+    Of several that run at once the first to commit wins. The others have read the state before it, find it changed,
+    and change nothing.
+    """
+    try:
+        return _store(candidate, pending, email=email, client=client)
+    except IntegrityError:
+        if pending is None and (find_user(email) or find_user_in_any_case(email)):
+            return None
+        if release_address(email):
+            return _store(candidate, pending, email=email, client=client)
+        _refuse_taken_name(candidate, pending)  # somebody else was quicker with the name
+        raise
+
+
+def _store(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
+    with transaction.atomic(using=database()):
+        user = candidate if pending is None else _replaced(candidate, pending)
+        if user is None:
+            return None
+        address = EmailAddress(user=user) if pending is None else user.authkit_email
+        address.email, address.canonical = email, canonical_email(email)
+        for row in (user, address):
+            row.save(using=database(), force_insert=pending is None)
+        signals.user_registered.announce(using=database(), user=user, client=client, replaced=pending is not None)
+        return user
+
+
+def _replaced(candidate: Any, pending: Any) -> Any | None:
+    """Return the pending user with the new registration's values, or None where it is not the one that was read."""
+    user = lock_user(pending.pk)
+    if user is None or user.password != pending.password or not _is_pending(user):
+        return None
+    user.password = candidate.password
+    user._password = candidate._password  # as set_password() leaves it, for save() to tell the password validators
+    setattr(user, email_field(), getattr(candidate, email_field()))
+    setattr(user, user.USERNAME_FIELD, candidate.get_username())
+    OneTimeToken.objects.filter(user=user).delete()
+    return user
+
+
+def _announce_failure(*, email: str, client: ClientInfo, reason: str, user: Any | None = None) -> None:
+    signals.registration_failed.announce(using=database(), user=user, client=client, identifier=email, reason=reason)

@@ -1,0 +1,170 @@
+"""Sessions: starting one within the limit, checking one, listing and ending them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.utils import InterfaceError, OperationalError
+from django.utils import timezone
+
+from ninja_auth_kit import signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import (
+    InvalidTokenError,
+    ServiceUnavailableError,
+    SessionEndedError,
+    SessionLimitReachedError,
+    SessionNotFoundError,
+)
+from ninja_auth_kit.models import EndReason, UserSession, database
+from ninja_auth_kit.tokens import (
+    issue_access_token,
+    issue_refresh_token,
+    password_fingerprint,
+    read_access_token,
+    refresh_token_digest,
+)
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """An access token and a refresh token, with their lifetimes in seconds: the only place where they are in clear."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    session_id: uuid.UUID
+
+    def __repr__(self) -> str:
+        return f"<TokenPair of session {self.session_id}>"
+
+
+def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
+    """Return the live session of an access token, with its user, by one query.
+
+    Args:
+        token: the access token.
+        with_email: whether to load `user.authkit_email`, which tells if the address is verified, by the same query.
+
+    Raises:
+        InvalidTokenError: not a token of ours, or of nobody who is there.
+        TokenExpiredError: its time is over.
+        SessionEndedError: logout, another login, a disabled account, a changed password, or the absolute limit.
+        ServiceUnavailableError: the database did not answer; nobody gets in (ASVS 16.5.3).
+    """
+    claims = read_access_token(token)
+    try:
+        session = UserSession.objects.load(claims.session_id, with_email=with_email)
+    except (OperationalError, InterfaceError) as error:
+        raise ServiceUnavailableError from error
+    if session is None or str(session.user_id) != claims.user_id:
+        raise InvalidTokenError
+    if not session.is_live() or session.has_expired(timezone.now()):
+        raise SessionEndedError
+    return session
+
+
+def start_session(*, user: Any, client: ClientInfo) -> TokenPair:
+    """Start a session, and end what the limit leaves no place for.
+
+    The caller holds the lock of the user's row, which puts logins of one user in a line; the unique index on the
+    slot would refuse a second session even without it.
+
+    Raises:
+        SessionLimitReachedError: there is no place, and `SESSION_LIMIT_POLICY` is "reject".
+    """
+    now = timezone.now()
+    key = uuid.uuid4()
+    session = UserSession(
+        id=key,
+        user=user,
+        login_time=now,
+        slot=_free_slot(user, client=client),
+        refresh_token=refresh_token_digest(issue_refresh_token(session_id=key, generation=0)),
+        refreshed_at=now,
+        refresh_expires_at=now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME),
+        expires_at=now + settings.SESSION_LIFETIME,
+        auth_hash=password_fingerprint(user.password),
+        ip_address=client.ip_address,
+        user_agent=client.user_agent,
+    )
+    session.save(using=database(), force_insert=True)
+    signals.logged_in.announce(using=database(), user=user, client=client, session_id=key)
+    return token_pair(session)
+
+
+def token_pair(session: UserSession) -> TokenPair:
+    """Return an access token and the current refresh token of a session."""
+    return TokenPair(
+        access_token=issue_access_token(user_id=str(session.user_id), session_id=session.pk),
+        expires_in=int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+        refresh_token=issue_refresh_token(session_id=session.pk, generation=session.generation),
+        refresh_expires_in=max(0, round((session.refresh_expires_at - timezone.now()).total_seconds())),
+        session_id=session.pk,
+    )
+
+
+def list_sessions(*, user: Any) -> QuerySet[UserSession]:
+    """Return the sessions of a user that count, the newest first."""
+    now = timezone.now()
+    live = UserSession.objects.filter(user=user, is_active=True, refresh_expires_at__gt=now, expires_at__gt=now)
+    return live.filter(auth_hash=password_fingerprint(user.password)).order_by("-login_time")
+
+
+def end_session(*, user: Any, session_id: str, client: ClientInfo) -> None:
+    """End one session of a user, on the user's own wish.
+
+    Raises:
+        SessionNotFoundError: no active session of this user has this id.
+    """
+    try:
+        key = uuid.UUID(session_id)
+    except ValueError:
+        raise SessionNotFoundError from None
+    with transaction.atomic(using=database()):
+        ended = UserSession.objects.end(reason=EndReason.REVOKED, ids=[key], user_id=user.pk)
+        if ended:
+            _announce_end(user, key, EndReason.REVOKED, by="user", client=client)
+    if not ended:
+        raise SessionNotFoundError
+
+
+def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
+    """Return a free place among the user's sessions, making one if need be; None where there is no limit."""
+    limit = settings.SESSION_LIMIT
+    if limit is None:
+        return None
+    alive = _without_dead(user, client=client)
+    surplus = max(0, len(alive) - limit + 1)
+    if surplus and settings.SESSION_LIMIT_POLICY == "reject":
+        raise SessionLimitReachedError
+    _end(user, alive[:surplus], EndReason.REPLACED, client=client)
+    return min(set(range(limit)) - {session.slot for session in alive[surplus:]})
+
+
+def _without_dead(user: Any, *, client: ClientInfo) -> list[UserSession]:
+    """Return the sessions that count, the oldest first, and end the active rows that do not: they take places."""
+    now, fingerprint = timezone.now(), password_fingerprint(user.password)
+    active = list(UserSession.objects.filter(user=user, is_active=True).order_by("login_time", "pk"))
+    expired = [session for session in active if session.has_expired(now)]
+    outdated = [session for session in active if session.auth_hash != fingerprint and session not in expired]
+    _end(user, expired, EndReason.EXPIRED, client=client)
+    _end(user, outdated, EndReason.PASSWORD_CHANGED, client=client)
+    return [session for session in active if session not in expired and session not in outdated]
+
+
+def _end(user: Any, sessions: list[UserSession], reason: EndReason, *, client: ClientInfo) -> None:
+    if not sessions:
+        return
+    for ended in UserSession.objects.end(reason=reason, ids=[session.pk for session in sessions]):
+        _announce_end(user, ended.id, reason, by="system", client=client)
+
+
+def _announce_end(user: Any, session_id: uuid.UUID, reason: EndReason, *, by: str, client: ClientInfo) -> None:
+    signals.session_revoked.announce(
+        using=database(), user=user, client=client, session_id=session_id, reason=reason.value, by=by
+    )

@@ -1,0 +1,126 @@
+"""Verification: proving that an e-mail address belongs to the account."""
+
+from typing import Any
+
+from django.contrib.auth.hashers import check_password
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from ninja_auth_kit import emails, signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError
+from ninja_auth_kit.models import (
+    EmailAddress,
+    InvalidEmailError,
+    OneTimeToken,
+    Purpose,
+    canonical_email,
+    database,
+    find_user,
+    is_verified,
+    lock_user,
+    release_address,
+    stored_email,
+    user_by_key,
+)
+
+
+@sensitive_variables()
+def verify_email(*, token: str, client: ClientInfo, password: str | None = None) -> str:
+    """Prove an address with the token that was mailed to it, and return the address.
+
+    The password of the account goes with the token, so that a click on a link that somebody else asked for
+    activates nothing (Sudhodanan and Paverd, "Pre-hijacked accounts", 2022). A wrong password does not use the
+    token up. Verification is not login and does not undo a ban: no session comes of it.
+
+    Raises:
+        InvalidInputError: `EMAIL_VERIFICATION_REQUIRES_PASSWORD` is on and there is no password.
+        InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address
+            is not the account's any more, or the password is wrong.
+    """
+    if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and password is None:
+        raise InvalidInputError(FieldError("password", "required", _("This field is required.")))
+    row = OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=token)
+    if row is None:
+        raise _refused("invalid_token", client=client)
+    if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and not check_password(password, row.user.password):
+        raise _refused("wrong_password", client=client, user=row.user)
+    if not _prove(row, client=client):
+        raise _refused("superseded", client=client, user=row.user)
+    return row.email
+
+
+def resend_verification(*, email: str, client: ClientInfo) -> None:
+    """Mail a new verification link, if there is somebody to verify; the caller never learns whether.
+
+    Raises:
+        InvalidInputError: `email` is no address.
+    """
+    try:
+        user = find_user(email)
+    except InvalidEmailError:
+        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
+    signals.verification_requested.announce(using=database(), user=user, client=client, identifier=email)
+    mail_verification_link(user)
+
+
+def mail_verification_link(user: Any | None) -> None:
+    """Mail a new verification link after the answer; the older link of the user dies.
+
+    Even for nobody a job is started, so that the answer takes as long; the job then does nothing.
+    """
+    url = emails.page_url(Purpose.VERIFY_EMAIL)
+    emails.after_answer(lambda: _mail_verification_link(user, url), using=database())
+
+
+def _mail_verification_link(asked: Any | None, url: str) -> None:
+    user = None if asked is None else user_by_key(asked.pk)
+    if asked is None or user is None or is_verified(user) or not getattr(user, "is_active", True):
+        return
+    if user.password != asked.password:  # replaced in the meantime: the newer registration sends its own mail
+        return
+    email = stored_email(user)
+    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
+    now = timezone.now()
+    expires_at = now + lifetime
+    token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=email, expires_at=expires_at)
+    context = {
+        **emails.site_context(),
+        "link": f"{url}#token={token}",
+        "token": token,
+        "lifetime": timeuntil(expires_at, now),
+        "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
+    }
+    emails.send("verify_email", to=email, context=context)
+
+
+def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
+    """Consume the token and mark the address, in one transaction; False where anything changed since it was read."""
+    try:
+        with transaction.atomic(using=database()):
+            user = lock_user(row.user_id)
+            unchanged = user is not None and user.password == row.user.password
+            if not unchanged or canonical_email(stored_email(user)) != canonical_email(row.email):
+                return False
+            if not OneTimeToken.objects.consume(row):
+                return False
+            release_address(row.email)
+            values = {
+                "email": row.email,
+                "canonical": canonical_email(row.email),
+                "verified_at": timezone.now(),
+            }
+            EmailAddress.objects.update_or_create(user=user, defaults=values)
+            signals.email_verified.announce(using=database(), user=user, client=client)
+            return True
+    except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime
+        return False
+
+
+def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    signals.verification_failed.announce(using=database(), user=user, client=client, reason=reason)
+    return InvalidOneTimeTokenError()

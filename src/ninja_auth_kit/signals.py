@@ -1,0 +1,75 @@
+"""The signals of the kit. Each is named in the past tense, for what has happened.
+
+A signal is heard at two moments:
+
+- `signal.connect(receiver)`: after the commit. What the receiver hears is true and final, its failure is logged and
+  harms nothing, and an action that was rolled back is never heard of. This is the one for you.
+- `signal.in_transaction.connect(receiver)`: inside the transaction of the action, before its commit. An exception
+  undoes the action. The audit outbox listens here, so that an event is recorded exactly when its action is.
+
+Every signal carries `user` (None where nobody is known) and `client` (a `ClientInfo`, or None outside a request).
+Beside these signals the kit sends Django's own `user_logged_in`, `user_logged_out` and `user_login_failed`.
+"""
+
+from typing import Any
+
+from django.db import transaction
+from django.dispatch import Signal
+
+
+class ActionSignal(Signal):
+    """A signal with two moments: `in_transaction`, which may undo the action, and after the commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_transaction = Signal()
+
+    def announce(self, *, using: str, **facts: Any) -> None:
+        """Tell that it happened: at once inside the transaction, to everybody else after its commit.
+
+        Args:
+            using: the alias of the database whose commit counts.
+            facts: what the signal carries, as documented beside it.
+
+        Raises:
+            Exception: whatever a receiver of `in_transaction` raises; the caller's transaction must roll back.
+        """
+        self.in_transaction.send(sender=self, **facts)
+        transaction.on_commit(lambda: self.send_robust(sender=self, **facts), using=using, robust=True)
+
+
+# An account was made, or a pending one of the same address was replaced.   replaced: bool
+user_registered = ActionSignal()
+
+# A registration changed nothing.   identifier: str (the address), reason: str
+registration_failed = ActionSignal()
+
+# A new verification link was asked for; user is None for an address nobody has.   identifier: str
+verification_requested = ActionSignal()
+
+# An address was proved.
+email_verified = ActionSignal()
+
+# A verification token or its password was refused.   reason: str
+verification_failed = ActionSignal()
+
+# A session began.   session_id: UUID
+logged_in = ActionSignal()
+
+# A login was refused.   identifier: str (as typed: never store or log it), reason: str
+login_failed = ActionSignal()
+
+# A refresh token was rotated.   session_id: UUID, generation: int
+token_refreshed = ActionSignal()
+
+# A refresh token was refused.   session_id: UUID | None, reason: str
+refresh_failed = ActionSignal()
+
+# A rotated refresh token came back, and its session was ended.   session_id: UUID, generation: int
+refresh_reuse_detected = ActionSignal()
+
+# The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
+logged_out = ActionSignal()
+
+# A session was ended otherwise than by its logout.   session_id: UUID, reason: str, by: "user" | "system"
+session_revoked = ActionSignal()

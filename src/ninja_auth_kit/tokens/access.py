@@ -1,0 +1,148 @@
+"""Access tokens: JWTs signed and verified by PyJWT, behind a parser that accepts only what we issue.
+
+PyJWT 2.15 accepts duplicate members, UTF-16, padded signatures and times written as strings, and never looks at
+`typ`; each would give one token several spellings or one spelling several meanings (RFC 8725 section 2). So a token
+passes, in this order: length, alphabet, header, signature, claims. Every refusal is the same `InvalidTokenError`.
+"""
+
+import json
+import re
+import secrets
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import jwt
+from django.utils import timezone
+from jwt.algorithms import HMACAlgorithm
+
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import InvalidTokenError, TokenExpiredError
+from ninja_auth_kit.strict_json import parse_object
+from ninja_auth_kit.tokens.keys import key_id
+
+TYPE = "at+jwt"  # RFC 9068 section 2.1
+MAXIMUM_LENGTH = 4096
+# How far ahead the clock of another of our hosts may be when it issues; expiry allows nothing.
+CLOCK_SKEW = 60
+
+_COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+_WORD = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,255}")
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    """What a genuine access token says; times in seconds since the epoch."""
+
+    user_id: str
+    session_id: UUID
+    token_id: str
+    issued_at: int
+    expires_at: int
+
+
+def issue_access_token(*, user_id: str, session_id: UUID) -> str:
+    """Return a new access token for one session of one user, good for `ACCESS_TOKEN_LIFETIME`."""
+    now = int(timezone.now().timestamp())
+    claims = {
+        "iss": settings.ISSUER,
+        "aud": settings.AUDIENCE,
+        "sub": user_id,
+        "sid": str(session_id),
+        "jti": secrets.token_urlsafe(16),
+        "iat": now,
+        "exp": now + int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+    }
+    algorithm = settings.JWT_ALGORITHM
+    header = {"typ": TYPE, "kid": key_id("access token")}
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    return _jws(algorithm).encode(payload, settings.JWT_SECRET_KEY, algorithm, header)
+
+
+def read_access_token(token: str) -> AccessClaims:
+    """Return what an access token says, if it is genuine and in its time.
+
+    Raises:
+        InvalidTokenError: it is not one of ours, or not meant for us.
+        TokenExpiredError: it is genuine, but its time is over.
+    """
+    claims = read_expired_access_token(token)
+    if claims.expires_at <= timezone.now().timestamp():
+        raise TokenExpiredError
+    return claims
+
+
+def read_expired_access_token(token: str) -> AccessClaims:
+    """Return what a genuine access token says, whether or not its time is over: good for logging out, no more.
+
+    Raises:
+        InvalidTokenError: it is not one of ours, or not meant for us.
+    """
+    try:
+        return _claims(_verified_payload(token))
+    except (ValueError, jwt.PyJWTError) as error:
+        raise InvalidTokenError from error
+
+
+def _verified_payload(token: str) -> dict[str, Any]:
+    if len(token) > MAXIMUM_LENGTH:  # before any decoding: work for the unauthenticated is bounded
+        raise InvalidTokenError
+    match = _COMPACT_JWS.fullmatch(token)
+    if match is None:
+        raise InvalidTokenError
+    algorithm = settings.JWT_ALGORITHM
+    if _json_object(match[1]) != {"alg": algorithm, "typ": TYPE, "kid": key_id("access token")}:
+        raise InvalidTokenError
+    _jws(algorithm).decode_complete(token, settings.JWT_SECRET_KEY, [algorithm])
+    return _json_object(match[2])
+
+
+def _json_object(segment: str) -> dict[str, Any]:
+    return parse_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+
+
+def _claims(payload: dict[str, Any]) -> AccessClaims:
+    """Check each claim's type and meaning; presence, strings and ranges are all checked here, not by PyJWT."""
+    if payload.get("iss") != settings.ISSUER or payload.get("aud") != settings.AUDIENCE:
+        raise InvalidTokenError
+    subject, token_id = _word(payload.get("sub")), _word(payload.get("jti"))
+    session_id = UUID(_word(payload.get("sid")))
+    if str(session_id) != payload["sid"]:
+        raise InvalidTokenError
+    issued_at, expires_at = _time(payload.get("iat")), _time(payload.get("exp"))
+    now = timezone.now().timestamp()
+    if issued_at > now + CLOCK_SKEW or ("nbf" in payload and _time(payload["nbf"]) > now + CLOCK_SKEW):
+        raise InvalidTokenError
+    if not 0 < expires_at - issued_at <= settings.ACCESS_TOKEN_LIFETIME.total_seconds():
+        raise InvalidTokenError
+    return AccessClaims(subject, session_id, token_id, issued_at, expires_at)
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise InvalidTokenError
+    return value
+
+
+def _time(value: object) -> int:
+    if type(value) is not int or value <= 0:  # a bool is an int, a float is not a NumericDate of ours
+        raise InvalidTokenError
+    return value
+
+
+class _CheckedHMAC(HMACAlgorithm):
+    """PyJWT's HMAC, without its look at every call for keys that `refuse_weak_key` has refused at start."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key.encode() if isinstance(key, str) else key
+
+
+@lru_cache(maxsize=3)
+def _jws(algorithm: str) -> jwt.PyJWS:
+    """Return a PyJWS that knows one algorithm and no other, not even "none" (RFC 8725 section 3.1)."""
+    hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
+    jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
+    jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
+    return jws

@@ -1,0 +1,72 @@
+"""The keys: one root secret, and one derived key per use, so that no use can stand in for another."""
+
+import hashlib
+import hmac
+from functools import lru_cache
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+from ninja_auth_kit.conf import settings
+
+# RFC 7518 section 3.2: a key for HMAC is at least as long as the hash, in bytes.
+ALGORITHMS = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+# Keys that stand in documentation. A published key is not a secret.
+PUBLISHED_KEYS = frozenset({"change-me-to-a-long-random-value-of-your-own-please"})
+
+KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+
+
+def derive_key(label: str) -> bytes:
+    """Derive the 32-byte key for one use from the root secret, by HKDF-SHA256 (RFC 5869)."""
+    return _derive_key(settings.JWT_SECRET_KEY, label)
+
+
+def key_id(label: str) -> str:
+    """Name a derived key in 8 hexadecimal digits, without telling anything about it."""
+    return _derive_key(settings.JWT_SECRET_KEY, f"id of {label}")[:4].hex()
+
+
+@lru_cache(maxsize=64)
+def _derive_key(secret: str, label: str) -> bytes:
+    extracted = hmac.digest(b"ninja_auth_kit", secret.encode(), hashlib.sha256)
+    return hmac.digest(extracted, label.encode() + b"\x01", hashlib.sha256)
+
+
+def refuse_weak_key() -> None:
+    """Raise unless `JWT_SECRET_KEY` is strong enough to sign with (RFC 8725 section 3.5; ASVS 11.2.3).
+
+    Raises:
+        ImproperlyConfigured: what is wrong, and the command that makes a good key.
+    """
+    fault = _fault(getattr(django_settings, "JWT_SECRET_KEY", None), settings.JWT_ALGORITHM)
+    if fault is None:
+        return
+    raise ImproperlyConfigured(
+        f"ninja_auth_kit refuses to start: {fault}\n\n"
+        f"Whoever knows or guesses this key can log in as anybody. Make a good one:\n\n"
+        f"    {KEY_COMMAND}\n\n"
+        f"and put it into the setting JWT_SECRET_KEY, from the environment or a secret store, not from the code."
+    )
+
+
+def _fault(key: object, algorithm: object) -> str | None:  # noqa: C901  # one line per fault is the readable form
+    if algorithm not in ALGORITHMS:
+        return f"JWT_ALGORITHM must be one of {', '.join(ALGORITHMS)}."
+    minimum = ALGORITHMS[str(algorithm)]
+    if key is None or key == "":
+        return "the setting JWT_SECRET_KEY is missing or empty."
+    if not isinstance(key, str):
+        return f"JWT_SECRET_KEY must be a string, not {type(key).__name__}."
+    if len(key.encode()) < minimum:
+        return f"JWT_SECRET_KEY has {len(key.encode())} bytes; {algorithm} needs at least {minimum}."
+    if len(set(key)) < 10:
+        return "JWT_SECRET_KEY repeats a few characters."
+    if key.startswith("django-insecure-"):
+        return "JWT_SECRET_KEY is a generated development key (django-insecure-...)."
+    if key in {django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS}:
+        return "JWT_SECRET_KEY is the same as SECRET_KEY; a leak of one must not be a leak of both."
+    if key in PUBLISHED_KEYS:
+        return "JWT_SECRET_KEY is the example from the documentation."
+    return None

@@ -1,0 +1,30 @@
+"""One line in the host's URLconf: `path("api/auth/", include("ninja_auth_kit.urls"))`.
+
+No `app_name`: Ninja's own docs and schema pages could not be reversed behind one.
+"""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI
+
+from ninja_auth_kit import __version__
+from ninja_auth_kit.api import install
+from ninja_auth_kit.api.errors import PathNotFoundError, problem_response
+
+api = NinjaAPI(
+    title="Authentication",
+    version=__version__,
+    description="Registration, verification, login, refresh and logout, by django-ninja-auth-kit.",
+    urls_namespace="ninja_auth_kit",
+)
+install(api, "")
+
+
+@csrf_exempt  # a form from elsewhere gets the same 404 as everybody, not a page about cookies
+def nothing_here(request: HttpRequest) -> HttpResponse:
+    """Answer an unknown path below the mount with a problem."""
+    return problem_response(PathNotFoundError())
+
+
+urlpatterns = [path("", nothing_here), path("", api.urls), re_path(r"", nothing_here)]

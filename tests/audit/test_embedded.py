@@ -1,0 +1,75 @@
+"""The relay in a web process, and a web process without it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ninja_auth_kit.models import AuditOutbox
+from tests.audit.conftest import Consumer, address
+from tests.conftest import EMAIL, PASSWORD
+from tests.servers import ROOT, Server, database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.broker
+def test_an_embedded_relay_publishes_from_every_worker_in_order(
+    servers: Callable[..., Server], user: Any, consumer: Consumer, exchange: str
+) -> None:
+    host, port = address()
+    environment = {"TEST_RABBITMQ_HOST": host, "TEST_RABBITMQ_PORT": str(port)}
+    server = servers(AUDIT_EMBEDDED_RELAY=True, AUDIT_EXCHANGE=exchange, environment=environment)
+    credentials = {"email": EMAIL, "password": PASSWORD}
+
+    for _ in range(10):
+        assert server.request("POST", "/api/auth/login", credentials)[0] == 200
+
+    events = consumer.events(19)
+    names = [event["type"].split(".")[2] for event in events]
+    assert names == ["logged_in"] + ["revoked", "logged_in"] * 9
+    deadline = time.monotonic() + 10
+    while AuditOutbox.objects.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not AuditOutbox.objects.exists()
+    assert "Traceback" not in server.stop()
+
+
+SCRIPT = """
+import json, os, sys, threading
+import django
+django.setup()
+from django.test import Client
+answer = Client().post("/api/auth/login", {"email": "x@example.com", "password": "x"}, content_type="application/json")
+print(json.dumps({
+    "status": answer.status_code,
+    "pika": "pika" in sys.modules,
+    "threads": [thread.name for thread in threading.enumerate()],
+}))
+"""
+
+
+@pytest.mark.security("AUD-08")
+def test_a_web_process_without_an_embedded_relay_never_imports_pika() -> None:
+    import os
+
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+        "TEST_SETTINGS": os.environ.get("DJANGO_SETTINGS_MODULE", "tests.settings"),
+        "TEST_RABBITMQ_HOST": "127.0.0.1",
+        "DATABASE_URL": database_url(),
+    }
+
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert answer == {"status": 401, "pika": False, "threads": ["MainThread"]}
+    assert AuditOutbox.objects.count() == 1

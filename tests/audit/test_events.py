@@ -1,0 +1,282 @@
+"""What is recorded: one event for each action, a CloudEvent, and nothing in it that should not be."""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured
+from cloudevents.core.formats.json import JSONFormat
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from ninja_auth_kit.audit.events import EVENTS, SHARDS, build_message
+from ninja_auth_kit.audit.rabbitmq import CONTENT_TYPE
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession, has_username
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
+
+
+def new_events(before: int) -> list[str]:
+    return event_names()[before:]
+
+
+@pytest.mark.security("AUD-01")
+def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: Api, kit: Callable[..., None]) -> None:
+    kit(SESSION_LIMIT=2)
+    recorded: list[tuple[str, list[str]]] = []
+
+    def step(name: str, call: Callable[[], Any], status: int) -> Any:
+        before = AuditOutbox.objects.count()
+        response = call()
+        assert response.status_code == status, (name, response.content)
+        recorded.append((name, new_events(before)))
+        return response
+
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        step("register", api.register, 202)
+        step("login, unverified", api.login, 403)
+        step("resend", lambda: api.post("verify-email/resend", {"email": EMAIL}), 202)
+        step("resend, unknown", lambda: api.post("verify-email/resend", {"email": "x@example.com"}), 202)
+        body = {"token": mailed_token(), "password": PASSWORD}
+        step("verify, wrong password", lambda: api.post("verify-email", {**body, "password": "x"}), 400)
+        step("verify, wrong token", lambda: api.post("verify-email", {**body, "token": "x"}), 400)
+        step("verify", lambda: api.post("verify-email", body), 200)
+        step("register, in use", lambda: api.register(username="other"), 202)
+        step("register, weak", lambda: api.register("y@example.com", "short"), 422)
+        step("login, wrong", lambda: api.login(password="wrong wrong wrong"), 401)
+        step("login, unknown", lambda: api.login("x@example.com"), 401)
+        pair = step("login", api.login, 200).json()
+        step("refresh", lambda: api.post("refresh", {"refresh_token": pair["refresh_token"]}), 200)
+        step("refresh, in grace", lambda: api.post("refresh", {"refresh_token": pair["refresh_token"]}), 200)
+        step("refresh, garbage", lambda: api.post("refresh", {"refresh_token": "garbage"}), 401)
+        clock.shift(timedelta(minutes=1))
+        step("refresh, reused", lambda: api.post("refresh", {"refresh_token": pair["refresh_token"]}), 401)
+        one, two = (step("login", api.login, 200).json() for _ in range(2))
+        step(
+            "end a session",
+            lambda: api.delete(f"sessions/{one['session_id']}", token=two["access_token"]),
+            204,
+        )
+        step("logout", lambda: api.post("logout", token=two["access_token"]), 204)
+        step("logout, again", lambda: api.post("logout", token=two["access_token"]), 204)
+        three = step("login", api.login, 200).json()
+        step("logout everywhere", lambda: api.post("logout/all", token=three["access_token"]), 204)
+        step("me, refused", lambda: api.get("me", token=three["access_token"]), 401)
+
+    assert recorded == [
+        ("register", ["user.registered"]),
+        ("login, unverified", ["session.login_failed"]),
+        ("resend", ["email.verification_requested"]),
+        ("resend, unknown", ["email.verification_requested"]),
+        ("verify, wrong password", ["email.verification_failed"]),
+        ("verify, wrong token", ["email.verification_failed"]),
+        ("verify", ["email.verified"]),
+        ("register, in use", ["user.registration_failed"]),
+        ("register, weak", ["user.registration_failed"]),
+        ("login, wrong", ["session.login_failed"]),
+        ("login, unknown", ["session.login_failed"]),
+        ("login", ["session.logged_in"]),
+        ("refresh", ["session.refreshed"]),
+        ("refresh, in grace", ["session.refreshed"]),
+        ("refresh, garbage", ["session.refresh_failed"]),
+        ("refresh, reused", ["session.reuse_detected"]),
+        ("login", ["session.logged_in"]),
+        ("login", ["session.logged_in"]),
+        ("end a session", ["session.revoked"]),
+        ("logout", ["session.logged_out"]),
+        ("logout, again", []),
+        ("login", ["session.logged_in"]),
+        ("logout everywhere", ["session.logged_out"]),
+        ("me, refused", []),
+    ]
+    assert {name for _, names in recorded for name in names} == {event.name for event in EVENTS.values()}
+
+
+@pytest.mark.security("AUD-02")
+def test_every_message_is_a_cloudevent_that_the_official_sdk_reads(api: Api, user: Any) -> None:
+    api.pair()
+    api.login(
+        password="wrong wrong wrong", HTTP_X_REQUEST_ID="req-7", HTTP_USER_AGENT="Lynx", REMOTE_ADDR="203.0.113.7"
+    )
+
+    for row in AuditOutbox.objects.all():
+        message = RabbitMQMessage({}, CONTENT_TYPE, row.payload.encode())
+        event = from_structured(message, JSONFormat())
+        assert event.get_id() == str(row.event_id)
+        assert event.get_source() == "ninja-auth-kit"
+        assert event.get_time().utcoffset() == timedelta(0)
+        assert event.get_type().startswith("ninja-auth-kit.")
+    failed = events()[-1]
+    assert failed["correlationid"] == "req-7"
+    assert failed["subject"] == f"user/{user.pk}"
+    assert failed["data"] == {
+        "outcome": "failure",
+        "reason": "invalid_credentials",
+        "actor": {"type": "anonymous", "id": None},
+        "target": {
+            "type": "user",
+            "id": str(user.pk),
+            "identifier_hash": failed["data"]["target"]["identifier_hash"],
+        },
+        "session": {"id": None},
+        "client": {"ip": "203.0.113.7", "user_agent": "Lynx"},
+        "details": {},
+    }
+
+
+@pytest.mark.security("AUD-03", "AUD-04")
+def test_no_message_and_no_log_line_holds_a_secret_or_an_address(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    password, wrong, typed = "c4n4ry password of Ada", "c4n4ry wrong password", "c4n4ry typed into the address"
+    secrets = [password, wrong, typed, EMAIL, "ada_example_com"]
+
+    api.register(password=password)
+    secrets.append(mailed_token())
+    api.post("verify-email", {"token": mailed_token(), "password": wrong})
+    api.post("verify-email", {"token": mailed_token(), "password": password})
+    api.register(password=wrong, username="ada_example_com")
+    api.post("verify-email/resend", {"email": EMAIL})
+    api.login(password=wrong)
+    api.login(typed, wrong)
+    api.post("login", {"username": typed, "password": wrong})
+    pair = api.pair(password=password)
+    successor = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+    third = api.post("refresh", {"refresh_token": successor["refresh_token"]}).json()
+    api.get("me", token=third["access_token"])
+    api.get("sessions", token=third["access_token"])
+    api.post("refresh", {"refresh_token": pair["refresh_token"]})
+    api.post("logout", {"refresh_token": third["refresh_token"]}, token=third["access_token"])
+    for each in (pair, successor, third):
+        secrets += [each["access_token"], each["refresh_token"], *each["access_token"].split(".")]
+    for model, columns in (
+        (UserSession, ["refresh_token", "auth_hash"]),
+        (BlacklistedToken, ["token"]),
+        (OneTimeToken, ["digest"]),
+        (get_user_model(), ["password"]),
+    ):
+        for row in model._base_manager.values_list(*columns):
+            secrets += [piece for value in row for piece in (value, value.rpartition("$")[2])]
+
+    payloads = [row.payload + row.routing_key for row in AuditOutbox.objects.all()]
+    haystack = "\n".join([*payloads, caplog.text])
+    assert len(payloads) >= 12
+    assert [secret for secret in secrets if secret in haystack] == []
+
+
+@pytest.mark.security("AUD-10", "CRED-11")
+@pytest.mark.parametrize(
+    "user_agent",
+    ["\x00\x1b[31m red", "line\r\nfeed\u2028", '"}{{ 7*7 }}', "x" * 1_000_000, "\u202e right to left", ""],
+)
+def test_a_hostile_browser_name_cannot_break_a_login_or_its_event(api: Api, user: Any, user_agent: str) -> None:
+    response = api.login(HTTP_USER_AGENT=user_agent)
+
+    assert response.status_code == 200
+    row = AuditOutbox.objects.get()
+    assert "\n" not in row.payload
+    assert row.payload.isascii()
+    kept = json.loads(row.payload)["data"]["client"]["user_agent"]
+    assert len(kept) <= 256
+    assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in kept)
+
+
+@pytest.mark.parametrize(
+    ("choice", "address", "kept"),
+    [
+        ("full", "203.0.113.7", "203.0.113.7"),
+        ("full", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+        ("truncated", "203.0.113.7", "203.0.113.0"),
+        ("truncated", "2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+        ("none", "203.0.113.7", None),
+        ("full", None, None),
+    ],
+)
+def test_the_address_of_the_caller_is_kept_as_the_settings_say(
+    kit: Callable[..., None], choice: str, address: str | None, kept: str | None
+) -> None:
+    kit(AUDIT_IP=choice)
+    (event, *_) = EVENTS.values()
+
+    message = build_message(event, client=ClientInfo(ip_address=address), user=None, replaced=False)
+
+    assert json.loads(message.payload)["data"]["client"]["ip"] == kept
+
+
+def test_a_pseudonym_of_the_address_is_stable_and_does_not_tell_it(kit: Callable[..., None]) -> None:
+    kit(AUDIT_IP="hmac")
+    (event, *_) = EVENTS.values()
+
+    one, two = (
+        json.loads(
+            build_message(event, client=ClientInfo(ip_address="203.0.113.7"), user=None, replaced=False).payload
+        )["data"]["client"]["ip"]
+        for _ in range(2)
+    )
+
+    assert one == two
+    assert "203" not in one.partition(":")[0] or one.count(".") == 0
+
+
+def test_failed_logins_of_one_identifier_can_be_correlated_however_it_is_typed(api: Api) -> None:
+    for spelling in ("eve@example.com", "EVE@example.com", " eve@example.com "):
+        api.login(spelling)
+    api.login("mallory@example.com")
+
+    hashes = [event["data"]["target"]["identifier_hash"] for event in events()]
+    assert len(set(hashes[:3])) == 1
+    assert hashes[3] != hashes[0]
+    assert len(hashes[0].partition(":")[2]) == 32
+
+
+def test_events_of_one_user_travel_in_one_lane(api: Api, make_user: Callable[..., Any]) -> None:
+    for number in range(12):
+        email = f"user{number}@example.com"
+        make_user(email)
+        pair = api.pair(email)
+        api.post("refresh", {"refresh_token": pair["refresh_token"]})
+        api.post("logout", token=pair["access_token"])
+
+    lanes: dict[str, set[int]] = {}
+    for row in AuditOutbox.objects.all():
+        lanes.setdefault(json.loads(row.payload)["subject"], set()).add(row.shard)
+    assert len(lanes) == 12
+    assert all(len(shards) == 1 for shards in lanes.values())
+    assert {shard for shards in lanes.values() for shard in shards} <= set(range(SHARDS))
+    assert len({shard for shards in lanes.values() for shard in shards}) > 3
+
+
+@pytest.mark.parametrize("name", ["session.refreshed", "ninja-auth-kit.session.refreshed.v1"])
+def test_a_type_can_be_switched_off(api: Api, user: Any, kit: Callable[..., None], name: str) -> None:
+    kit(AUDIT_DISABLED_TYPES=[name])
+
+    pair = api.pair()
+    api.post("refresh", {"refresh_token": pair["refresh_token"]})
+
+    assert event_names() == ["session.logged_in"]
+
+
+def test_ids_are_uuids_of_version_7_in_the_order_of_time(api: Api, user: Any) -> None:
+    for _ in range(3):
+        api.login()
+
+    ids = [uuid.UUID(event["id"]) for event in events()]
+    assert {id.version for id in ids} == {7}
+    assert [id.int >> 80 for id in ids] == sorted(id.int >> 80 for id in ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_routing_key_says_entity_action_and_outcome(api: Api, user: Any) -> None:
+    api.pair()
+    api.login(password="wrong wrong wrong")
+
+    keys = list(AuditOutbox.objects.order_by("id").values_list("routing_key", flat=True))
+    assert keys == ["auth.session.login.success", "auth.session.login.failure"]
+    assert all(event.routing_key.count(".") == 3 for event in EVENTS.values())
+    assert all(event.outcome in {"success", "failure"} for event in EVENTS.values())
+    assert has_username() is not None

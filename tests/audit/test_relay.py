@@ -1,0 +1,462 @@
+"""The relay against a real RabbitMQ: what it publishes, and that nothing is lost when the broker misbehaves."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any
+
+import pika
+import pytest
+from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured
+from cloudevents.core.formats.json import JSONFormat
+from django.core.management import CommandError, call_command
+from django.db import connection
+from pytest_django import Settings
+
+from ninja_auth_kit.audit import relay as relay_module
+from ninja_auth_kit.audit.events import SHARDS
+from ninja_auth_kit.audit.rabbitmq import BrokerError, catch_all_queue
+from ninja_auth_kit.audit.relay import Relay, configured_relay
+from ninja_auth_kit.models import AuditOutbox
+from tests.audit.conftest import Consumer, Proxy, address
+from tests.conftest import Api
+from tests.private_broker import PrivateBroker
+from tests.servers import ROOT, database_url
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
+
+
+def fill(count: int, users: int = 20, first: int = 0) -> None:
+    """Put events of several users into the outbox, numbered in the order of each user."""
+    rows = []
+    for number in range(first, first + count):
+        user = number % users
+        payload = json.dumps({"user": user, "number": number // users})
+        row = {"event_id": uuid.uuid4(), "shard": user % SHARDS, "payload": payload}
+        rows.append(AuditOutbox(routing_key="auth.test.fill.success", **row))
+    AuditOutbox.objects.bulk_create(rows)
+
+
+def assert_in_order(bodies: list[dict[str, int]], *, duplicates: bool = False) -> None:
+    """Assert that the first arrivals of each user's events are in their order."""
+    seen: dict[int, int] = {}
+    for body in bodies:
+        last = seen.get(body["user"], -1)
+        if body["number"] <= last and duplicates:
+            continue
+        assert body["number"] == last + 1, (body, last)
+        seen[body["user"]] = body["number"]
+
+
+def waiting() -> int:
+    return AuditOutbox.objects.count()
+
+
+def until(condition: Callable[[], bool], timeout: float = 30) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(relay: Relay) -> Iterator[Relay]:
+    """Run a relay in a thread."""
+    stop = threading.Event()
+    thread = threading.Thread(target=relay.run, args=(stop,))
+    thread.start()
+    try:
+        yield relay
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class Process:
+    """`manage.py authkit_relay` in a process of its own."""
+
+    def __init__(self, exchange: str, settings: Settings, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+            "TEST_SETTINGS": os.environ.get("DJANGO_SETTINGS_MODULE", "tests.settings"),
+            "TEST_KIT": json.dumps({"AUDIT_EXCHANGE": exchange}),
+            "TEST_RABBITMQ_HOST": str(settings.RABBITMQ_HOST),
+            "TEST_RABBITMQ_PORT": str(settings.RABBITMQ_PORT),
+            "DATABASE_URL": database_url(),
+        }
+        command = [sys.executable, "-m", "django", "authkit_relay", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def finish(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20) -> tuple[int, str]:
+        """Send a signal, and return the exit code and what was printed."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, output
+
+
+@pytest.fixture
+def start_relay(exchange: str, settings: Settings) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(exchange, settings, *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.finish(signal.SIGKILL)
+
+
+@pytest.mark.security("AUD-02")
+def test_each_action_arrives_as_a_persistent_cloudevent(api: Api, user: Any, consumer: Consumer) -> None:
+    api.pair()
+    api.login(password="wrong wrong wrong")
+
+    assert configured_relay(using="default").drain() == 2
+
+    messages = consumer.messages(2)
+    assert [method.routing_key for method, _, _ in messages] == [
+        "auth.session.login.success",
+        "auth.session.login.failure",
+    ]
+    for _, properties, body in messages:
+        assert properties.delivery_mode == 2
+        assert properties.content_type == "application/cloudevents+json; charset=utf-8"
+        event = from_structured(RabbitMQMessage({}, properties.content_type, body), JSONFormat())
+        assert event.get_id() == properties.message_id
+    assert waiting() == 0
+
+
+def test_a_stream_takes_every_event_for_whoever_comes_later(consumer: Consumer, exchange: str) -> None:
+    fill(3)
+    configured_relay(using="default").drain()
+
+    queue = consumer.channel.queue_declare(catch_all_queue(exchange), passive=True)
+
+    assert catch_all_queue("auth.events") == "auth.audit"
+    until(lambda: consumer.channel.queue_declare(queue.method.queue, passive=True).method.message_count == 3)
+
+
+def test_a_batch_after_the_other_in_the_order_of_each_user(consumer: Consumer) -> None:
+    fill(230)
+
+    assert configured_relay(using="default", batch=50).drain() == 230
+
+    assert_in_order(consumer.events(230))
+    assert waiting() == 0
+
+
+def test_a_running_relay_publishes_what_comes(consumer: Consumer) -> None:
+    with running(configured_relay(using="default")):
+        for number in range(3):
+            fill(20, first=20 * number)
+            assert len(consumer.events(20)) == 20
+        until(lambda: waiting() == 0)
+
+
+@pytest.mark.race
+@pytest.mark.security("AUD-09")
+def test_three_relays_keep_the_order_of_each_user_and_publish_nothing_twice(
+    consumer: Consumer, start_relay: Callable[..., Process]
+) -> None:
+    for _ in range(3):
+        start_relay("--batch", "20")
+    for number in range(15):
+        fill(200, first=200 * number)
+        time.sleep(0.02)
+
+    bodies = consumer.events(3000, timeout=60)
+
+    assert len(bodies) == 3000
+    assert_in_order(bodies)
+    until(lambda: waiting() == 0)
+    assert consumer.events(1, timeout=0.5) == []
+
+
+@pytest.mark.security("AUD-09")
+def test_a_row_that_commits_late_is_published_too(consumer: Consumer) -> None:
+    def commit_late() -> None:
+        from django.db import transaction
+
+        with transaction.atomic():
+            fill(1, users=1)
+            inserted.set()
+            released.wait(20)
+        connection.close()
+
+    inserted, released = threading.Event(), threading.Event()
+    late = threading.Thread(target=commit_late)
+    late.start()
+    inserted.wait(20)
+    fill(5, users=5, first=5)
+    with running(configured_relay(using="default")):
+        assert len(consumer.events(5)) == 5
+        released.set()
+        late.join()
+        assert len(consumer.events(1)) == 1
+    assert waiting() == 0
+
+
+def test_the_command_publishes_once_and_says_how_many(consumer: Consumer) -> None:
+    fill(7)
+    out = StringIO()
+
+    call_command("authkit_relay", once=True, stdout=out)
+
+    assert "7 events published" in out.getvalue()
+    assert len(consumer.events(7)) == 7
+
+
+def test_the_command_says_what_is_missing(settings: Settings) -> None:
+    with pytest.raises(CommandError, match="RABBITMQ_HOST"):
+        call_command("authkit_relay", once=True)
+    with pytest.raises(CommandError, match="--batch"):
+        call_command("authkit_relay", batch=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_stops_cleanly_when_told(
+    consumer: Consumer, start_relay: Callable[..., Process], number: signal.Signals
+) -> None:
+    fill(10)
+    relay = start_relay()
+    assert len(consumer.events(10)) == 10
+    until(lambda: waiting() == 0)
+
+    code, output = relay.finish(number)
+
+    assert code == 0, output
+    assert "10 events published" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.security("AUD-07")
+def test_a_relay_killed_in_the_middle_loses_nothing(consumer: Consumer, start_relay: Callable[..., Process]) -> None:
+    fill(4000)
+    relay = start_relay("--batch", "100")
+    first = consumer.events(300)
+    relay.finish(signal.SIGKILL)
+    rest = consumer.events(4000, timeout=1)
+
+    start_relay("--batch", "100")
+    until(lambda: waiting() == 0, 60)
+    bodies = [*first, *rest, *consumer.events(4000, timeout=2)]
+
+    distinct = {(body["user"], body["number"]) for body in bodies}
+    assert len(distinct) == 4000
+    assert len(bodies) - len(distinct) <= 100
+    assert_in_order(bodies, duplicates=True)
+
+
+@pytest.mark.security("AUD-08")
+def test_while_the_broker_is_down_rows_wait_and_requests_do_not_notice(
+    api: Api, user: Any, proxy: Proxy, exchange: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = configured_relay(using="default")
+    with running(relay):
+        assert api.login().status_code == 200
+        until(lambda: "The broker is away" in caplog.text)
+        assert waiting() == 1
+        assert "guest" not in caplog.text
+
+        listening = Consumer(*address(), exchange)
+        proxy.mend()
+        assert len(listening.events(1, timeout=40)) == 1
+        listening.close()
+    assert waiting() == 0
+
+
+@pytest.mark.security("AUD-08")
+def test_a_connection_that_is_cut_in_the_middle_loses_nothing(consumer: Consumer, proxy: Proxy) -> None:
+    proxy.mend()
+    fill(3000)
+    with running(configured_relay(using="default", batch=100)):
+        bodies = consumer.events(500)
+        proxy.cut()
+        time.sleep(0.2)
+        proxy.mend()
+        until(lambda: waiting() == 0, 60)
+        bodies += consumer.events(3000, timeout=2)
+
+    assert len({(body["user"], body["number"]) for body in bodies}) == 3000
+    assert_in_order(bodies, duplicates=True)
+
+
+def test_a_broker_that_does_not_confirm_in_time_is_left_and_nothing_is_deleted(
+    consumer: Consumer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "CONFIRM_TIMEOUT", 0.5)
+    proxy.mend()
+    fill(10)
+    relay = configured_relay(using="default")
+    relay.broker.connect()
+    proxy.flowing.clear()
+
+    start = time.monotonic()
+    with pytest.raises(BrokerError, match="No confirm within"):
+        relay.publish_batch()
+
+    assert time.monotonic() - start < 10
+    assert waiting() == 10
+    proxy.flowing.set()
+    assert relay.drain() == 10
+    assert waiting() == 0
+
+
+def test_events_that_are_routed_nowhere_are_kept(
+    consumer: Consumer, exchange: str, kit: Callable[..., None], settings: Settings
+) -> None:
+    nowhere = exchange.replace("test-", "test-nowhere-")
+    consumer.channel.exchange_declare(nowhere, "topic", durable=True)
+    kit(AUDIT_EXCHANGE=nowhere, AUDIT_DECLARE=False)
+    fill(3)
+    try:
+        with pytest.raises(BrokerError, match="3 events were refused or routed nowhere"):
+            configured_relay(using="default").drain()
+        assert waiting() == 3
+
+        consumer.channel.queue_bind(consumer.queue, nowhere, "#")
+        assert configured_relay(using="default").drain() == 3
+    finally:
+        consumer.channel.exchange_delete(nowhere)
+    assert len(consumer.events(3)) == 3
+
+
+def test_without_the_right_to_declare_a_missing_exchange_is_said(exchange: str, kit: Callable[..., None]) -> None:
+    kit(AUDIT_DECLARE=False)
+    fill(1)
+
+    with pytest.raises(BrokerError, match="NOT_FOUND"):
+        configured_relay(using="default").drain()
+    assert waiting() == 1
+
+
+def test_one_event_that_cannot_be_sent_does_not_keep_back_the_others(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(event: Any) -> pika.BasicProperties:
+        headers = {"poison": object()} if '"number": 0' in event.payload and '"user": 2' in event.payload else {}
+        return pika.BasicProperties(headers=headers, message_id=event.event_id)
+
+    monkeypatch.setattr("ninja_auth_kit.audit.rabbitmq.connection._properties", poison)
+    fill(5)
+
+    with pytest.raises(BrokerError, match="1 events"):
+        configured_relay(using="default").drain()
+
+    assert [body["user"] for body in consumer.events(4)] == [0, 1, 3, 4]
+    assert waiting() == 1
+
+
+def test_a_wrong_password_is_said_without_the_password(exchange: str, settings: Settings) -> None:
+    settings.RABBITMQ_PASSWORD = "c4n4ry-of-the-broker"
+    fill(1)
+
+    with pytest.raises(BrokerError) as caught:
+        configured_relay(using="default").drain()
+
+    assert "ACCESS_REFUSED" in str(caught.value) or "ProbableAuthenticationError" in str(caught.value)
+    assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.private_broker
+@pytest.mark.security("AUD-08")
+def test_a_broker_that_is_killed_and_comes_back_gets_everything(private_broker: PrivateBroker, exchange: str) -> None:
+    relay = configured_relay(using="default", batch=100)
+    relay.broker.connect()
+    time.sleep(6)  # a stream that is seconds old when its node is killed does not come back (RabbitMQ 3.10)
+    fill(3000)
+    with running(relay):
+        until(lambda: waiting() < 2500)
+        private_broker.kill()
+        time.sleep(1)
+        private_broker.start()
+        until(lambda: waiting() == 0, 90)
+
+    bodies = read_stream(private_broker.port, exchange)
+    assert len({(body["user"], body["number"]) for body in bodies}) == 3000
+    assert_in_order(bodies, duplicates=True)
+
+
+@pytest.mark.private_broker
+@pytest.mark.security("AUD-08")
+def test_a_broker_out_of_memory_is_not_sent_anything_until_it_has_some(
+    private_broker: PrivateBroker, exchange: str, api: Api, user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = configured_relay(using="default")
+    fill(1)
+    relay.publish_batch()
+    private_broker.control("set_vm_memory_high_watermark", "0.000001")
+    time.sleep(1)
+    with running(relay):
+        assert api.login().status_code == 200
+        until(lambda: "blocks publishers" in caplog.text or "No confirm within" in caplog.text)
+        assert waiting() == 1
+        assert not transaction_open()
+
+        private_broker.control("set_vm_memory_high_watermark", "0.6")
+        until(lambda: waiting() == 0, 60)
+
+
+@pytest.mark.private_broker
+@pytest.mark.security("AUD-08")
+def test_a_frozen_broker_is_left_after_the_timeout_and_found_again(
+    private_broker: PrivateBroker, exchange: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay_module, "CONFIRM_TIMEOUT", 1.0)
+    relay = configured_relay(using="default")
+    fill(10)
+    relay.publish_batch()
+    private_broker.freeze()
+    try:
+        fill(10, first=20)
+        with pytest.raises(BrokerError, match="No confirm within"):
+            relay.publish_batch()
+        assert waiting() == 10
+    finally:
+        private_broker.thaw()
+    with running(relay):
+        until(lambda: waiting() == 0, 60)
+    assert len({str(body) for body in read_stream(private_broker.port, exchange)}) == 20
+
+
+def transaction_open() -> bool:
+    """Tell whether any other connection holds a transaction open."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' "
+            "AND datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def read_stream(port: int, exchange: str) -> list[dict[str, int]]:
+    """Return everything that the catch-all stream holds, from its beginning."""
+    reader = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port))
+    channel = reader.channel()
+    channel.basic_qos(prefetch_count=500)
+    bodies = []
+    offset = {"x-stream-offset": "first"}
+    for method, _, body in channel.consume(catch_all_queue(exchange), arguments=offset, inactivity_timeout=2):
+        if method is None:
+            break
+        bodies.append(json.loads(body))
+        channel.basic_ack(method.delivery_tag)
+    # Not channel.cancel(): it would return prefetched messages, and a stream takes none back.
+    with contextlib.suppress(pika.exceptions.AMQPError):
+        reader.close()
+    return bodies

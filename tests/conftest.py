@@ -1,0 +1,166 @@
+"""Fixtures: a client that speaks JSON, users, mails, recorded events, a clock, and servers to race against."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from ninja_auth_kit.models import AuditOutbox, EmailAddress, canonical_email, has_username
+from tests.servers import Server
+
+PASSWORD = "correct horse battery staple"
+EMAIL = "ada@example.com"
+
+
+class Api:
+    """A JSON client of one mount of the kit."""
+
+    def __init__(self, base: str = "/api/auth/", **defaults: Any) -> None:
+        self.client = Client(raise_request_exception=False, **defaults)
+        self.base = base
+
+    def __call__(self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: Any) -> Any:
+        if token is not None:
+            headers["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        url = path if path.startswith("/") else self.base + path
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers.setdefault("content_type", "application/json")
+        return self.client.generic(method, url, data, **headers)
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        return self("GET", path, **kwargs)
+
+    def post(self, path: str, body: Any = None, **kwargs: Any) -> Any:
+        return self("POST", path, body, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> Any:
+        return self("DELETE", path, **kwargs)
+
+    def register(self, email: str = EMAIL, password: str = PASSWORD, username: str | None = None) -> Any:
+        """Register, with a username derived from the address where the user model has one."""
+        body = {"email": email, "password": password}
+        if has_username():
+            body["username"] = username or re.sub(r"\W", "_", email)
+        return self.post("register", body)
+
+    def login(self, email: str = EMAIL, password: str = PASSWORD, **headers: Any) -> Any:
+        return self.post("login", {"email": email, "password": password}, **headers)
+
+    def pair(self, email: str = EMAIL, password: str = PASSWORD) -> dict[str, Any]:
+        """Log in and return the token pair."""
+        response = self.login(email, password)
+        assert response.status_code == 200, response.content
+        return dict(response.json())
+
+    def is_in(self, token: str) -> bool:
+        """Tell whether an access token opens the door."""
+        return bool(self.get("me", token=token).status_code == 200)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def make_user() -> Callable[..., Any]:
+    """Return a maker of users: verified, with the usual password, unless told otherwise."""
+
+    def make(email: str = EMAIL, password: str | None = PASSWORD, *, verified: bool = True, **fields: Any) -> Any:
+        model = get_user_model()
+        if has_username():
+            fields.setdefault("username", re.sub(r"\W", "_", email))
+        user = model(email=email, **fields)
+        if password is None:
+            user.set_unusable_password()
+        else:
+            user.set_password(password)
+        user.save()
+        now = timezone.now()
+        EmailAddress.objects.create(
+            user=user, email=email, canonical=canonical_email(email), verified_at=now if verified else None
+        )
+        return user
+
+    return make
+
+
+@pytest.fixture
+def user(make_user: Callable[..., Any]) -> Any:
+    return make_user()
+
+
+def mailed_token(index: int = -1) -> str:
+    """Return the token of a mail that was sent."""
+    match = re.search(r"#token=(\S+)", str(mail.outbox[index].body))
+    assert match is not None, mail.outbox[index].body
+    return match[1]
+
+
+def events() -> list[dict[str, Any]]:
+    """Return the audit events that wait in the outbox, in order."""
+    return [json.loads(row.payload) for row in AuditOutbox.objects.order_by("id")]
+
+
+def event_names() -> list[str]:
+    """Return the names of the events in the outbox, without the common prefix and the version."""
+    return [event["type"].removeprefix("ninja-auth-kit.").removesuffix(".v1") for event in events()]
+
+
+@pytest.fixture
+def audited(settings: Settings) -> None:
+    """Turn the outbox on: a broker is configured, and nobody fetches."""
+    settings.RABBITMQ_HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def kit(settings: Settings) -> Callable[..., None]:
+    """Return a setter of single keys of NINJA_AUTH_KIT."""
+
+    def change(**keys: Any) -> None:
+        settings.NINJA_AUTH_KIT = {**settings.NINJA_AUTH_KIT, **keys}
+
+    return change
+
+
+@pytest.fixture
+def servers(transactional_db: None) -> Iterator[Callable[..., Server]]:
+    """Return a starter of gunicorns with four workers on the test database; all are stopped in the end."""
+    started: list[Server] = []
+
+    def start(**settings: Any) -> Server:
+        server = Server(**settings)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+BROKER_MISSING = "no RabbitMQ: start one on 127.0.0.1:5672 or set RABBITMQ_HOST"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the broker tests, for all to see, where there is no broker; in CI let them fail."""
+    if os.environ.get("RABBITMQ_HOST") or os.environ.get("CI"):
+        return
+    for item in items:
+        if item.get_closest_marker("broker"):
+            item.add_marker(pytest.mark.skip(reason=BROKER_MISSING))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly how many tests did not run for want of a broker."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "RabbitMQ" in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"!!! {len(skipped)} tests did not run: {BROKER_MISSING}", red=True, bold=True)

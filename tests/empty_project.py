@@ -1,0 +1,140 @@
+"""Install the built wheel into an empty project, as the README says, and log in: `python -m tests.empty_project DIST`.
+
+The lines that go into the project are read from the README, so a README that does not work fails here.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+CHECK = """
+from django.core import mail
+from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
+import re
+client = Client()
+def post(path, **body):
+    return client.post(f"/api/auth/{path}", body, content_type="application/json")
+password = "an empty project, not for long"
+assert post("register", username="ada", email="ada@example.com", password=password).status_code == 202
+token = re.search(r"#token=(\\S+)", mail.outbox[0].body)[1]
+assert post("verify-email", token=token, password=password).status_code == 200
+pair = post("login", email="ada@example.com", password=password).json()
+headers = {"authorization": f"Bearer {pair['access_token']}"}
+assert client.get("/api/auth/me", headers=headers).json()["username"] == "ada"
+assert post("logout", refresh_token=pair["refresh_token"]).status_code == 204
+assert client.get("/api/auth/me", headers=headers).status_code == 401
+print("registered, verified, logged in, logged out")
+"""
+
+
+def main(dist: Path) -> None:
+    """Check the contents of wheel and sdist, then install and use the wheel."""
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    check_contents(wheel, sdist)
+    with tempfile.TemporaryDirectory(prefix="nak-empty-") as name:
+        folder = Path(name)
+        venv.create(folder / "env", with_pip=True)
+        python = str(folder / "env" / "bin" / "python")
+        run(python, "-m", "pip", "install", "--quiet", str(wheel))
+        run(python, "-m", "django", "startproject", "project", str(folder))
+        follow_the_readme(folder)
+        for command in (["check"], ["migrate", "--verbosity", "0"], ["makemigrations", "--check", "--dry-run"]):
+            run(python, str(folder / "manage.py"), *command)
+        run(python, str(folder / "manage.py"), "shell", "-c", CHECK)
+
+
+def check_contents(wheel: Path, sdist: Path) -> None:
+    """See to it that nothing is missing that is read at run time, and that nothing is in it that should stay here."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    source = ROOT / "src"
+    expected = {
+        str(path.relative_to(source))
+        for path in source.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
+    }
+    packed = {name for name in names if ".dist-info/" not in name}
+    assert packed == expected, packed ^ expected
+    assert "ninja_auth_kit/py.typed" in packed
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    with tarfile.open(sdist) as archive:
+        folders = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    wanted = {"src", "tests", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "tox.ini"}
+    wanted |= {"PKG-INFO", ".gitignore"}  # hatchling's own
+    assert folders == wanted, folders ^ wanted
+    print(f"{wheel.name}: {len(packed)} files; {sdist.name}: {', '.join(sorted(folders))}")
+
+
+def follow_the_readme(folder: Path) -> None:
+    """Put the README's lines where it says, and the database where Django's template has SQLite."""
+    readme = (ROOT / "README.md").read_text()
+    settings = block(readme, "settings.py")
+    urls = block(readme, "urls.py")
+    path = folder / "project" / "settings.py"
+    text = path.read_text()
+    app = re.search(r'INSTALLED_APPS = \[\.\.\., ("\w+")\]', settings)
+    assert app is not None, settings
+    text = text.replace("INSTALLED_APPS = [", f"INSTALLED_APPS = [\n    {app[1]},", 1)
+    text += "\n" + "\n".join(line for line in settings.splitlines() if not line.startswith("INSTALLED_APPS"))
+    text += "\n" + DATABASES
+    path.write_text("import os\n" + text)
+    path = folder / "project" / "urls.py"
+    text = path.read_text().replace("import path", "import include, path", 1)
+    path.write_text(text.replace("urlpatterns = [", f"urlpatterns = [\n    {urls.strip()}", 1))
+
+
+DATABASES = """
+from urllib.parse import parse_qs, urlsplit
+_url = urlsplit(os.environ["DATABASE_URL"])
+DATABASES = {"default": {
+    "ENGINE": "django.db.backends.postgresql",
+    "NAME": os.environ["EMPTY_PROJECT_DATABASE"],
+    "USER": _url.username,
+    "PASSWORD": _url.password or "",
+    "HOST": parse_qs(_url.query).get("host", [_url.hostname])[0],
+    "PORT": _url.port or "",
+}}
+"""
+
+
+def block(readme: str, name: str) -> str:
+    """Return the code block of the README that begins with a comment naming a file."""
+    match = re.search(rf"```python\n# {re.escape(name)}\n(.*?)```", readme, re.DOTALL)
+    assert match is not None, f"the README has no block for {name}"
+    return match[1]
+
+
+def run(*command: str) -> None:
+    """Run a command, and fail with what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command[:4])} ... failed:\n{done.stdout}{done.stderr}")
+    if done.stdout.strip():
+        print(done.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    import secrets
+
+    import psycopg
+
+    database = f"nak_empty_{secrets.token_hex(4)}"
+    url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://")
+    os.environ["EMPTY_PROJECT_DATABASE"] = database
+    os.environ["JWT_SECRET_KEY"] = secrets.token_urlsafe(64)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+        try:
+            main(Path(sys.argv[1]))
+        finally:
+            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")

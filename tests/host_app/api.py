@@ -1,0 +1,41 @@
+"""The host's own API: routes of its own behind JWTAuth, and the kit installed beside them."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+
+import ninja_auth_kit
+from ninja_auth_kit import JWTAuth
+
+api = NinjaAPI(title="Host", urls_namespace="host")
+plain_api = NinjaAPI(title="Host that was taught nothing", urls_namespace="plain")
+
+
+@api.get("/sync", auth=JWTAuth())
+def sync_route(request: HttpRequest) -> dict[str, Any]:
+    return {"auth": str(request.auth.pk), "user": str(request.user.pk)}
+
+
+@api.get("/async", auth=JWTAuth())
+async def async_route(request: HttpRequest) -> dict[str, Any]:
+    user = await request.auser()
+    return {"auth": str(request.auth.pk), "user": str(user.pk)}
+
+
+@api.get("/stateless", auth=JWTAuth(check_session=False))
+def stateless_route(request: HttpRequest) -> dict[str, Any]:
+    return {"ok": True}
+
+
+@api.get("/stateless-user", auth=JWTAuth(check_session=False))
+def stateless_user_route(request: HttpRequest) -> dict[str, Any]:
+    return {"user": str(request.user.pk)}
+
+
+@plain_api.get("/guarded", auth=JWTAuth())
+def guarded_route(request: HttpRequest) -> dict[str, Any]:
+    return {"user": str(request.user.pk)}
+
+
+ninja_auth_kit.install(api, "/auth")

@@ -1,0 +1,116 @@
+"""A RabbitMQ of the tests' own, on ports of its own: to stop, to starve and to kill."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+START_TIMEOUT = 90.0  # seconds; Erlang starts slowly on a busy machine
+
+
+def program(name: str) -> Path | None:
+    """Return a program of RabbitMQ; Debian's wrappers in /usr/sbin insist on its own user, so past them."""
+    for directory in sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), reverse=True):
+        if (directory / name).exists():
+            return directory / name
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def is_installed() -> bool:
+    """Tell whether a private broker can be started here."""
+    return program("rabbitmq-server") is not None
+
+
+class PrivateBroker:
+    """One node in a directory of its own; ended by its process id."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="nak-rabbit-"))
+        self.port = free_port()
+        self._server: subprocess.Popen[bytes] | None = None
+        (self.home / "enabled_plugins").write_text("[].\n")
+        (self.home / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "RABBITMQ_NODENAME": f"nak-{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_BASE": str(self.home),
+            "RABBITMQ_MNESIA_BASE": str(self.home / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.home / "log"),
+            "RABBITMQ_PID_FILE": str(self.home / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.home / "enabled_plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self.home / "rabbitmq"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.home / "none"),
+        }
+
+    def start(self) -> None:
+        """Start the node and wait until it answers."""
+        with (self.home / "out").open("ab") as out:
+            self._server = subprocess.Popen(
+                [str(program("rabbitmq-server"))], env=self.environment, stdout=out, stderr=out, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and self._server.poll() is None:
+            if answers("127.0.0.1", self.port):
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"RabbitMQ did not start:\n{(self.home / 'out').read_text(errors='replace')[-2000:]}")
+
+    def kill(self) -> None:
+        """End the node as a power cut would."""
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the node from running, with its connections open."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the node run on."""
+        self._signal_group(signal.SIGCONT)
+
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl on this node."""
+        command = [str(program("rabbitmqctl")), *arguments]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+
+    def remove(self) -> None:
+        """End the node and delete its directory."""
+        if self._server is not None and self._server.poll() is None:
+            self.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._signal_group(number)
+        if self._server is not None:
+            self._server.wait(30)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            os.killpg(self._server.pid, number)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(host: str, port: int) -> bool:
+    """Tell whether an AMQP broker greets on this port: it answers a wrong header with its own."""
+    try:
+        with socket.create_connection((host, port), timeout=2) as connection:
+            connection.settimeout(2)
+            connection.sendall(b"AMQP\x00\x00\x00\x00")
+            return connection.recv(4) == b"AMQP"
+    except OSError:
+        return False

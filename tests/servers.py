@@ -1,0 +1,110 @@
+"""Real servers for the races: gunicorn with four worker processes on the database of the test."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from django.db import connection
+
+from tests.private_broker import free_port
+
+ROOT = Path(__file__).parent.parent
+
+
+def database_url() -> str:
+    """Return the URL of the test database, for another process."""
+    settings = connection.settings_dict
+    name, user, password = (quote(str(settings[key]), safe="") for key in ("NAME", "USER", "PASSWORD"))
+    host = str(settings["HOST"])
+    if host.startswith("/"):
+        return f"postgres://{user}:{password}@/{name}?host={quote(host)}"
+    return f"postgres://{user}:{password}@{host}:{settings['PORT'] or 5432}/{name}"
+
+
+class Server:
+    """A server of `tests.urls`; keyword arguments are keys of NINJA_AUTH_KIT, environment those of the process."""
+
+    command = ("gunicorn", "--workers", "4", "--worker-class", "gthread", "--threads", "32", "--no-control-socket")
+    application = "tests.wsgi"
+
+    def __init__(self, *, environment: dict[str, str] | None = None, **keys: Any) -> None:
+        self.port = free_port()
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "default",
+            "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+            "TEST_SETTINGS": os.environ.get("DJANGO_SETTINGS_MODULE", "tests.settings"),
+            "TEST_KIT": json.dumps(keys),
+            "DATABASE_URL": database_url(),
+            **(environment or {}),
+        }
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        program = [sys.executable, "-m", *self.command, "--bind", f"127.0.0.1:{self.port}", self.application]
+        self._process = subprocess.Popen(
+            program, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.request("GET", "/api/auth/")
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        self.stop()
+        raise AssertionError(f"The server did not start:\n{self.output}")
+
+    output = ""
+
+    def stop(self) -> str:
+        """Stop it and return what it has printed."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+            try:
+                self.output, _ = self._process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self.output, _ = self._process.communicate()
+            self._process = None
+        return self.output
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, timeout: float = 60
+    ) -> tuple[int, Any]:
+        """Send one request on a connection of its own; return the status and the parsed body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            data = response.read()
+        finally:
+            connection.close()
+        return response.status, json.loads(data) if data else None
+
+    def race(self, *calls: tuple[Any, ...]) -> list[tuple[int, Any]]:
+        """Send all the requests at once, released by a barrier; return their answers in the order of the calls."""
+        barrier = threading.Barrier(len(calls))
+
+        def one(call: tuple[Any, ...]) -> tuple[int, Any]:
+            barrier.wait()
+            return self.request(*call)
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(one, calls))

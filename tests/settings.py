@@ -1,0 +1,48 @@
+"""The smallest host that works, with Django's stock user; `settings_uuid_user` has the other kind."""
+
+import os
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import django
+
+from ninja_auth_kit.conf import AuthKitSettings
+
+SECRET_KEY = "the-secret-key-of-the-tests-which-signs-nothing-of-the-kit"
+JWT_SECRET_KEY = "Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ-tests-only"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+LANGUAGE_CODE = "en"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "ninja_auth_kit",
+    "tests.host_app",
+]
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "tests.urls"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {}}]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+_mail_backend = os.environ.get("TEST_MAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+if django.VERSION >= (6, 1):
+    _options = {"file_path": os.environ["TEST_MAIL_PATH"]} if "TEST_MAIL_PATH" in os.environ else {}
+    MAILERS = {"default": {"BACKEND": _mail_backend, "OPTIONS": _options}}
+else:
+    EMAIL_BACKEND = _mail_backend
+    EMAIL_FILE_PATH = os.environ.get("TEST_MAIL_PATH")
+
+# `python -m tests.with_services` sets DATABASE_URL, to a server that is given or to an embedded one.
+_database = urlsplit(os.environ.get("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres"))
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _database.path.lstrip("/") or "postgres",
+        "USER": unquote(_database.username or ""),
+        "PASSWORD": unquote(_database.password or ""),
+        "HOST": parse_qs(_database.query).get("host", [_database.hostname or ""])[0],
+        "PORT": _database.port or "",
+    }
+}
+
+NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com"}

@@ -1,0 +1,17 @@
+"""The settings of a test server: those of the test run, changed by the environment of the process."""
+
+import importlib
+import json
+import os
+
+for _name, _value in vars(importlib.import_module(os.environ["TEST_SETTINGS"])).items():
+    if _name.isupper():
+        globals()[_name] = _value
+
+NINJA_AUTH_KIT = {**globals()["NINJA_AUTH_KIT"], **json.loads(os.environ.get("TEST_KIT", "{}"))}
+RABBITMQ_HOST = os.environ.get("TEST_RABBITMQ_HOST")
+RABBITMQ_PORT = os.environ.get("TEST_RABBITMQ_PORT")
+if "TEST_JWT_SECRET_KEY" in os.environ:
+    JWT_SECRET_KEY = os.environ["TEST_JWT_SECRET_KEY"]
+if "TEST_HASHER" in os.environ:
+    PASSWORD_HASHERS = [os.environ["TEST_HASHER"]]

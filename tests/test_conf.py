@@ -1,0 +1,66 @@
+"""Reading the settings."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import override_settings
+from pytest_django import Settings
+
+from ninja_auth_kit.conf import broker
+from ninja_auth_kit.conf import settings as kit_settings
+
+
+def test_a_value_is_read_when_it_is_used(kit: Callable[..., None]) -> None:
+    assert kit_settings.ISSUER == "ninja-auth-kit"
+
+    kit(ISSUER="https://auth.example.com")
+
+    assert kit_settings.ISSUER == "https://auth.example.com"
+    with override_settings(NINJA_AUTH_KIT={}):
+        assert kit_settings.ISSUER == "ninja-auth-kit"
+
+
+def test_seconds_and_timedeltas_are_the_same(kit: Callable[..., None]) -> None:
+    kit(ACCESS_TOKEN_LIFETIME=90)
+    assert timedelta(seconds=90) == kit_settings.ACCESS_TOKEN_LIFETIME
+
+    kit(ACCESS_TOKEN_LIFETIME=timedelta(seconds=90))
+    assert timedelta(seconds=90) == kit_settings.ACCESS_TOKEN_LIFETIME
+
+
+def test_an_unknown_setting_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="NONSENSE"):
+        kit_settings.NONSENSE  # noqa: B018
+
+
+def test_a_host_without_the_dict_gets_the_defaults(settings: Settings) -> None:
+    del settings.NINJA_AUTH_KIT
+
+    assert kit_settings.SESSION_LIMIT == 1
+
+
+def test_the_embedded_relay_follows_debug_unless_it_is_set(kit: Callable[..., None], settings: Settings) -> None:
+    assert kit_settings.AUDIT_EMBEDDED_RELAY is False
+    settings.DEBUG = True
+    assert kit_settings.AUDIT_EMBEDDED_RELAY is True
+    kit(AUDIT_EMBEDDED_RELAY=False)
+    assert kit_settings.AUDIT_EMBEDDED_RELAY is False
+
+
+def test_the_broker_is_none_without_a_host_and_has_defaults_with_one(settings: Settings) -> None:
+    assert broker() is None
+
+    settings.RABBITMQ_HOST = "broker.example.com"
+
+    assert broker() == {
+        "host": "broker.example.com",
+        "port": 5672,
+        "user": "guest",
+        "password": "guest",
+        "vhost": "/",
+        "tls": False,
+    }
+    settings.RABBITMQ_TLS = True
+    assert broker() is not None
+    assert broker()["port"] == 5671  # type: ignore[index]

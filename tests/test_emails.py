@@ -1,0 +1,142 @@
+"""Mails go out after the commit and after the answer, and their trouble is nobody else's."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.utils import translation
+from pytest_django import Settings
+
+from ninja_auth_kit import emails
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def in_life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Outside the test environment of Django there is no `mail.outbox`, and jobs run in threads."""
+    monkeypatch.delattr(mail, "outbox")
+    yield
+    assert emails.flush()
+
+
+def test_a_job_waits_for_the_commit() -> None:
+    done: list[int] = []
+
+    with transaction.atomic():
+        emails.after_answer(lambda: done.append(1), using="default")
+        assert done == []
+
+    assert done == [1]
+
+
+def test_a_job_of_a_rolled_back_transaction_never_runs() -> None:
+    done: list[int] = []
+
+    with transaction.atomic():
+        emails.after_answer(lambda: done.append(1), using="default")
+        transaction.set_rollback(True)
+
+    assert done == []
+
+
+def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(in_life: None) -> None:
+    threads: list[str] = []
+
+    start = time.monotonic()
+    emails.after_answer(lambda: threads.append(threading.current_thread().name), using="default")
+
+    assert time.monotonic() - start < emails.HEAD_START[0]
+    assert threads == []
+    assert emails.flush()
+    assert threads[0].startswith("ninja_auth_kit-mail")
+
+
+def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
+    languages: list[str | None] = []
+
+    with translation.override("de"):
+        emails.after_answer(lambda: languages.append(translation.get_language()), using="default")
+
+    assert emails.flush()
+    assert languages == ["de"]
+
+
+def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
+    def count() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int(cursor.fetchone()[0])
+
+    before = count()
+    for _ in range(5):
+        emails.after_answer(lambda: count() and None, using="default")
+    assert emails.flush()
+
+    assert count() == before
+
+
+@pytest.mark.security("CRED-07")
+def test_a_failing_job_is_logged_without_its_text(in_life: None, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("550 no such user: ada@example.com")
+
+    emails.after_answer(fail, using="default")
+    assert emails.flush()
+
+    assert "RuntimeError" in caplog.text
+    assert "ada@example.com" not in caplog.text
+
+
+@pytest.mark.security("DOS-04")
+def test_with_a_dead_mail_server_the_queue_is_bounded(
+    in_life: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(emails, "MAXIMUM_WAITING", 3)
+    released = threading.Event()
+
+    for _ in range(5):
+        emails.after_answer(lambda: released.wait(20) and None, using="default")
+
+    released.set()
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(messages) == 2
+    assert all("dropped" in message for message in messages)
+
+
+def test_without_a_base_url_a_link_is_refused_and_not_guessed(kit: Callable[..., None]) -> None:
+    kit(BASE_URL=None)
+
+    with pytest.raises(ImproperlyConfigured, match="BASE_URL"):
+        emails.page_url("verify_email")
+
+
+@pytest.mark.urls("django.contrib.auth.urls")
+def test_without_a_mount_a_link_is_refused_and_not_guessed() -> None:
+    with pytest.raises(ImproperlyConfigured, match="FRONTEND_URLS"):
+        emails.page_url("verify_email")
+
+
+@pytest.mark.urls("tests.host_app.urls_installed")
+def test_a_kit_that_is_only_installed_links_to_its_place_on_the_hosts_api(settings: Settings) -> None:
+    assert emails.page_url("verify_email") == "https://example.com/only/auth/verify-email"
+
+
+def test_every_mail_has_text_and_html(api: Api, user: Any) -> None:
+    api.register("new@example.com")
+    api.register(username="other")
+
+    assert len(mail.outbox) == 2
+    for message in mail.outbox:
+        ((html, kind),) = message.alternatives  # type: ignore[attr-defined]
+        assert kind == "text/html"
+        assert html.startswith("<!doctype html>")
+        assert "\n" not in message.subject
+        assert "example.com" in message.subject

@@ -1,0 +1,64 @@
+"""Who has an account is not told by time either.
+
+Samples of known and unknown addresses are interleaved, so that whatever else the machine does falls on both alike, and
+medians are compared. The hasher is a fast one, so nothing hides behind it; the mail server takes half a second.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ninja_auth_kit.models import has_username
+from tests.conftest import PASSWORD
+from tests.servers import Server
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
+
+SAMPLES = 40
+BOUND = 0.010  # seconds; what one would see of an inline mail is 0.5, and of a hash in life 0.3
+
+
+def registration(email: str, number: int) -> dict[str, str]:
+    address = f"new{number}@example.com" if email == "nobody@example.com" else email
+    body = {"email": address, "password": PASSWORD}
+    return {**body, "username": f"name{number}"} if has_username() else body
+
+
+BODIES: dict[str, Callable[[str, int], dict[str, str]]] = {
+    "register": registration,
+    "verify-email/resend": lambda email, _: {"email": email},
+    "login": lambda email, _: {"email": email, "password": "wrong wrong wrong"},
+}
+
+
+@pytest.fixture
+def server(servers: Callable[..., Server], make_user: Callable[..., Any]) -> Server:
+    make_user("verified@example.com")
+    make_user("pending@example.com", verified=False)
+    return servers(environment={"TEST_MAIL_BACKEND": "tests.slow_mail.EmailBackend"})
+
+
+@pytest.mark.security("CRED-01", "CRED-05", "CRED-07")
+@pytest.mark.parametrize("path", BODIES)
+def test_known_and_unknown_addresses_take_as_long(server: Server, path: str) -> None:
+    samples: dict[str, list[float]] = {
+        "verified@example.com": [],
+        "pending@example.com": [],
+        "nobody@example.com": [],
+    }
+    numbers = itertools.count()
+    for _ in range(SAMPLES + 5):
+        for email, times in samples.items():
+            body = BODIES[path](email, next(numbers))
+            start = time.perf_counter()
+            status, _answer = server.request("POST", f"/api/auth/{path}", body)
+            times.append(time.perf_counter() - start)
+            assert status in {202, 401}
+
+    medians = {email: statistics.median(times[5:]) for email, times in samples.items()}
+
+    assert max(medians.values()) - min(medians.values()) < BOUND, medians

@@ -1,0 +1,272 @@
+"""Bad input and trouble: a problem body, nothing changed, and never a word about the inside."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db.utils import InterfaceError, OperationalError
+from pytest_django import Settings
+
+from ninja_auth_kit import services
+from ninja_auth_kit.models import UserSession
+from tests.conftest import EMAIL, PASSWORD, Api
+from tests.servers import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BODIES: dict[str, dict[str, Any]] = {
+    "register": {"email": EMAIL, "password": PASSWORD},
+    "verify-email": {"token": "x", "password": PASSWORD},
+    "verify-email/resend": {"email": EMAIL},
+    "login": {"email": EMAIL, "password": PASSWORD},
+    "refresh": {"refresh_token": "x"},
+}
+MOUNTS = ["/api/auth/", "/host/auth/"]
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Assert that a response is a problem with this status and code, and return it."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    assert response["Cache-Control"] == "no-store"
+    body: dict[str, Any] = response.json()
+    assert (
+        {"type", "title", "status", "detail", "code"}
+        <= set(body)
+        <= {
+            "type",
+            "title",
+            "status",
+            "detail",
+            "code",
+            "errors",
+        }
+    )
+    assert (body["status"], body["code"]) == (status, code)
+    return body
+
+
+@pytest.fixture(params=MOUNTS)
+def mounted(request: pytest.FixtureRequest) -> Api:
+    return Api(request.param)
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}, [["x"]], {"a": "b"}])
+def test_a_value_of_the_wrong_type_is_named_by_its_field(mounted: Api, path: str, value: Any) -> None:
+    for field in BODIES[path]:
+        response = mounted.post(path, {**BODIES[path], field: value})
+
+        errors = problem(response, 422, "validation_error")["errors"]
+        assert field in {error["field"] for error in errors} or errors[0]["code"] == "one_identifier"
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_missing_body_and_missing_fields_are_named(mounted: Api, path: str) -> None:
+    for body in (None, {}):
+        errors = problem(mounted.post(path, body), 422, "validation_error")["errors"]
+        assert all(set(error) == {"field", "code", "message"} for error in errors)
+        assert {error["code"] for error in errors} <= {"required", "one_identifier"}
+
+
+@pytest.mark.security("CRED-11")
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("poison", ["\x00", "\ud800", "a\x00b"])
+def test_nul_and_lone_surrogates_are_input_errors(mounted: Api, path: str, poison: str) -> None:
+    for field in BODIES[path]:
+        problem(mounted.post(path, {**BODIES[path], field: f"x{poison}@example.com"}), 422, "validation_error")
+
+
+@pytest.mark.security("DOS-02", "CRED-18")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"",
+        b"nonsense",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"7",
+        b'{"email": NaN}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"[" * 30_000,
+        b'{"a":' * 10_000,
+        b"\xef\xbb\xbf{}",
+        '{"email": "x"}'.encode("utf-16"),
+        b'{"email": "\xff"}',
+        b"{} trailing",
+    ],
+)
+def test_what_is_no_json_object_is_refused(mounted: Api, body: bytes) -> None:
+    response = mounted.post("login", body)
+
+    if body:
+        problem(response, 400, "malformed_body")
+    else:
+        problem(response, 422, "validation_error")
+
+
+@pytest.mark.security("DOS-01", "DOS-02")
+def test_a_large_body_is_refused(mounted: Api) -> None:
+    for size in (65_537, 1_000_000, 3_000_000):
+        body = json.dumps({"email": EMAIL, "password": "x" * size}).encode()
+        problem(mounted.post("login", body), 413, "body_too_large")
+    problem(mounted.post("login", b"{}", CONTENT_LENGTH="9" * 400), 413, "body_too_large")
+    problem(mounted.post("login", {"email": EMAIL, "password": "x" * 60_000}), 422, "validation_error")
+
+
+@pytest.mark.security("HTTP-05")
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "",
+        "json",
+    ],
+)
+def test_a_body_that_is_not_called_json_is_refused(mounted: Api, content_type: str, user: Any) -> None:
+    body = json.dumps({"email": EMAIL, "password": PASSWORD}).encode()
+
+    problem(mounted.post("login", body, content_type=content_type), 415, "unsupported_media_type")
+    assert not UserSession.objects.exists()
+
+
+def test_json_may_say_its_charset(mounted: Api, user: Any) -> None:
+    body = {"email": EMAIL, "password": PASSWORD}
+
+    assert mounted.post("login", body, content_type="application/json; charset=utf-8").status_code == 200
+
+
+@pytest.mark.security("HTTP-05")
+@pytest.mark.parametrize("path", [*BODIES, "logout", "logout/all"])
+def test_other_methods_are_refused_with_what_is_allowed(mounted: Api, path: str) -> None:
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        if (path, method) == ("verify-email", "GET"):
+            continue
+        response = mounted(method, path)
+
+        assert response.status_code == 405
+        assert "POST" in response["Allow"]
+        assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["", "nothing", "login/", "login/more", "me/x", "%00", "..", "sessions/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_unknown_path_is_a_problem_too(api: Api, path: str, method: str) -> None:
+    problem(api(method, path), 404, "not_found")
+
+
+@pytest.mark.security("CRED-19")
+def test_no_answer_repeats_what_was_sent(mounted: Api) -> None:
+    canary = "c4n4ry-7f3a"
+    bodies = [
+        {"email": canary, "password": canary, "username": canary, canary: canary},
+        {"email": f"{canary}\x00", "password": [canary], "token": {canary: canary}, "refresh_token": canary * 500},
+        {"refresh_token": canary, "username": canary, "password": canary},
+    ]
+
+    answers = [mounted.post(path, body) for path in (*BODIES, "logout") for body in bodies]
+    answers += [
+        mounted.post("login", f'{{"{canary}": {canary}'.encode()),
+        mounted.get(canary),
+        mounted.get("me", token=canary),
+    ]
+
+    for answer in answers:
+        assert answer.status_code < 500
+        assert canary not in answer.content.decode() + str(answer.headers)
+
+
+@pytest.mark.security("HTTP-01")
+def test_nothing_is_ever_stored(mounted: Api, user: Any) -> None:
+    pair = mounted.pair()
+    token = pair["access_token"]
+    answers = [
+        mounted.login(),
+        mounted.login(password="wrong wrong wrong"),
+        mounted.post("refresh", {"refresh_token": pair["refresh_token"]}),
+        mounted.get("me", token=token),
+        mounted.get("me"),
+        mounted.get("sessions", token=token),
+        mounted.get("verify-email"),
+        mounted.get("login"),
+        mounted.post("logout"),
+        mounted.post("register", {}),
+        mounted.post("login", b"{"),
+    ]
+
+    assert {answer["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+@pytest.mark.security("HTTP-04")
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("path", BODIES)
+def test_a_failure_of_ours_says_nothing_about_the_inside(
+    mounted: Api, monkeypatch: pytest.MonkeyPatch, settings: Settings, path: str, debug: bool
+) -> None:
+    settings.DEBUG = debug
+
+    def fail(**_: Any) -> None:
+        raise RuntimeError("the secret of the inside")
+
+    for name in ("register", "verify_email", "resend_verification", "login", "refresh"):
+        monkeypatch.setattr(services, name, fail)
+
+    response = mounted.post(path, {**BODIES[path], **({"username": "x"} if path == "register" else {})})
+
+    if response.status_code == 422:  # an e-mail-only user model wants no name
+        response = mounted.post(path, BODIES[path])
+    problem(response, 500, "server_error")
+    assert b"inside" not in response.content
+    assert b"Traceback" not in response.content
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_database_that_is_away_is_a_503(
+    mounted: Api, monkeypatch: pytest.MonkeyPatch, settings: Settings, error: type[Exception], debug: bool
+) -> None:
+    settings.DEBUG = debug
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("connection to server at 10.0.0.7 failed")
+
+    monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", fail)
+
+    for path, body in BODIES.items():
+        if path == "refresh":
+            continue  # garbage is refused without the database
+        body = {**body, "username": "ada"} if path == "register" and _wants_username() else body
+        response = mounted.post(path, body)
+        problem(response, 503, "service_unavailable")
+        assert b"10.0.0.7" not in response.content
+
+
+def _wants_username() -> bool:
+    from ninja_auth_kit.models import has_username
+
+    return has_username()
+
+
+def test_a_dead_database_is_a_503_for_a_real_server(servers: Callable[..., Server], user: Any) -> None:
+    server = servers()
+    _, pair = server.request("POST", "/api/auth/login", {"email": EMAIL, "password": PASSWORD})
+    server.stop()
+    dead = servers(environment={"DATABASE_URL": "postgres://postgres@127.0.0.1:9/nothing"})
+
+    for method, path, body, token in [
+        ("POST", "/api/auth/login", {"email": EMAIL, "password": PASSWORD}, None),
+        ("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]}, None),
+        ("POST", "/api/auth/logout", {"refresh_token": pair["refresh_token"]}, None),
+        ("GET", "/api/auth/me", None, pair["access_token"]),
+        ("GET", "/host/sync", None, pair["access_token"]),
+        ("GET", "/plain/guarded", None, pair["access_token"]),
+    ]:
+        status, answer = dead.request(method, path, body, token=token)
+        assert status == 503, (path, answer)

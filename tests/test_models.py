@@ -1,0 +1,140 @@
+"""What the database itself holds, whoever writes to it."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import IntegrityError, connection, models
+from django.utils import timezone
+
+from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, Purpose, UserSession
+from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
+from tests.conftest import EMAIL, Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DIGEST = refresh_token_digest("x")
+
+
+def session(user: Any, **fields: Any) -> UserSession:
+    later = timezone.now() + timedelta(days=1)
+    values = {"slot": 0, "refresh_token": DIGEST, "auth_hash": password_fingerprint("x")}
+    return UserSession(user=user, refresh_expires_at=later, expires_at=later, **{**values, **fields})
+
+
+@pytest.mark.security("SES-19")
+@pytest.mark.parametrize("value", ["nakr_" + "x" * 70, "", "a" * 64, DIGEST + "\n", DIGEST.upper(), DIGEST[:-1]])
+def test_no_column_for_a_digest_takes_a_token(user: Any, value: str) -> None:
+    later = timezone.now() + timedelta(days=1)
+    rows = [
+        session(user, refresh_token=value),
+        session(user, auth_hash=value[:100]),
+        BlacklistedToken(token=value),
+        OneTimeToken(purpose=Purpose.VERIFY_EMAIL, user=user, email=EMAIL, digest=value, expires_at=later),
+    ]
+
+    for row in rows:
+        with pytest.raises(IntegrityError, match="digest"):
+            row.save(force_insert=True)
+
+
+def test_a_user_has_one_active_session_in_a_slot_and_any_number_of_ended_ones(user: Any) -> None:
+    now = timezone.now()
+    session(user).save()
+    for _ in range(3):
+        session(user, is_active=False, logout_time=now).save()
+    session(user, slot=1).save()
+
+    with pytest.raises(IntegrityError, match="authkit_one_active_session_per_slot"):
+        session(user).save()
+
+
+def test_without_a_slot_sessions_are_not_limited(user: Any) -> None:
+    for _ in range(3):
+        session(user, slot=None).save()
+
+    assert UserSession.objects.filter(is_active=True).count() == 3
+
+
+def test_an_ended_session_has_the_time_of_its_end_and_an_active_one_has_none(user: Any) -> None:
+    with pytest.raises(IntegrityError, match="authkit_session_ended_has_time"):
+        session(user, is_active=False).save()
+    with pytest.raises(IntegrityError, match="authkit_session_ended_has_time"):
+        session(user, logout_time=timezone.now()).save()
+
+
+def test_one_address_belongs_to_one_user(make_user: Any) -> None:
+    make_user()
+    bob = make_user("bob@example.com")
+
+    with pytest.raises(IntegrityError, match="authkit_email_canonical"):
+        EmailAddress.objects.filter(user=bob).update(canonical=EMAIL)
+
+
+@pytest.mark.security("SES-16")
+def test_a_user_deleted_by_sql_leaves_nothing_behind(api: Api, user: Any) -> None:
+    api.pair()
+    later = timezone.now() + timedelta(days=1)
+    OneTimeToken.objects.issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")  # noqa: S608
+
+    assert [model.objects.count() for model in (UserSession, EmailAddress, OneTimeToken)] == [0, 0, 0]
+
+
+def test_a_session_of_nobody_is_refused(user: Any) -> None:
+    nobody = type(user)(pk=uuid.uuid4() if isinstance(user.pk, uuid.UUID) else 999_999)
+
+    with pytest.raises(IntegrityError, match="authkit_usersession_user"):
+        session(nobody).save()
+
+
+def test_of_two_tokens_of_one_purpose_the_newer_one_counts(user: Any) -> None:
+    later = timezone.now() + timedelta(days=1)
+    issue = OneTimeToken.objects.issue
+    first = issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=EMAIL, expires_at=later)
+    issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
+    row = OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=first)
+    assert row is not None
+    assert OneTimeToken.objects.consume(row)
+    assert not OneTimeToken.objects.consume(row)
+
+    second = issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=EMAIL, expires_at=later)
+
+    assert OneTimeToken.objects.count() == 2
+    assert OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=first) is None
+    assert OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=second) is not None
+    assert OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=second) is None
+
+
+def test_ending_sessions_needs_to_be_told_which() -> None:
+    with pytest.raises(ValueError, match="which sessions"):
+        UserSession.objects.end(reason="logout")  # type: ignore[arg-type]
+
+
+def test_the_models_and_the_migrations_agree() -> None:
+    call_command("makemigrations", "ninja_auth_kit", check=True, dry_run=True, verbosity=0)
+
+
+def test_every_index_and_constraint_of_ours_has_a_name_that_says_what_it_is_for() -> None:
+    names = [
+        item.name
+        for model in (UserSession, BlacklistedToken, EmailAddress, OneTimeToken)
+        for item in (*model._meta.indexes, *model._meta.constraints)
+    ]
+
+    assert len(names) > 10
+    assert all(name.startswith("authkit_") for name in names)
+    assert not any(isinstance(field, models.Field) and field.db_index for field in UserSession._meta.concrete_fields)
+
+
+def test_the_migration_can_be_taken_back_and_made_again() -> None:
+    call_command("migrate", "ninja_auth_kit", "zero", verbosity=0)
+    assert "ninja_auth_kit_usersession" not in connection.introspection.table_names()
+
+    call_command("migrate", "ninja_auth_kit", verbosity=0)
+
+    assert "ninja_auth_kit_usersession" in connection.introspection.table_names()

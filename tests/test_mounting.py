@@ -1,0 +1,96 @@
+"""The two ways to mount the kit, alone and at once, and what they must not do to the host."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import Client
+from django.urls import include, path, reverse
+from ninja import NinjaAPI
+
+import ninja_auth_kit
+from ninja_auth_kit import JWTAuth
+from tests.conftest import EMAIL, PASSWORD, Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class GatekeeperError(Exception):
+    """What the host's own authentication raises."""
+
+
+def gatekeeper(request: Any) -> None:
+    raise GatekeeperError
+
+
+strict = NinjaAPI(urls_namespace="strict", auth=gatekeeper)
+ninja_auth_kit.install(strict, "/account")
+
+
+@strict.exception_handler(Exception)
+def catch_all(request: Any, error: Exception) -> Any:
+    return strict.create_response(request, {"host": type(error).__name__}, status=418)
+
+
+@strict.get("/own")
+def own(request: Any) -> dict[str, int]:
+    return {}
+
+
+@strict.get("/guarded", auth=JWTAuth())
+def guarded(request: Any) -> dict[str, str]:
+    return {"user": str(request.user.pk)}
+
+
+urlpatterns = [path("strict/", strict.urls), path("again/", include("ninja_auth_kit.urls"))]
+
+
+@pytest.mark.parametrize("base", ["/api/auth/", "/host/auth/"])
+def test_the_whole_flow_works_through_either_mount(base: str, user: Any) -> None:
+    api = Api(base)
+
+    pair = api.pair()
+    successor = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+
+    assert api.get("me", token=successor["access_token"]).json()["email"] == EMAIL
+    assert api.post("logout", token=successor["access_token"]).status_code == 204
+    assert api.get("me", token=successor["access_token"]).status_code == 401
+
+
+def test_a_token_of_one_mount_opens_the_other(user: Any) -> None:
+    token = Api("/api/auth/").pair()["access_token"]
+
+    assert Api("/host/auth/").is_in(token)
+
+
+def test_the_include_is_reversed_by_the_operation_ids() -> None:
+    assert reverse("ninja_auth_kit:auth_login") == "/api/auth/login"
+    assert reverse("ninja_auth_kit:openapi-view") == "/api/auth/docs"
+    assert reverse("host:auth_refresh") == "/host/auth/refresh"
+
+
+def test_the_docs_and_the_schema_of_both_mounts_answer() -> None:
+    client = Client()
+
+    assert client.get("/api/auth/docs").status_code == 200
+    own = client.get("/api/auth/openapi.json").json()
+    assert "/api/auth/login" in own["paths"]
+    both = client.get("/host/openapi.json").json()
+    assert {"/host/auth/login", "/host/sync"} <= set(both["paths"])
+
+
+@pytest.mark.urls(__name__)
+def test_an_api_with_its_own_authentication_and_handlers_keeps_both(user: Any) -> None:
+    api = Api("/strict/account/")
+
+    assert api.get("/strict/own").json() == {"host": "GatekeeperError"}
+    pair = api.pair()
+    assert api.get("me", token=pair["access_token"]).status_code == 200
+    assert api.get("/strict/guarded", token=pair["access_token"]).json() == {"user": str(user.pk)}
+    assert api.get("/strict/guarded", token="bad").json()["code"] == "invalid_token"
+    assert api.post("login", {"email": EMAIL}).json()["code"] == "validation_error"
+    assert api.post("login", {"email": EMAIL, "password": "wrong" + PASSWORD}).json()["code"] == "invalid_credentials"
+
+
+def test_the_url_checks_find_nothing_to_complain_about() -> None:
+    assert [message for message in run_checks() if message.id and message.id.startswith("urls")] == []

@@ -1,0 +1,125 @@
+"""What OpenAPI says of the kit: every operation with its id, and every status with its codes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OPERATIONS = {
+    "auth_register": ("post", "/api/auth/register"),
+    "auth_verify_email": ("post", "/api/auth/verify-email"),
+    "auth_resend_verification": ("post", "/api/auth/verify-email/resend"),
+    "auth_login": ("post", "/api/auth/login"),
+    "auth_refresh": ("post", "/api/auth/refresh"),
+    "auth_logout": ("post", "/api/auth/logout"),
+    "auth_logout_all": ("post", "/api/auth/logout/all"),
+    "auth_me": ("get", "/api/auth/me"),
+    "auth_list_sessions": ("get", "/api/auth/sessions"),
+    "auth_end_session": ("delete", "/api/auth/sessions/{session_id}"),
+}
+
+
+@pytest.fixture
+def schema() -> dict[str, Any]:
+    return dict(Client().get("/api/auth/openapi.json").json())
+
+
+def operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        operation["operationId"]: operation for methods in schema["paths"].values() for operation in methods.values()
+    }
+
+
+def test_every_operation_is_there_under_its_id_and_no_other(schema: dict[str, Any]) -> None:
+    found = {
+        operation["operationId"]: (method, route)
+        for route, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    }
+
+    assert found == OPERATIONS
+
+
+def test_every_operation_says_what_it_does(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema).items():
+        assert operation["summary"], name
+        assert len(operation["description"]) > 20, name
+
+
+def test_every_error_is_a_problem_with_its_codes_and_an_example(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema).items():
+        for status, response in operation["responses"].items():
+            if int(status) < 400:
+                continue
+            assert list(response["content"]) == ["application/problem+json"], (name, status)
+            content = response["content"]["application/problem+json"]
+            properties = content["schema"]["properties"]
+            assert properties["status"]["const"] == int(status)
+            assert content["example"]["code"] in properties["code"]["enum"]
+            assert response["description"]
+
+
+def test_protected_operations_ask_for_a_bearer_jwt_and_the_others_for_nothing(schema: dict[str, Any]) -> None:
+    protected = {name for name, operation in operations(schema).items() if "security" in operation}
+
+    assert protected == {"auth_logout_all", "auth_me", "auth_list_sessions", "auth_end_session"}
+    assert schema["components"]["securitySchemes"] == {
+        "JWTAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    }
+
+
+def test_request_bodies_have_examples_and_hide_passwords(schema: dict[str, Any]) -> None:
+    for name in ("auth_register", "auth_login", "auth_verify_email"):
+        body = operations(schema)[name]["requestBody"]["content"]["application/json"]["schema"]
+        resolved = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+        password = resolved["properties"]["password"]
+        variants = password.get("anyOf", [password])
+        assert any(variant.get("format") == "password" and variant.get("writeOnly") for variant in variants)
+        assert resolved["additionalProperties"] is False
+
+
+def test_every_answer_of_the_flow_is_a_documented_one(
+    schema: dict[str, Any], api: Api, kit: Callable[..., None]
+) -> None:
+    documented = operations(schema)
+    answers: list[tuple[str, Any]] = []
+
+    def call(name: str, body: Any = None, token: str | None = None, **headers: Any) -> Any:
+        method, route = OPERATIONS[name]
+        path = route.replace("{session_id}", "x")
+        answers.append((name, api(method.upper(), path, body, token=token, **headers)))
+        return answers[-1][1]
+
+    api.register()
+    token = mailed_token()
+    call("auth_login", {"email": EMAIL, "password": PASSWORD})
+    call("auth_verify_email", {"token": "x", "password": PASSWORD})
+    call("auth_verify_email", {"token": token, "password": PASSWORD})
+    pair = call("auth_login", {"email": EMAIL, "password": PASSWORD}).json()
+    kit(SESSION_LIMIT_POLICY="reject", REGISTRATION_OPEN=False)
+    call("auth_login", {"email": EMAIL, "password": PASSWORD})
+    for name in OPERATIONS:
+        for body in (None, {}, {"x": 1}, b"{", b"[]", b" " * 70_000):
+            call(name, body)
+        call(name, b"x=1", content_type="application/x-www-form-urlencoded")
+        call(name, {"email": EMAIL, "password": PASSWORD, "refresh_token": "x"})
+        call(name, token="bad")
+    for name in ("auth_me", "auth_list_sessions", "auth_end_session", "auth_logout_all", "auth_me"):
+        call(name, token=pair["access_token"])
+    call("auth_refresh", {"refresh_token": pair["refresh_token"]})
+
+    undocumented = {
+        (name, answer.status_code)
+        for name, answer in answers
+        if str(answer.status_code) not in documented[name]["responses"]
+    }
+    assert undocumented == set()
+    for name, answer in answers:
+        if answer.status_code >= 400:
+            content = documented[name]["responses"][str(answer.status_code)]["content"]["application/problem+json"]
+            assert answer.json()["code"] in content["schema"]["properties"]["code"]["enum"]

@@ -1,0 +1,381 @@
+"""Registration, over HTTP."""
+
+import logging
+import unicodedata
+from collections.abc import Callable
+from smtplib import SMTPRecipientsRefused
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+from pytest_django import Settings
+
+from ninja_auth_kit import emails
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession, canonical_email, has_username
+from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from tests.servers import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OTHER_PASSWORD = "another horse, another battery"
+
+
+def only_user() -> Any:
+    return get_user_model().objects.get()
+
+
+def codes(response: Any) -> set[tuple[str, str]]:
+    assert response.status_code == 422, response.content
+    return {(error["field"], error["code"]) for error in response.json()["errors"]}
+
+
+def test_a_new_address_gets_an_unverified_account_and_a_mail_with_a_link(api: Api) -> None:
+    response = api.register()
+
+    assert response.status_code == 202
+    assert set(response.json()) == {"detail"}
+    user = only_user()
+    assert user.email == EMAIL
+    assert user.check_password(PASSWORD)
+    assert user.authkit_email.verified_at is None
+    assert not UserSession.objects.exists()
+    (message,) = mail.outbox
+    assert message.to == [EMAIL]
+    assert "https://example.com/api/auth/verify-email#token=nako_" in message.body
+    assert mailed_token() in message.alternatives[0].content
+
+
+@pytest.mark.security("CRED-01")
+def test_the_answer_is_the_same_for_every_address(api: Api, make_user: Callable[..., Any]) -> None:
+    make_user("verified@example.com")
+    make_user("pending@example.com", verified=False)
+    make_user("disabled@example.com", is_active=False)
+    addresses = ["new@example.com", "verified@example.com", "pending@example.com", "disabled@example.com"]
+
+    answers = [api.register(address, username=f"name{number}") for number, address in enumerate(addresses)]
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert len({tuple(sorted(answer.headers.items())) for answer in answers}) == 1
+
+
+@pytest.mark.security("CRED-02")
+def test_a_verified_account_is_not_touched_and_its_owner_is_told(api: Api, user: Any) -> None:
+    before = {"password": user.password, "username": user.get_username()}
+
+    api.register(password=OTHER_PASSWORD, username="intruder")
+
+    user.refresh_from_db()
+    assert {"password": user.password, "username": user.get_username()} == before
+    (message,) = mail.outbox
+    assert message.to == [EMAIL]
+    assert "already have an account" in message.subject
+    assert "token" not in message.body
+    assert api.login().status_code == 200
+
+
+def test_a_disabled_account_is_not_touched_and_gets_no_mail(api: Api, make_user: Callable[..., Any]) -> None:
+    user = make_user(is_active=False)
+
+    api.register(password=OTHER_PASSWORD, username="intruder")
+
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+    assert mail.outbox == []
+
+
+@pytest.mark.security("VER-10")
+def test_a_second_registration_of_an_unverified_address_replaces_the_first(api: Api) -> None:
+    api.register(password="the password of who came first")
+    first_token = mailed_token()
+
+    api.register(password=OTHER_PASSWORD)
+
+    assert only_user().check_password(OTHER_PASSWORD)
+    body = {"token": first_token, "password": "the password of who came first"}
+    assert api.post("verify-email", body).status_code == 400
+    assert api.post("verify-email", {**body, "password": OTHER_PASSWORD}).status_code == 400
+    assert api.post("verify-email", {"token": mailed_token(), "password": OTHER_PASSWORD}).status_code == 200
+    assert api.login(password=OTHER_PASSWORD).status_code == 200
+
+
+def test_a_second_registration_takes_the_new_name_too(api: Api) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    api.register(username="first")
+
+    api.register(username="second")
+
+    assert only_user().get_username() == "second"
+
+
+@pytest.mark.parametrize("rights", [{"is_staff": True}, {"is_superuser": True}])
+def test_an_unverified_user_with_rights_is_never_replaced(
+    api: Api, make_user: Callable[..., Any], rights: dict[str, bool]
+) -> None:
+    user = make_user(verified=False, **rights)
+
+    api.register(password=OTHER_PASSWORD)
+
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("spelling", [EMAIL, "Ada@Example.com"])
+def test_a_user_from_before_the_kit_is_never_replaced(api: Api, make_user: Callable[..., Any], spelling: str) -> None:
+    user = make_user(spelling)
+    EmailAddress.objects.all().delete()
+    api.post("verify-email/resend", {"email": spelling})  # a link alone must not make the account replaceable
+
+    assert api.register(EMAIL, OTHER_PASSWORD, username="intruder").status_code == 202
+
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+    assert get_user_model().objects.count() == 1
+    assert "already have an account" in mail.outbox[-1].subject
+
+
+def test_an_address_that_its_former_user_has_left_can_be_registered(api: Api, user: Any) -> None:
+    type(user).objects.update(email="elsewhere@example.com")  # an administrator has changed it
+
+    assert api.register(username="newcomer").status_code == 202
+
+    newcomer = get_user_model().objects.get(email=EMAIL)
+    assert newcomer.pk != user.pk
+    assert newcomer.authkit_email.canonical == EMAIL
+    assert api.post("verify-email", {"token": mailed_token(), "password": PASSWORD}).status_code == 200
+
+
+def test_without_verification_nobody_is_replaced(api: Api, kit: Callable[..., None]) -> None:
+    kit(EMAIL_VERIFICATION_REQUIRED=False)
+    api.register()
+
+    api.register(password=OTHER_PASSWORD, username="intruder")
+
+    assert only_user().check_password(PASSWORD)
+    assert api.login().status_code == 200
+
+
+def test_a_taken_username_is_the_only_conflict_that_is_told(api: Api, make_user: Callable[..., Any]) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    make_user("bob@example.com", username="bob")
+
+    answers = [api.register(address, username="bob") for address in ("new@example.com", "bob@example.com")]
+
+    assert codes(answers[0]) == {("username", "username_taken")}
+    assert answers[0].content == answers[1].content
+    assert mail.outbox == []
+
+
+def test_the_name_of_a_pending_registration_is_free_for_its_own_address_alone(api: Api) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    api.register(username="ada")
+
+    assert api.register(username="ada").status_code == 202
+    assert codes(api.register("eve@example.com", username="ada")) == {("username", "username_taken")}
+
+
+def test_a_name_is_required_where_users_have_one_and_refused_where_they_have_none(api: Api) -> None:
+    body = {"email": EMAIL, "password": PASSWORD}
+    if has_username():
+        assert codes(api.post("register", body)) == {("username", "required")}
+        assert codes(api.post("register", {**body, "username": "no spaces"})) == {("username", "invalid_username")}
+    else:
+        assert codes(api.post("register", {**body, "username": "ada"})) == {("", "unknown_field")}
+
+
+@pytest.mark.security("CRED-03")
+def test_a_weak_password_is_refused_alike_for_known_and_unknown_addresses(api: Api, user: Any) -> None:
+    answers = [api.register(address, "short", username="x") for address in (EMAIL, "new@example.com")]
+
+    assert codes(answers[0]) == {("password", "password_too_short")}
+    assert answers[0].content == answers[1].content
+
+
+@pytest.mark.security("CRED-13")
+def test_without_validators_of_the_host_a_password_has_at_least_15_characters(api: Api) -> None:
+    assert codes(api.register(password="fourteen chars")) == {("password", "password_too_short")}
+    assert api.register(password="fifteen chars !").status_code == 202
+
+
+@pytest.mark.security("CRED-13")
+def test_validators_of_the_host_decide_but_never_below_8_characters(api: Api, settings: Settings) -> None:
+    validator = "django.contrib.auth.password_validation.MinimumLengthValidator"
+    settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": validator, "OPTIONS": {"min_length": 4}}]
+
+    assert codes(api.register(password="seven77")) == {("password", "password_too_short")}
+    assert api.register(password="eight888").status_code == 202
+
+
+@pytest.mark.security("CRED-14")
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [("ada@example.com", "password_too_similar"), ("yfdbufnjh10305070", "password_too_common")],
+)
+def test_a_password_that_one_would_guess_is_refused_with_the_reason(api: Api, password: str, code: str) -> None:
+    assert ("password", code) in codes(api.register(password=password))
+
+
+@pytest.mark.security("CRED-14")
+def test_nothing_is_asked_of_what_a_long_password_is_made_of(api: Api) -> None:
+    assert api.register(password="bcdfghjklmnpqrstvwxz").status_code == 202
+
+
+@pytest.mark.security("CRED-13")
+def test_a_password_of_more_than_1024_bytes_is_refused_before_it_is_hashed(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_user_model(), "set_password", lambda *_: pytest.fail("it was hashed"))
+
+    assert codes(api.register(password="é" * 513)) == {("password", "password_too_long")}
+    assert codes(api.register(password="x" * 1025)) == {("password", "too_long")}
+
+
+@pytest.mark.security("CRED-12")
+@pytest.mark.parametrize(
+    "password",
+    [
+        "  spaces before and after  ",
+        "naïve " + unicodedata.normalize("NFD", "café") + " password",
+        "🔐 emoji are characters too 🔐",
+        "x" * 128,
+    ],
+)
+def test_a_password_is_taken_exactly_as_it_is_sent(api: Api, password: str) -> None:
+    api.register(password=password)
+    api.post("verify-email", {"token": mailed_token(), "password": password})
+
+    assert api.login(password=password).status_code == 200
+    changed = {password.strip(), unicodedata.normalize("NFC", password), password.upper(), password[:72]} - {password}
+    assert changed
+    assert {api.login(password=other).status_code for other in changed} == {401}
+
+
+@pytest.mark.security("CRED-08")
+def test_one_mailbox_is_one_account_however_it_is_spelled(api: Api) -> None:
+    api.register("Foo@EXAMPLE.com")
+    assert mail.outbox[-1].to == ["Foo@EXAMPLE.com"]
+    api.post("verify-email", {"token": mailed_token(), "password": PASSWORD})
+
+    api.register("foo@example.com", OTHER_PASSWORD, username="other")
+
+    assert only_user().authkit_email.canonical == "foo@example.com"
+    assert api.login("fOO@example.COM").status_code == 200
+
+
+@pytest.mark.security("CRED-08")
+def test_both_spellings_of_an_international_domain_are_one(api: Api) -> None:
+    api.register("ada@exämple.com")
+    api.register("ada@xn--exmple-cua.com", username="other")
+
+    assert only_user().authkit_email.canonical == "ada@xn--exmple-cua.com"
+
+
+@pytest.mark.security("CRED-09", "CRED-10")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "Foo <a@example.com>",
+        "a@example.com,b@example.com",
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.com\n",
+        " a@example.com",
+        "a@example.com ",
+        '"a b"@example.com',
+        "a@[127.0.0.1]",
+        "a" * 65 + "@example.com",
+        "a@" + "b" * 250 + ".com",
+        "a@example",
+        "@example.com",
+        "a@",
+        "a",
+        "",
+        "a@@example.com",
+        "\u212aelvin@example.com",
+        "\u017ftrong@example.com",
+        "d\u0131nner@example.com",
+        "D\u0130nner@example.com",
+        "\uff41da@example.com",
+        "zero\u200bwidth@example.com",
+        "right\u202eleft@example.com",
+        "cafe\u0301@example.com",
+        "ada@\uff45xample.com",
+        "ada@example\u3002com",
+        "ada@\u212aelvin.com",
+        "ada@stra\u00dfe.de",
+        "ada@ex..com",
+        "ada@-example.com",
+    ],
+)
+def test_what_is_no_plain_address_is_refused_and_gets_no_mail(api: Api, address: str) -> None:
+    response = api.register(address, username="name")
+
+    assert response.status_code == 422
+    assert {error["field"] for error in response.json()["errors"]} == {"email"}
+    assert mail.outbox == []
+    assert not get_user_model().objects.exists()
+
+
+@pytest.mark.security("CRED-18")
+@pytest.mark.parametrize("field", ["is_staff", "is_superuser", "is_active", "email_verified", "id", "sid"])
+def test_a_field_that_does_not_belong_is_refused_without_being_named(api: Api, field: str) -> None:
+    body = {"email": EMAIL, "password": PASSWORD, field: True}
+    if has_username():
+        body["username"] = "ada"
+
+    response = api.post("register", body)
+
+    assert codes(response) == {("", "unknown_field")}
+    assert not get_user_model().objects.exists()
+
+
+def test_registration_can_be_closed(api: Api, kit: Callable[..., None]) -> None:
+    kit(REGISTRATION_OPEN=False)
+
+    response = api.register()
+
+    assert (response.status_code, response.json()["code"]) == (403, "registration_closed")
+    assert not get_user_model().objects.exists()
+
+
+def test_when_the_mail_server_is_down_the_registration_stands_and_resend_works(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise SMTPRecipientsRefused({EMAIL: (550, b"no")})
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(emails, "send", refuse)
+        assert api.register().status_code == 202
+    assert "SMTPRecipientsRefused" in caplog.text
+    assert EMAIL not in caplog.text
+
+    api.post("verify-email/resend", {"email": EMAIL})
+
+    assert api.post("verify-email", {"token": mailed_token(), "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.race
+@pytest.mark.security("CRED-04")
+def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_mail(
+    servers: Callable[..., Server], tmp_path: Any
+) -> None:
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"  # as slow as in life
+    server = servers(
+        environment={"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path), "TEST_HASHER": hasher}
+    )
+    body = {"email": EMAIL, "password": PASSWORD} | ({"username": "ada"} if has_username() else {})
+
+    answers = server.race(*[("POST", "/api/auth/register", body)] * 20)
+    server.stop()
+
+    assert [status for status, _ in answers] == [202] * 20
+    assert get_user_model().objects.count() == 1
+    assert EmailAddress.objects.get().canonical == canonical_email(EMAIL)
+    assert OneTimeToken.objects.count() == 1
+    mails = [path.read_text().count("Subject:") for path in tmp_path.iterdir()]
+    assert sum(mails) == 1

@@ -1,0 +1,458 @@
+"""Access tokens that we did not issue, in every way one can think of, and the pieces that tokens are made of.
+
+All forgeries are signed with the real key unless a row says otherwise, so only the named defect can be what refuses
+them. Each is presented to a protected endpoint over HTTP and must get the one answer that all bad tokens get.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from pytest_django import Settings
+
+from ninja_auth_kit.exceptions import InvalidTokenError
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.tokens import issue_access_token, read_access_token
+from tests.conftest import Api
+from tests.settings import JWT_SECRET_KEY as KEY
+from tests.settings import SECRET_KEY
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
+
+
+def encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+class Forger:
+    """Takes a genuine token apart and puts it together otherwise."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.segments = token.split(".")
+        self.header: dict[str, Any] = json.loads(decode(self.segments[0]))
+        self.claims: dict[str, Any] = json.loads(decode(self.segments[1]))
+
+    def sign(self, header: Any, payload: Any, *, key: str | bytes = KEY, alg: str = "HS256") -> str:
+        parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, payload)]
+        body = ".".join(encode(part) for part in parts)
+        secret = key.encode() if isinstance(key, str) else key
+        return f"{body}.{encode(hmac.digest(secret, body.encode(), HASHES[alg]))}"
+
+    def with_header(self, *, drop: tuple[str, ...] = (), key: str | bytes = KEY, **change: Any) -> str:
+        header = {name: value for name, value in {**self.header, **change}.items() if name not in drop}
+        return self.sign(header, self.claims, key=key)
+
+    def with_claims(self, *, drop: tuple[str, ...] = (), **change: Any) -> str:
+        claims = {name: value for name, value in {**self.claims, **change}.items() if name not in drop}
+        return self.sign(self.header, claims)
+
+    def with_raw_claim(self, name: str, literal: str) -> str:
+        """Put a literal of JSON in the place of a claim, one that `json.dumps` would not write."""
+        claims = json.dumps({**self.claims, name: "@"}).replace('"@"', literal)
+        return self.sign(self.header, claims.encode())
+
+
+@pytest.fixture
+def forger(api: Api, user: Any) -> Forger:
+    return Forger(api.pair()["access_token"])
+
+
+Forgery = Callable[[Forger], str]
+
+UNSECURED: dict[str, Forgery] = {
+    f"alg {alg!r}, signature {kind}": lambda f, alg=alg, kind=kind: (  # type: ignore[misc]
+        f"{encode(json.dumps({**f.header, 'alg': alg}).encode())}.{f.segments[1]}"
+        + {"empty": ".", "kept": f".{f.segments[2]}", "missing": ""}[kind]
+    )
+    for alg in ("none", "None", "NONE", "nOnE", "none ", "")
+    for kind in ("empty", "kept", "missing")
+}
+HEADERS: dict[str, Forgery] = {
+    "no alg": lambda f: f.with_header(drop=("alg",)),
+    "alg as a list": lambda f: f.with_header(alg=["HS256"]),
+    "alg as an object": lambda f: f.with_header(alg={}),
+    "alg as a number": lambda f: f.with_header(alg=1),
+    "alg null": lambda f: f.with_header(alg=None),
+    "alg true": lambda f: f.with_header(alg=True),
+    "HS384 with the right key": lambda f: f.sign({**f.header, "alg": "HS384"}, f.claims, alg="HS384"),
+    "HS512 with the right key": lambda f: f.sign({**f.header, "alg": "HS512"}, f.claims, alg="HS512"),
+    "says HS384, is HS256": lambda f: f.sign({**f.header, "alg": "HS384"}, f.claims),
+    "RS256": lambda f: f.sign({**f.header, "alg": "RS256"}, f.claims),
+    "kid unknown": lambda f: f.with_header(kid="deadbeef"),
+    "kid missing": lambda f: f.with_header(drop=("kid",)),
+    "kid a path": lambda f: f.with_header(kid="../../../../dev/null", key=b""),
+    "kid an injection": lambda f: f.with_header(kid="' UNION SELECT 'x' --", key="x"),
+    "kid NUL": lambda f: f.with_header(kid="\x00"),
+    "kid 10 kB": lambda f: f.with_header(kid="k" * 10_000),
+    "kid a number": lambda f: f.with_header(kid=7),
+    "kid a list": lambda f: f.with_header(kid=["x"]),
+    "kid a URL": lambda f: f.with_header(kid="http://127.0.0.1:9/"),
+    "jwk": lambda f: f.with_header(jwk={"kty": "oct", "k": encode(b"attacker")}, key=b"attacker"),
+    "jku": lambda f: f.with_header(jku="http://127.0.0.1:9/jwks.json", key=b"attacker"),
+    "x5u": lambda f: f.with_header(x5u="http://127.0.0.1:9/cert.pem", key=b"attacker"),
+    "x5c": lambda f: f.with_header(x5c=["MIIB"], key=b"attacker"),
+    "crit with a name": lambda f: f.with_header(crit=["x"]),
+    "crit empty": lambda f: f.with_header(crit=[]),
+    "crit a string": lambda f: f.with_header(crit="exp"),
+    "b64 false": lambda f: f.with_header(crit=["b64"], b64=False),
+    "b64 true": lambda f: f.with_header(b64=True),
+    "zip": lambda f: f.with_header(zip="DEF"),
+    "cty JWT": lambda f: f.with_header(cty="JWT"),
+    "typ missing": lambda f: f.with_header(drop=("typ",)),
+    "typ JWT": lambda f: f.with_header(typ="JWT"),
+    "typ rt+jwt": lambda f: f.with_header(typ="rt+jwt"),
+    "typ verify+jwt": lambda f: f.with_header(typ="verify+jwt"),
+    "typ in capitals": lambda f: f.with_header(typ="AT+JWT"),
+    "typ with its prefix": lambda f: f.with_header(typ="application/at+jwt"),
+    "typ a number": lambda f: f.with_header(typ=1),
+    "alg twice": lambda f: f.sign(json.dumps(f.header).replace('"alg"', '"alg": "none", "alg"').encode(), f.claims),
+    "header an array": lambda f: f.sign([], f.claims),
+    "header with a BOM": lambda f: f.sign(b"\xef\xbb\xbf" + json.dumps(f.header).encode(), f.claims),
+    "header UTF-16": lambda f: f.sign(json.dumps(f.header).encode("utf-16"), f.claims),
+    "header no JSON": lambda f: f.sign(b"{", f.claims),
+    "header nested 1000 deep": lambda f: f.sign(b"[" * 1000, f.claims),
+}
+KEYS: dict[str, Forgery] = {
+    f"signed with {name}": lambda f, key=key: f.sign(f.header, f.claims, key=key)  # type: ignore[misc]
+    for name, key in {
+        "nothing": b"",
+        "secret": "secret",
+        "changeme": "changeme",
+        "the key of Django": SECRET_KEY,
+        "the key id": "kid",
+        "the key without its last letter": KEY[:-1],
+        "a derived key": hmac.digest(b"ninja_auth_kit", KEY.encode(), "sha256"),
+    }.items()
+}
+SHAPES: dict[str, Forgery] = {
+    "a changed payload": lambda f: ".".join([f.segments[0], encode(b'{"sub": "999"}'), f.segments[2]]),
+    "a changed signature": lambda f: f.token[:-10] + ("A" if f.token[-10] != "A" else "B") + f.token[-9:],
+    "one segment": lambda f: f.segments[0],
+    "two segments": lambda f: ".".join(f.segments[:2]),
+    "four segments": lambda f: f.token + ".x",
+    "five segments, as a JWE": lambda f: f.token + ".x.y",
+    "empty segments": lambda f: "..",
+    "an empty payload": lambda f: f"{f.segments[0]}..{f.segments[2]}",
+    "an empty signature": lambda f: ".".join(f.segments[:2]) + ".",
+    "padding": lambda f: f.token + "=",
+    "more padding": lambda f: f.token + "==",
+    "padding inside": lambda f: f"{f.segments[0]}=.{f.segments[1]}.{f.segments[2]}",
+    "a plus": lambda f: f.token[:-3] + "+" + f.token[-2:],
+    "a slash": lambda f: f.token[:-3] + "/" + f.token[-2:],
+    "a space inside": lambda f: f.token[:20] + " " + f.token[20:],
+    "a tab inside": lambda f: f.token[:20] + "\t" + f.token[20:],
+    "a line feed after": lambda f: f.token + "\n",
+    "NUL": lambda f: f.token[:20] + "\x00" + f.token[20:],
+    "a percent encoding": lambda f: f.token.replace(".", "%2e"),
+    "a letter with an accent": lambda f: f.token[:20] + "\u00e9" + f.token[21:],
+    "unused bits of the signature": lambda f: f.token[:-1] + _other_unused_bits(f.token[-1]),
+    "quotes": lambda f: f'"{f.token}"',
+    "flattened JSON": lambda f: json.dumps(
+        {"protected": f.segments[0], "payload": f.segments[1], "signature": f.segments[2]}
+    ),
+    "general JSON": lambda f: json.dumps(
+        {"payload": f.segments[1], "signatures": [{"protected": f.segments[0], "signature": f.segments[2]}]}
+    ),
+    "nested": lambda f: f.sign({**f.header, "cty": "JWT"}, f.token.encode()),
+    "over 4 kB": lambda f: f.with_claims(padding="x" * 4000),
+    "1 MB of header": lambda f: f.with_header(padding="x" * 1_000_000),
+    "100,000 deep": lambda f: f.sign(f.header, b'{"a":' * 100_000),
+    "a payload 700 deep": lambda f: f.sign(f.header, b"[" * 700 + b"]" * 700),
+}
+PAYLOADS: dict[str, Forgery] = {
+    "an array": lambda f: f.sign(f.header, [f.claims]),
+    "a string": lambda f: f.sign(f.header, json.dumps("x").encode()),
+    "a number": lambda f: f.sign(f.header, b"7"),
+    "null": lambda f: f.sign(f.header, b"null"),
+    "no JSON": lambda f: f.sign(f.header, b"{"),
+    "UTF-16": lambda f: f.sign(f.header, json.dumps(f.claims).encode("utf-16")),
+    "UTF-16 without a mark": lambda f: f.sign(f.header, json.dumps(f.claims).encode("utf-16-le")),
+    "a byte order mark": lambda f: f.sign(f.header, b"\xef\xbb\xbf" + json.dumps(f.claims).encode()),
+    "no UTF-8": lambda f: f.sign(f.header, json.dumps(f.claims).encode() + b"\xff"),
+    "sub twice, ours last": lambda f: f.sign(
+        f.header, json.dumps(f.claims).replace('"sub"', '"sub": "1", "sub"').encode()
+    ),
+    "sub twice, ours first": lambda f: f.sign(f.header, (json.dumps(f.claims)[:-1] + ', "sub": "1"}').encode()),
+    "NaN somewhere": lambda f: f.with_raw_claim("x", "NaN"),
+    "Infinity somewhere": lambda f: f.with_raw_claim("x", "-Infinity"),
+}
+TIMES = {
+    "absent": None,
+    "null": "null",
+    "a string": '"1999999999"',
+    "a padded string": '" 1999999999 "',
+    "other digits": '"١٩٩٩٩٩٩٩٩٩"',
+    "true": "true",
+    "a float": "1999999999.0",
+    "an array": "[1999999999]",
+    "an object": "{}",
+    "zero": "0",
+    "negative": "-1",
+    "1e400": "1e400",
+    "NaN": "NaN",
+    "Infinity": "Infinity",
+    "400 digits": "9" * 400,
+    "2,500 digits": "9" * 2500,
+}
+for _claim in ("exp", "iat"):
+    PAYLOADS |= {
+        f"{_claim} {name}": lambda f, claim=_claim, literal=literal: (  # type: ignore[misc]
+            f.with_claims(drop=(claim,)) if literal is None else f.with_raw_claim(claim, literal)
+        )
+        for name, literal in TIMES.items()
+    }
+PAYLOADS |= {
+    f"nbf {name}": lambda f, literal=literal: f.with_raw_claim("nbf", literal)  # type: ignore[misc]
+    for name, literal in TIMES.items()
+    if literal is not None
+}
+PAYLOADS |= {
+    "nbf in the future": lambda f: f.with_claims(nbf=f.claims["iat"] + 3600),
+    "iat in the future": lambda f: f.with_claims(iat=f.claims["iat"] + 3600, exp=f.claims["exp"] + 3600),
+    "iat after exp": lambda f: f.with_claims(iat=f.claims["exp"] + 1),
+    "a lifetime over the configured one": lambda f: f.with_claims(exp=f.claims["iat"] + 301),
+    "exp is iat": lambda f: f.with_claims(exp=f.claims["iat"]),
+}
+for _claim in ("iss", "aud", "sub", "jti", "sid"):
+    PAYLOADS |= {
+        f"{_claim} {name}": lambda f, claim=_claim, value=value: (  # type: ignore[misc]
+            f.with_claims(drop=(claim,)) if value == "absent" else f.with_claims(**{claim: value})
+        )
+        for name, value in {
+            "absent": "absent",
+            "null": None,
+            "empty": "",
+            "a number": 1,
+            "an array": ["ninja-auth-kit"],
+            "an object": {},
+            "true": True,
+            "NUL": "\x00",
+            "a lone surrogate": "\ud800",
+            "2 kB": "x" * 2000,
+        }.items()
+        if not (_claim == "jti" and name == "2 kB")
+    }
+for _claim in ("iss", "aud"):
+    PAYLOADS |= {
+        f"{_claim} {name}": lambda f, claim=_claim, value=value: f.with_claims(**{claim: value})  # type: ignore[misc]
+        for name, value in {
+            "a prefix": "ninja-auth",
+            "longer": "ninja-auth-kit/",
+            "in capitals": "Ninja-Auth-Kit",
+            "with a space": "ninja-auth-kit ",
+            "another": "other",
+            "right and another": ["ninja-auth-kit", "other"],
+        }.items()
+    }
+PAYLOADS |= {
+    "sub of nobody": lambda f: f.with_claims(sub="999999"),
+    "sid of no session": lambda f: f.with_claims(sid=str(uuid.uuid4())),
+    "sid no UUID": lambda f: f.with_claims(sid="not-a-uuid"),
+    "sid in capitals": lambda f: f.with_claims(sid=f.claims["sid"].upper()),
+    "sid without dashes": lambda f: f.with_claims(sid=f.claims["sid"].replace("-", "")),
+    "sid as a URN": lambda f: f.with_claims(sid="urn:uuid:" + f.claims["sid"]),
+    "sid in braces": lambda f: f.with_claims(sid="{" + f.claims["sid"] + "}"),
+}
+
+
+def _other_unused_bits(letter: str) -> str:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return alphabet[alphabet.index(letter) ^ 1]
+
+
+CORPUS = {
+    **{f"JWT-02 {name}": forge for name, forge in UNSECURED.items()},
+    **{f"JWT-03..12 {name}": forge for name, forge in HEADERS.items()},
+    **{f"JWT-06 {name}": forge for name, forge in KEYS.items()},
+    **{f"JWT-12..14, 24 {name}": forge for name, forge in SHAPES.items()},
+    **{f"JWT-15..23 {name}": forge for name, forge in PAYLOADS.items()},
+}
+
+
+@pytest.mark.security(*(f"JWT-{number:02}" for number in (*range(2, 10), *range(11, 17), *range(18, 25), 26)))
+def test_every_forgery_gets_one_and_the_same_answer(api: Api, forger: Forger) -> None:
+    reference = api.get("me", token="bad")
+    assert (reference.status_code, reference.json()["code"]) == (401, "invalid_token")
+    assert reference["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    expected = (401, reference.content, sorted(reference.headers.items()))
+    sessions = list(UserSession.objects.values())
+
+    accepted = []
+    for name, forge in CORPUS.items():
+        response = api.get("me", token=forge(forger))
+        if (response.status_code, response.content, sorted(response.headers.items())) != expected:
+            accepted.append((name, response.status_code, response.content))
+
+    assert accepted == []
+    assert len(CORPUS) > 200
+    assert list(UserSession.objects.values()) == sessions
+    assert api.is_in(forger.token)
+
+
+@pytest.mark.security("JWT-01")
+def test_a_genuine_token_gets_in(api: Api, forger: Forger) -> None:
+    assert api.is_in(forger.token)
+    assert api.is_in(forger.sign(forger.header, forger.claims))
+    assert forger.header == {"alg": "HS256", "typ": "at+jwt", "kid": forger.header["kid"]}
+    assert set(forger.claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+
+
+@pytest.mark.security("JWT-10", "JWT-11")
+def test_no_other_token_of_the_kit_is_an_access_token(api: Api, user: Any) -> None:
+    pair = api.pair()
+
+    assert api.get("me", token=pair["refresh_token"]).json()["code"] == "invalid_token"
+    assert api.post("refresh", {"refresh_token": pair["access_token"]}).json()["code"] == "invalid_token"
+
+
+@pytest.mark.security("JWT-17")
+def test_a_token_is_good_until_the_second_it_expires(api: Api, user: Any) -> None:
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as clock:
+        token = api.pair()["access_token"]
+        clock.shift(timedelta(seconds=299))
+        assert api.is_in(token)
+
+        clock.shift(timedelta(seconds=1))
+
+        response = api.get("me", token=token)
+        assert (response.status_code, response.json()["code"]) == (401, "token_expired")
+
+
+@pytest.mark.security("JWT-26")
+def test_that_a_token_has_expired_is_told_after_a_genuine_signature_alone(api: Api, forger: Forger) -> None:
+    past = {"iat": forger.claims["iat"] - 1000, "exp": forger.claims["exp"] - 1000}
+    expired = forger.with_claims(**past)
+    forged = forger.sign(forger.header, {**forger.claims, **past}, key=b"guessed")
+
+    assert api.get("me", token=expired).json()["code"] == "token_expired"
+    assert api.get("me", token=forged).json()["code"] == "invalid_token"
+
+
+@pytest.mark.security("JWT-21")
+def test_the_subject_and_the_session_belong_together(api: Api, make_user: Callable[..., Any]) -> None:
+    make_user()
+    make_user("bob@example.com")
+    ada, bob = (Forger(api.pair(email)["access_token"]) for email in ("ada@example.com", "bob@example.com"))
+
+    assert not api.is_in(ada.with_claims(sub=bob.claims["sub"]))
+    assert not api.is_in(ada.with_claims(sid=bob.claims["sid"]))
+
+
+@pytest.mark.security("JWT-25")
+def test_there_is_one_way_to_send_a_token(api: Api, forger: Forger) -> None:
+    token = forger.token
+    api.client.cookies["access_token"] = token
+    refused = [
+        api.get(f"me?access_token={token}"),
+        api.get("me", HTTP_AUTHORIZATION=token),
+        *(
+            api.get("me", HTTP_AUTHORIZATION=value)
+            for value in (
+                "",
+                "Bearer",
+                "Bearer ",
+                f"Bearer  {token}",
+                f"Bearer\t{token}",
+                f"Bearer {token} ",
+                f"Bearer {token}, Bearer {token}",
+                f"Bearer {token},Bearer {token}",
+                f"Token {token}",
+                f"JWT {token}",
+                f"Basic {token}",
+                f"BearerX {token}",
+            )
+        ),
+    ]
+
+    assert {response.status_code for response in refused} == {401}
+    assert len({response.content for response in refused}) == 1
+    for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
+        assert api.get("me", HTTP_AUTHORIZATION=f"{scheme} {token}").status_code == 200
+
+
+@pytest.mark.security("JWT-24")
+def test_hostile_tokens_cost_little() -> None:
+    """No bound on this machine's speed: the huge ones must not take longer than the small one a hundred times."""
+    huge = ["x" * 1_000_000, "." * 1_000_000, f"{'A' * 1_000_000}.A.A", "é" * 1_000_000]
+
+    def duration(token: str) -> float:
+        start = time.perf_counter()
+        with pytest.raises(InvalidTokenError):
+            read_access_token(token)
+        return time.perf_counter() - start
+
+    small = min(duration("eyJ.x.x") for _ in range(20))
+    assert max(duration(token) for token in huge) < 100 * small + 0.05
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_other_algorithms_work_with_a_longer_key(settings: Settings, kit: Callable[..., None], algorithm: str) -> None:
+    settings.JWT_SECRET_KEY = KEY * 2
+    kit(JWT_ALGORITHM=algorithm)
+    session_id = uuid.uuid4()
+
+    token = issue_access_token(user_id="7", session_id=session_id)
+
+    assert Forger(token).header["alg"] == algorithm
+    assert read_access_token(token).session_id == session_id
+    kit(JWT_ALGORITHM="HS256")
+    with pytest.raises(InvalidTokenError):
+        read_access_token(token)
+
+
+def test_two_services_with_other_names_do_not_take_each_others_tokens(kit: Callable[..., None]) -> None:
+    token = issue_access_token(user_id="7", session_id=uuid.uuid4())
+
+    for name in ("ISSUER", "AUDIENCE"):
+        kit(ISSUER="ninja-auth-kit", AUDIENCE="ninja-auth-kit")
+        kit(**{name: "another"})
+        with pytest.raises(InvalidTokenError):
+            read_access_token(token)
+
+
+@pytest.mark.security("SES-20")
+def test_ten_thousand_tokens_are_all_different() -> None:
+    session_id = uuid.uuid4()
+
+    tokens = {issue_access_token(user_id="7", session_id=session_id) for _ in range(10_000)}
+
+    assert len(tokens) == 10_000
+
+
+@pytest.mark.security("SES-19")
+def test_nothing_that_stands_in_the_database_opens_anything(api: Api, user: Any) -> None:
+    pair = api.pair()
+    api.post("refresh", {"refresh_token": pair["refresh_token"]})
+    api.login()
+    values = set(_every_text())
+
+    for value in values:
+        pieces = {value, *value.split("$"), *value.split(":")}
+        for piece in pieces:
+            assert api.post("refresh", {"refresh_token": piece}).status_code in {401, 422}
+            assert api.post("verify-email", {"token": piece, "password": "x"}).status_code in {400, 422}
+            assert api.get("me", token=piece.encode("latin-1", "replace").decode("latin-1")).status_code == 401
+
+
+def _every_text() -> Iterator[str]:
+    from django.apps import apps
+
+    for model in (*apps.get_app_config("ninja_auth_kit").get_models(), get_user_model()):
+        for row in model._base_manager.values_list():
+            yield from (str(value) for value in row if value not in {None, ""})

@@ -1,0 +1,124 @@
+"""Run a command with the PostgreSQL and the RabbitMQ that the tests need: `python -m tests.with_services pytest`.
+
+PostgreSQL: DATABASE_URL, or an embedded one. RabbitMQ: RABBITMQ_HOST, or one on 127.0.0.1:5672, or `docker compose`,
+or the installed program, or (as root, where apt-get is) Debian's package. Without any the broker tests are skipped,
+and the summary says how many; in CI (CI=true) that is a failure. What is started here is stopped here.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from example_project.embedded_postgres import CannotStartError, EmbeddedPostgres
+from tests.private_broker import PrivateBroker, answers, is_installed
+
+ROOT = Path(__file__).parent.parent
+Address = tuple[str, int]
+
+
+def main(command: list[str]) -> int:
+    """Provide the services, run the command, and return its exit code."""
+    if not command:
+        print(__doc__)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    with ExitStack() as stack:
+        try:
+            database_url = os.environ.get("DATABASE_URL") or embedded_postgres(stack)
+        except CannotStartError as error:
+            print(f"PostgreSQL: {error}", file=sys.stderr)
+            return 1
+        environment = {**os.environ, "DATABASE_URL": database_url}
+        address = broker(stack)
+        if address is None:
+            print(
+                "RabbitMQ: NONE FOUND. The broker tests will be skipped. Start one on 127.0.0.1:5672, set "
+                "RABBITMQ_HOST, or install docker or rabbitmq-server.",
+                file=sys.stderr,
+            )
+        else:
+            environment |= {"RABBITMQ_HOST": address[0], "RABBITMQ_PORT": str(address[1])}
+        return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+
+
+def embedded_postgres(stack: ExitStack) -> str:
+    """Start a PostgreSQL in a temporary directory, without the care for data that tests do not need."""
+    directory = tempfile.TemporaryDirectory(prefix="nak-postgres-", ignore_cleanup_errors=True)
+    server = EmbeddedPostgres(Path(stack.enter_context(directory)), options={"fsync": "off", "max_connections": "200"})
+    stack.callback(shutil.rmtree, server.home, ignore_errors=True)
+    stack.callback(server.stop)
+    url = server.start()
+    print("PostgreSQL: embedded")
+    return url
+
+
+def broker(stack: ExitStack) -> Address | None:
+    """Return where a RabbitMQ is, starting one if need be."""
+    ways: list[tuple[str, Callable[[ExitStack], Address | None]]] = [
+        ("as RABBITMQ_HOST says", given),
+        ("found on 127.0.0.1", local),
+        ("started by docker compose", composed),
+        ("started from the installed program", installed),
+        ("installed by apt-get and started", packaged),
+    ]
+    for name, way in ways:
+        address = way(stack)
+        if address is not None:
+            print(f"RabbitMQ: {name} ({address[0]}:{address[1]})")
+            return address
+    return None
+
+
+def given(stack: ExitStack) -> Address | None:
+    """The broker that the environment names; if it does not answer the tests shall fail, not be skipped."""
+    host = os.environ.get("RABBITMQ_HOST")
+    return (host, int(os.environ.get("RABBITMQ_PORT", "5672"))) if host else None
+
+
+def local(stack: ExitStack) -> Address | None:
+    """The broker on the usual port."""
+    return ("127.0.0.1", 5672) if answers("127.0.0.1", 5672) else None
+
+
+def composed(stack: ExitStack) -> Address | None:
+    """The broker of compose.yaml, if there is a Docker engine."""
+    if shutil.which("docker") is None:
+        return None
+    up = ["docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "120", "rabbitmq"]
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        return None
+    if subprocess.run(up, cwd=ROOT, check=False).returncode != 0:
+        return None
+    stack.callback(subprocess.run, ["docker", "compose", "rm", "--stop", "--force", "rabbitmq"], cwd=ROOT, check=False)
+    return local(stack)
+
+
+def installed(stack: ExitStack) -> Address | None:
+    """A node of our own, from the installed program."""
+    if not is_installed():
+        return None
+    node = PrivateBroker()
+    stack.callback(node.remove)
+    node.start()
+    return "127.0.0.1", node.port
+
+
+def packaged(stack: ExitStack) -> Address | None:
+    """The same, after installing Debian's package; only as root, as in a container."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return None
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "rabbitmq-server"]):
+        if subprocess.run(command, env=quiet, capture_output=True, check=False).returncode != 0:
+            return None
+    return local(stack) or installed(stack)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
