@@ -87,10 +87,12 @@ def follow_the_readme(folder: Path) -> None:
     text = text.replace("INSTALLED_APPS = [", f"INSTALLED_APPS = [\n    {app[1]},", 1)
     text += "\n" + "\n".join(line for line in settings.splitlines() if not line.startswith("INSTALLED_APPS"))
     text += "\n" + DATABASES
-    path.write_text("import os\n" + text)
+    path.write_text(text)
+    mount = re.search(r"urlpatterns = \[\.\.\., (path\(.+\))\]", urls)
+    assert mount is not None, urls
     path = folder / "project" / "urls.py"
     text = path.read_text().replace("import path", "import include, path", 1)
-    path.write_text(text.replace("urlpatterns = [", f"urlpatterns = [\n    {urls.strip()}", 1))
+    path.write_text(text.replace("urlpatterns = [", f"urlpatterns = [\n    {mount[1]},", 1))
 
 
 DATABASES = """
