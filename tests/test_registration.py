@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession, canonical_email, has_username
+from ninja_auth_kit.services import registration
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.servers import Server
 
@@ -356,6 +357,26 @@ def test_when_the_mail_server_is_down_the_registration_stands_and_resend_works(
     api.post("verify-email/resend", {"email": EMAIL})
 
     assert api.post("verify-email", {"token": mailed_token(), "password": PASSWORD}).status_code == 200
+
+
+def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_that_its_name_is_taken(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    api.register(username="ada")
+    monkeypatch.setattr(registration, "find_user", lambda email: None)  # as read before the other had committed
+    monkeypatch.setattr(registration, "find_user_in_any_case", lambda email: None)
+    save = registration._save
+
+    def save_later(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        return save(*args, **kwargs)
+
+    monkeypatch.setattr(registration, "_save", save_later)
+
+    assert api.register(username="ada").status_code == 202
+    assert get_user_model().objects.count() == 1
 
 
 @pytest.mark.race

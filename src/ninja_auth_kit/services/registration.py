@@ -55,7 +55,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         candidate = _candidate(email=email, username=username, password=password)
         owner = find_user(email) or find_user_in_any_case(email)
         pending = owner if owner is not None and _is_pending(owner) else None
-        _refuse_taken_name(candidate, pending)
+        _refuse_taken_name(candidate)
         candidate.set_password(password)  # before any transaction: no lock waits for a hash
         if owner is not None and pending is None:
             _turn_away(owner, email=email, client=client)
@@ -117,12 +117,14 @@ def _is_pending(user: Any) -> bool:
     )
 
 
-def _refuse_taken_name(candidate: Any, pending: Any | None) -> None:
+def _refuse_taken_name(candidate: Any) -> None:
+    """Refuse the name of somebody else. A registration of the same address that still waits is no one else."""
     if not has_username():
         return
-    namesakes = type(candidate)._base_manager.using(database())
+    canonical = canonical_email(getattr(candidate, email_field()))
+    namesakes = type(candidate)._base_manager.using(database()).select_related("authkit_email")
     namesakes = namesakes.filter(**{candidate.USERNAME_FIELD: candidate.get_username()})
-    if namesakes.exclude(pk=pending.pk if pending is not None else None).exists():
+    if any(not _is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes):
         raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
 
 
@@ -151,7 +153,7 @@ def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo
             return None
         if release_address(email):
             return _store(candidate, pending, email=email, client=client)
-        _refuse_taken_name(candidate, pending)  # somebody else was quicker with the name
+        _refuse_taken_name(candidate)  # somebody else was quicker with the name
         raise
 
 
