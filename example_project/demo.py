@@ -24,6 +24,7 @@ HOST = "127.0.0.1"
 def main() -> int:
     """Run the demo until Ctrl-C, and return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     port = os.environ.get("PORT", "8000")
     try:
         refuse_taken_port(port)
@@ -57,6 +58,8 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
         keys = own_keys(LOCAL / "keys.json")
     except OSError as error:
         raise CannotStartError(f"{LOCAL} cannot be written to: {error.strerror}. Mend that.") from error
+    except ValueError as error:
+        raise CannotStartError(f"{LOCAL / 'keys.json'} is damaged. Delete it: new keys are made then.") from error
     database_url = os.environ.get("DATABASE_URL")
     if not database_url:
         server = EmbeddedPostgres(LOCAL / "postgres")

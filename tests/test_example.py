@@ -90,8 +90,12 @@ class Demo:
                 os.killpg(self.process.pid, signal.SIGINT)
             else:
                 self.process.send_signal(signal.SIGTERM)
-        rest, _ = self.process.communicate(timeout=60)
-        self.output += rest
+        try:
+            self.output += self.process.communicate(timeout=60)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise
         return self.process.returncode
 
     def walk(self, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,8 @@
 """Registration, over HTTP."""
 
 import logging
+import quopri
+import re
 import unicodedata
 from collections.abc import Callable
 from smtplib import SMTPRecipientsRefused
@@ -381,14 +383,14 @@ def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_t
 
 @pytest.mark.race
 @pytest.mark.security("CRED-04")
-def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_mail(
-    servers: Callable[..., Server], tmp_path: Any
+def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_link_that_works(
+    api: Api, servers: Callable[..., Server], tmp_path: Any, settings: Settings
 ) -> None:
     backend = "django.core.mail.backends.filebased.EmailBackend"
     hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"  # as slow as in life
-    server = servers(
-        environment={"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path), "TEST_HASHER": hasher}
-    )
+    settings.PASSWORD_HASHERS = [hasher]
+    environment = {"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path), "TEST_HASHER": hasher}
+    server = servers(environment=environment)
     body = {"email": EMAIL, "password": PASSWORD} | ({"username": "ada"} if has_username() else {})
 
     answers = server.race(*[("POST", "/api/auth/register", body)] * 20)
@@ -398,5 +400,8 @@ def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_mail(
     assert get_user_model().objects.count() == 1
     assert EmailAddress.objects.get().canonical == canonical_email(EMAIL)
     assert OneTimeToken.objects.count() == 1
-    mails = [path.read_text().count("Subject:") for path in tmp_path.iterdir()]
-    assert sum(mails) == 1
+    # One mail, and one more for each that began after another had ended: that replaces the registration before it.
+    mails = [quopri.decodestring(path.read_bytes()).decode(errors="replace") for path in tmp_path.iterdir()]
+    links = {link for text in mails for link in re.findall(r"nako_[\w-]+", text)}
+    verified = [api.post("verify-email", {"token": link, "password": PASSWORD}).status_code for link in links]
+    assert verified.count(200) == 1
