@@ -52,9 +52,9 @@ def refuse_weak_key() -> None:
 
 
 def _fault(key: object, algorithm: object) -> str | None:  # noqa: C901  # one line per fault is the readable form
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         return f"JWT_ALGORITHM must be one of {', '.join(ALGORITHMS)}."
-    minimum = ALGORITHMS[str(algorithm)]
+    minimum = ALGORITHMS[algorithm]
     if key is None or key == "":
         return "the setting JWT_SECRET_KEY is missing or empty."
     if not isinstance(key, str):
