@@ -147,13 +147,24 @@ def test_json_may_say_its_charset(mounted: Api, user: Any) -> None:
 @pytest.mark.parametrize("path", [*BODIES, "logout", "logout/all"])
 def test_other_methods_are_refused_with_what_is_allowed(mounted: Api, path: str) -> None:
     for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        if (path, method) == ("verify-email", "GET"):
+        if path == "verify-email" and method in {"GET", "HEAD"}:
             continue
         response = mounted(method, path)
 
         assert response.status_code == 405
         assert "POST" in response["Allow"]
         assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["me", "sessions", "verify-email"])
+def test_head_is_answered_like_get_without_the_body(mounted: Api, user: Any, path: str) -> None:
+    token = mounted.pair()["access_token"]
+
+    got, asked = mounted.get(path, token=token), mounted("HEAD", path, token=token)
+
+    assert (got.status_code, asked.status_code) == (200, 200)
+    assert asked.content == b""
+    assert asked["Content-Type"] == got["Content-Type"]
 
 
 @pytest.mark.parametrize("path", ["", "nothing", "login/", "login/more", "me/x", "%00", "..", "sessions/"])

@@ -1,4 +1,4 @@
-"""The only reader of Django's settings: defaults, one `settings` object whose values are read when they are used.
+"""The only reader of NINJA_AUTH_KIT: defaults, one `settings` object whose values are read when they are used.
 
 Nothing is copied at import, so `override_settings` always works; the environment is never read.
 """

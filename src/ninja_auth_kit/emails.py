@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +52,9 @@ def page_url(page: str) -> str:
     """Return the address of a page that takes a mailed token: the host's front end, or the kit's own page.
 
     Never built from the request, whose Host header the caller writes (OWASP, Forgot Password).
+
+    Raises:
+        ImproperlyConfigured: there is no `BASE_URL`, or no URL of the kit in the host's URLconf.
     """
     configured = settings.FRONTEND_URLS.get(page)
     if configured is not None:
@@ -122,10 +124,12 @@ class _Queue:
             self._waiting.discard(future)
 
 
-@cache
+_queues: dict[int, _Queue] = {}
+
+
 def _queue(process_id: int) -> _Queue:
-    """Return this process's queue; a forked worker gets its own."""
-    return _Queue()
+    """Return this process's queue; a forked worker gets its own. Not a cache: two threads must not get two."""
+    return _queues.get(process_id) or _queues.setdefault(process_id, _Queue())
 
 
 def _start(run: Callable[[], None]) -> None:

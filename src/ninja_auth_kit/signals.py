@@ -59,7 +59,8 @@ logged_in = ActionSignal()
 # A login was refused.   identifier: str (as typed: never store or log it), reason: str
 login_failed = ActionSignal()
 
-# A refresh token was rotated.   session_id: UUID, generation: int
+# A refresh token was rotated, or its successor handed out once more in the grace period.   session_id: UUID,
+# generation: int, rotated: bool (False for the second)
 token_refreshed = ActionSignal()
 
 # A refresh token was refused.   session_id: UUID | None, reason: str
@@ -71,5 +72,5 @@ refresh_reuse_detected = ActionSignal()
 # The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
 logged_out = ActionSignal()
 
-# A session was ended otherwise than by its logout.   session_id: UUID, reason: str, by: "user" | "system"
+# A session was ended, neither by a logout nor by a reuse.   session_id: UUID, reason: str, by: "user" | "system"
 session_revoked = ActionSignal()

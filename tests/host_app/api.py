@@ -33,6 +33,12 @@ def stateless_user_route(request: HttpRequest) -> dict[str, Any]:
     return {"user": str(request.user.pk)}
 
 
+@api.get("/stateless-async", auth=JWTAuth(check_session=False))
+async def stateless_async_route(request: HttpRequest) -> dict[str, Any]:
+    user = await request.auser()
+    return {"user": str(user.pk)}
+
+
 @plain_api.get("/guarded", auth=JWTAuth())
 def guarded_route(request: HttpRequest) -> dict[str, Any]:
     return {"user": str(request.user.pk)}

@@ -6,6 +6,7 @@ from string import Formatter
 
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Router
+from ninja.operation import PathView
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.api.endpoints import account, login, logout, refresh, registration, sessions, verification
@@ -45,9 +46,18 @@ def install(api: NinjaAPI, prefix: str = "/auth") -> None:
 def _refuse_other_methods(feature_router: Router) -> None:
     """Answer the methods that a path does not have with a problem, where Ninja would send plain text."""
     for path, view in feature_router.path_operations.items():
+        _serve_head(view)
         allowed = {method for operation in view.operations for method in operation.methods}
         others = [method for method in METHODS if method not in allowed]
         feature_router.api_operation(others, path, auth=None, include_in_schema=False)(_refusal(path, allowed))
+
+
+def _serve_head(view: PathView) -> None:
+    """Answer HEAD where GET is answered (RFC 9110 section 9.1): scanners of mailed links ask so. Not in OpenAPI."""
+    for operation in [operation for operation in view.operations if "GET" in operation.methods]:
+        head = operation.clone()
+        head.methods, head.include_in_schema = ["HEAD"], False
+        view.operations.append(head)
 
 
 def _refusal(path: str, allowed: set[str]) -> Callable[..., HttpResponse]:

@@ -1,4 +1,4 @@
-"""Errors on the wire: which status each has, the problem body (RFC 9457), and what OpenAPI says about them."""
+"""Errors on the wire: which status each has, and the problem body (RFC 9457)."""
 
 import logging
 from collections.abc import Callable

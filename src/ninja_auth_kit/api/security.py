@@ -1,12 +1,14 @@
 """`JWTAuth`: guards a route with an access token. One object for sync and async routes, under WSGI and ASGI."""
 
 import re
+from functools import cache
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db.utils import InterfaceError, OperationalError
 from django.http import HttpRequest
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, empty
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
 
@@ -40,7 +42,8 @@ class JWTAuth(HttpBearer):
 
     Args:
         check_session: False trusts the token alone until it expires: no query until the user is used, and nothing
-            that ended the session counts until then. `request.auth_session` is not set.
+            that ended the session counts until then. `request.auth_session` is not set. Async code gets the user by
+            `await request.auser()`: using `request.user` would query the database in the event loop.
         with_email: True loads `user.authkit_email` by the same query, for routes that look at it.
     """
 
@@ -77,10 +80,14 @@ class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the s
     def __init__(self, claims: AccessClaims) -> None:
         super().__init__(lambda: _user_of(claims))
 
-    def __bool__(
-        self,
-    ) -> bool:  # Ninja asks it of every authenticator's answer, and asking must not cost a query
-        return True
+    def __bool__(self) -> bool:
+        return True  # Ninja asks it of every authenticator's answer, and asking must not cost a query
+
+    def loaded(self) -> Any:
+        """Return the user itself."""
+        if self._wrapped is empty:
+            self._setup()
+        return self._wrapped
 
 
 def _user_of(claims: AccessClaims) -> Any:
@@ -119,7 +126,7 @@ def _bearer_token(request: HttpRequest) -> str:
 
 def _set_user(request: HttpRequest, user: Any) -> Any:
     async def auser() -> Any:
-        return user
+        return await sync_to_async(user.loaded)() if isinstance(user, _LazyUser) else user
 
     request.user = user
     request.auser = auser
@@ -128,8 +135,12 @@ def _set_user(request: HttpRequest, user: Any) -> Any:
 
 def _known_to_ninja(error: AuthKitError) -> Exception:
     """Return the error as one that Ninja answers too, on a host's API that has not been taught the kit's errors."""
-    kind = type(error)
-    ninja_kind = AuthenticationError if isinstance(error, InvalidTokenError) else HttpError
-    twin = type(kind.__name__, (kind, ninja_kind), {"__doc__": kind.__doc__})
-    known: Exception = twin(status_of(kind).value, str(error))
+    twin = _twin(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    known: Exception = twin(status_of(type(error)).value, str(error))
     return known
+
+
+@cache
+def _twin(kind: type[Any]) -> type[Any]:
+    ninja_kind = AuthenticationError if issubclass(kind, InvalidTokenError) else HttpError
+    return type(kind.__name__, (kind, ninja_kind), {"__doc__": kind.__doc__})

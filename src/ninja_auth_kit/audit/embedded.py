@@ -6,7 +6,6 @@ that each event is published by one of them.
 
 import os
 import threading
-from functools import cache
 from typing import Any
 
 from django.core.signals import request_started
@@ -25,9 +24,15 @@ def _start_if_wanted(**_: Any) -> None:
         _start(os.getpid())
 
 
-@cache
+_threads: dict[int, threading.Thread] = {}
+
+
 def _start(process_id: int) -> None:
-    threading.Thread(target=_run, name="ninja_auth_kit-relay", daemon=True).start()
+    if process_id in _threads:
+        return
+    thread = threading.Thread(target=_run, name="ninja_auth_kit-relay", daemon=True)
+    if _threads.setdefault(process_id, thread) is thread:  # of two first requests, one gets here
+        thread.start()
 
 
 def _run() -> None:

@@ -1,7 +1,8 @@
 """The query behind every authenticated request: a session and its user, in SQL that the ORM writes once.
 
 Building a query takes the ORM longer than answering it takes PostgreSQL. The SQL still follows the host's user model,
-its default manager and the database; only the building is saved.
+its default manager and the database; only the building is saved. A default manager with a `get_queryset` of its own
+may filter by the hour or the tenant, so behind such a one the SQL is built anew for each request.
 """
 
 from functools import cache
@@ -79,7 +80,14 @@ class _Part:
         return self._converters
 
 
-@cache
 def session_query(alias: str, *, with_email: bool) -> SessionQuery:
     """Return the query for one database."""
+    own = getattr(get_user_model()._default_manager.get_queryset, "__func__", None)
+    # Django's get_queryset hides nobody, today or tomorrow.
+    build = _kept_query if own is models.Manager.get_queryset else SessionQuery
+    return build(alias, with_email=with_email)
+
+
+@cache
+def _kept_query(alias: str, *, with_email: bool) -> SessionQuery:
     return SessionQuery(alias, with_email=with_email)

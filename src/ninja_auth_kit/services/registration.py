@@ -29,7 +29,7 @@ from ninja_auth_kit.models import (
     stored_email,
 )
 from ninja_auth_kit.services.passwords import check_new_password
-from ninja_auth_kit.services.verification import mail_verification_link
+from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 
 @sensitive_variables()
@@ -51,6 +51,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         InvalidInputError: the address, the name or the password breaks a rule, or the name is taken: the only
             conflict ever disclosed.
     """
+    link = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
     try:
         candidate = _candidate(email=email, username=username, password=password)
         owner = find_user(email) or find_user_in_any_case(email)
@@ -68,7 +69,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
     else:
-        mail_verification_link(user)
+        mail_verification_link(user, page=link)
 
 
 @sensitive_variables()

@@ -60,24 +60,33 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     Raises:
         InvalidInputError: `email` is no address.
     """
+    page = verification_page()
     try:
         user = find_user(email)
     except InvalidEmailError:
         raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
     signals.verification_requested.announce(using=database(), user=user, client=client, identifier=email)
-    mail_verification_link(user)
+    mail_verification_link(user, page=page)
 
 
-def mail_verification_link(user: Any | None) -> None:
+def verification_page() -> str:
+    """Return the address of the page that verification links open.
+
+    Raises:
+        ImproperlyConfigured: there is none; check E007 says so too, but servers run no checks.
+    """
+    return emails.page_url(Purpose.VERIFY_EMAIL)
+
+
+def mail_verification_link(user: Any | None, *, page: str) -> None:
     """Mail a new verification link after the answer; the older link of the user dies.
 
     Even for nobody a job is started, so that the answer takes as long; the job then does nothing.
     """
-    url = emails.page_url(Purpose.VERIFY_EMAIL)
-    emails.after_answer(lambda: _mail_verification_link(user, url), using=database())
+    emails.after_answer(lambda: _mail_verification_link(user, page), using=database())
 
 
-def _mail_verification_link(asked: Any | None, url: str) -> None:
+def _mail_verification_link(asked: Any | None, page: str) -> None:
     user = None if asked is None else user_by_key(asked.pk)
     if asked is None or user is None or is_verified(user) or not getattr(user, "is_active", True):
         return
@@ -90,7 +99,7 @@ def _mail_verification_link(asked: Any | None, url: str) -> None:
     token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=email, expires_at=expires_at)
     context = {
         **emails.site_context(),
-        "link": f"{url}#token={token}",
+        "link": f"{page}#token={token}",
         "token": token,
         "lifetime": timeuntil(expires_at, now),
         "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
