@@ -133,11 +133,11 @@ def kit(settings: Settings) -> Callable[..., None]:
 
 @pytest.fixture
 def servers(transactional_db: None) -> Iterator[Callable[..., Server]]:
-    """Return a starter of gunicorns with four workers on the test database; all are stopped in the end."""
+    """Return a starter of servers on the test database, gunicorns with four workers; all are stopped in the end."""
     started: list[Server] = []
 
-    def start(**settings: Any) -> Server:
-        server = Server(**settings)
+    def start(kind: type[Server] = Server, **settings: Any) -> Server:
+        server = kind(**settings)
         started.append(server)
         server.start()
         return server

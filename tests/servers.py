@@ -50,11 +50,14 @@ class Server:
         }
         self._process: subprocess.Popen[str] | None = None
 
+    def program(self) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", *self.command, "--bind", f"127.0.0.1:{self.port}", self.application]
+
     def start(self) -> None:
         """Start and wait until it answers."""
-        program = [sys.executable, "-m", *self.command, "--bind", f"127.0.0.1:{self.port}", self.application]
         self._process = subprocess.Popen(
-            program, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.program(), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -108,3 +111,10 @@ class Server:
 
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(one, calls))
+
+
+class AsgiServer(Server):
+    """The same under ASGI, in one process."""
+
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "uvicorn", "--port", str(self.port), "tests.asgi:application"]

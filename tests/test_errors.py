@@ -156,6 +156,20 @@ def test_other_methods_are_refused_with_what_is_allowed(mounted: Api, path: str)
         assert response["Content-Type"] == "application/problem+json"
 
 
+def test_a_chunked_body_that_the_server_does_not_read_is_refused_and_not_taken_for_none(
+    mounted: Api, user: Any
+) -> None:
+    pair = mounted.pair()
+
+    problem(mounted.post("logout", HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""), 411, "length_required")
+
+    assert mounted.is_in(pair["access_token"])
+
+
+def test_a_wrong_password_is_challenged_without_blaming_a_token(mounted: Api, user: Any) -> None:
+    assert mounted.login(password="wrong wrong wrong")["WWW-Authenticate"] == "Bearer"
+
+
 @pytest.mark.parametrize("path", ["me", "sessions", "verify-email"])
 def test_head_is_answered_like_get_without_the_body(mounted: Api, user: Any, path: str) -> None:
     token = mounted.pair()["access_token"]

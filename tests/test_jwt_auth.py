@@ -7,7 +7,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.db.utils import OperationalError
+from django.db.utils import OperationalError, ProgrammingError
 from django.test import AsyncClient
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -126,13 +126,14 @@ def test_an_api_that_was_taught_nothing_answers_a_plain_401(api: Api) -> None:
 
 @pytest.mark.security("SES-21")
 @pytest.mark.parametrize("route", GUARDED)
+@pytest.mark.parametrize("error", [OperationalError, ProgrammingError])
 def test_a_database_that_does_not_answer_lets_nobody_in(
-    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch, route: str
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch, route: str, error: type[Exception]
 ) -> None:
     token = api.pair()["access_token"]
 
     def fail(*_: Any, **__: Any) -> None:
-        raise OperationalError("the database is away")
+        raise error("the database is away")
 
     monkeypatch.setattr("ninja_auth_kit.models.session_query.SessionQuery.get", fail)
 

@@ -1,15 +1,18 @@
 """Login, over HTTP."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model, user_logged_in, user_login_failed
 from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.contrib.auth.hashers import MD5PasswordHasher, make_password
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
 from ninja_auth_kit.models import UserSession, has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names
@@ -91,22 +94,32 @@ def test_every_refusal_looks_the_same(api: Api, make_user: Callable[..., Any]) -
 
 
 @pytest.mark.security("CRED-05")
-def test_known_and_unknown_addresses_cost_the_same_hashes_and_queries(
-    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+def test_every_refusal_costs_two_hashes_and_as_many_queries(
+    api: Api, make_user: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashes = []
-    hasher = "django.contrib.auth.hashers.MD5PasswordHasher.encode"
-    original = __import__("django.contrib.auth.hashers", fromlist=["x"]).MD5PasswordHasher.encode
-    monkeypatch.setattr(hasher, lambda *args, **kwargs: hashes.append(1) or original(*args, **kwargs))
+    make_user()
+    make_user("shadowed@example.com")
+    api.register("shadowed@example.com", "the password of a stranger", username="wanted")
+    api.register("pending@example.com", "the password of a stranger")
+    hashes: list[int] = []
+    encode = MD5PasswordHasher.encode
+    counted = lambda *args, **kwargs: hashes.append(1) or encode(*args, **kwargs)  # noqa: E731
+    monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
 
-    counts = []
-    for address in (EMAIL, "nobody@example.com"):
+    def cost(email: str, password: str) -> tuple[int, int, int]:
         hashes.clear()
-        with django_assert_num_queries(2):
-            api.login(address, "wrong wrong wrong")
-        counts.append(len(hashes))
+        with CaptureQueriesContext(connection) as queries:
+            status = api.login(email, password).status_code
+        return status, len(hashes), len(queries)
 
-    assert counts == [1, 1]
+    wrong = "wrong wrong wrong"
+    assert cost("nobody@example.com", wrong) == (401, 2, 3)
+    assert cost(EMAIL, wrong) == (401, 2, 3)
+    assert cost("shadowed@example.com", wrong) == (401, 2, 3)
+    assert cost("pending@example.com", wrong) == (401, 2, 3)
+    assert cost("shadowed@example.com", "the password of a stranger")[:2] == (403, 2)
+    assert cost("pending@example.com", "the password of a stranger")[:2] == (403, 2)
+    assert cost(EMAIL, PASSWORD)[:2] == (200, 1)
 
 
 def test_a_username_that_looks_like_somebodys_address_is_not_that_address(
@@ -343,3 +356,143 @@ def test_fifty_logins_at_once_leave_one_session_and_one_working_token(
         server.request("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]})[0] for _, pair in answers
     ]
     assert sorted(refreshed) == [200] + [401] * 49
+
+
+@pytest.mark.security("CRED-01")
+def test_whoever_registers_an_address_and_tries_the_password_does_not_learn_that_it_is_in_use(
+    api: Api, user: Any, audited: None
+) -> None:
+    chosen = "the password of a stranger"
+    for address in (EMAIL, "free@example.com"):
+        api.register(address, chosen, username=address.partition("@")[0])
+
+    used, free = (api.login(address, chosen) for address in (EMAIL, "free@example.com"))
+
+    assert used.status_code == free.status_code == 403
+    assert used.content == free.content
+    assert event_names()[-2:] == ["session.login_failed", "session.login_failed"]
+    assert api.login().status_code == 200
+    assert api.login(EMAIL, "wrong wrong wrong").status_code == 401
+
+
+def test_who_registers_again_with_the_password_that_the_account_has_can_still_log_in(api: Api, user: Any) -> None:
+    api.register(EMAIL, PASSWORD)
+
+    assert api.login().status_code == 200
+
+
+@pytest.mark.security("CRED-01")
+def test_a_name_is_as_taken_after_a_registration_that_led_nowhere(api: Api, user: Any) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    for address in (EMAIL, "free@example.com"):
+        api.register(address, username=address.partition("@")[0])
+
+    for name in ("ada", "free"):
+        assert api.register("other@example.com", username=name).status_code == 422
+        assert api.post("login", {"username": name, "password": PASSWORD}).status_code == 403
+    assert api.register(username="ada").status_code == 202
+    assert api.register("free@example.com", username="free").status_code == 202
+
+
+class StrongerHasher(MD5PasswordHasher):
+    """What the host has changed to: each login renews the hash of the password."""
+
+    algorithm = "stronger"
+
+
+STRONGER = ["tests.test_login.StrongerHasher", "django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def test_a_login_that_renews_the_hash_ends_no_other_session(
+    api: Api, user: Any, kit: Callable[..., None], settings: Settings
+) -> None:
+    kit(SESSION_LIMIT=2)
+    phone = api.pair()
+    settings.PASSWORD_HASHERS = STRONGER
+
+    laptop = api.pair()
+
+    user.refresh_from_db()
+    assert user.password.startswith("stronger$")
+    assert api.is_in(phone["access_token"])
+    assert api.is_in(laptop["access_token"])
+
+
+def test_a_login_is_not_refused_because_another_renewed_the_hash_meanwhile(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticate = ModelBackend.authenticate
+
+    def overtaken(self: Any, *args: Any, **kwargs: Any) -> Any:
+        accepted = authenticate(self, *args, **kwargs)
+        get_user_model().objects.update(password=make_password(PASSWORD))
+        return accepted
+
+    monkeypatch.setattr(ModelBackend, "authenticate", overtaken)
+
+    assert api.login().status_code == 200
+
+
+@pytest.mark.security("SES-11")
+def test_a_password_that_was_changed_meanwhile_does_not_log_in(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticate = ModelBackend.authenticate
+
+    def overtaken(self: Any, *args: Any, **kwargs: Any) -> Any:
+        accepted = authenticate(self, *args, **kwargs)
+        get_user_model().objects.update(password=make_password("another password, a new one"))
+        return accepted
+
+    monkeypatch.setattr(ModelBackend, "authenticate", overtaken)
+
+    assert api.login().status_code == 401
+    assert not active().exists()
+
+
+class BanningBackend(ModelBackend):
+    """A host's way to ban."""
+
+    banned = False
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return not self.banned
+
+
+@pytest.mark.security("SES-14")
+def test_a_ban_by_the_backend_counts_on_the_next_request(
+    api: Api, user: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["tests.test_login.BanningBackend"]
+    pair = api.pair()
+
+    monkeypatch.setattr(BanningBackend, "banned", True)
+
+    assert not api.is_in(pair["access_token"])
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
+    assert api.login().status_code == 401
+
+
+def test_a_name_that_the_field_cannot_have_is_a_wrong_one(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_numbers(*_: Any, **__: Any) -> None:
+        raise ValueError("Field 'number' expected a number but got 'x'.")
+
+    monkeypatch.setattr(get_user_model()._default_manager, "get_by_natural_key", only_numbers)
+
+    assert api.login().status_code == 401
+
+
+@pytest.mark.race
+def test_a_user_can_be_deleted_while_logging_in(servers: Callable[..., Server], make_user: Callable[..., Any]) -> None:
+    server = servers(SESSION_LIMIT=None)
+    for number in range(15):
+        user = make_user(f"u{number}@example.com")
+        body = {"email": user.email, "password": PASSWORD}
+        server.request("POST", "/api/auth/login", body)
+        with ThreadPoolExecutor(1) as pool:
+            answers = pool.submit(server.race, *[("POST", "/api/auth/login", body)] * 4)
+            user.delete()
+            assert {status for status, _ in answers.result()} <= {200, 401}

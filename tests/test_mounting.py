@@ -1,5 +1,6 @@
 """The two ways to mount the kit, alone and at once, and what they must not do to the host."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ninja import NinjaAPI
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
 from tests.conftest import EMAIL, PASSWORD, Api
+from tests.servers import AsgiServer, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +57,21 @@ def test_the_whole_flow_works_through_either_mount(base: str, user: Any) -> None
     assert api.get("me", token=successor["access_token"]).json()["email"] == EMAIL
     assert api.post("logout", token=successor["access_token"]).status_code == 204
     assert api.get("me", token=successor["access_token"]).status_code == 401
+
+
+def test_the_whole_flow_works_on_an_asgi_server(servers: Callable[..., Server], user: Any) -> None:
+    server = servers(AsgiServer)
+    status, pair = server.request("POST", "/api/auth/login", {"email": EMAIL, "password": PASSWORD})
+    assert status == 200
+    for url in ("/api/auth/me", "/api/auth/sessions", "/host/sync", "/host/async", "/host/stateless-async"):
+        assert server.request("GET", url, token=pair["access_token"])[0] == 200, url
+    status, successor = server.request("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]})
+    assert status == 200
+
+    assert server.request("POST", "/api/auth/logout", {"refresh_token": successor["refresh_token"]})[0] == 204
+
+    for url in ("/api/auth/me", "/host/sync", "/host/async"):
+        assert server.request("GET", url, token=successor["access_token"])[0] == 401, url
 
 
 def test_a_token_of_one_mount_opens_the_other(user: Any) -> None:

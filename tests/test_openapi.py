@@ -73,6 +73,17 @@ def test_protected_operations_ask_for_a_bearer_jwt_and_the_others_for_nothing(sc
     }
 
 
+def test_only_a_logout_needs_no_body(schema: dict[str, Any]) -> None:
+    optional = {
+        operation["operationId"]
+        for path in schema["paths"].values()
+        for operation in path.values()
+        if not operation.get("requestBody", {"required": True})["required"]
+    }
+
+    assert optional == {"auth_logout"}
+
+
 def test_request_bodies_have_examples_and_hide_passwords(schema: dict[str, Any]) -> None:
     for name in ("auth_register", "auth_login", "auth_verify_email"):
         body = operations(schema)[name]["requestBody"]["content"]["application/json"]["schema"]

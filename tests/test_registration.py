@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.exceptions import ValidationError
+from django.db.models import Count
 from pytest_django import Settings
 
 from ninja_auth_kit import emails
@@ -335,6 +337,70 @@ def test_a_field_that_does_not_belong_is_refused_without_being_named(api: Api, f
     assert not get_user_model().objects.exists()
 
 
+def test_the_email_field_of_the_host_has_a_say(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_ours(value: str) -> None:
+        if not value.endswith("@example.com"):
+            raise ValidationError("%(value)s is none of us", params={"value": value})
+
+    monkeypatch.setattr(get_user_model()._meta.get_field("email"), "validators", [only_ours])
+
+    response = api.register("eve@example.org")
+
+    assert codes(response) == {("email", "invalid_email")}
+    assert b"eve@example.org" not in response.content
+    assert api.register().status_code == 202
+
+
+def test_an_address_of_a_user_whom_the_default_manager_hides_is_in_use(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = get_user_model()._default_manager
+    shown = manager.get_queryset
+    monkeypatch.setattr(manager, "get_queryset", lambda: shown().exclude(email=EMAIL))
+
+    assert api.register(username="other").status_code == 202
+
+    assert get_user_model()._base_manager.count() == 1
+    assert mail.outbox == []
+
+
+def test_users_are_locked_even_where_the_default_manager_aggregates(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = get_user_model()._default_manager
+    shown = manager.get_queryset
+    monkeypatch.setattr(manager, "get_queryset", lambda: shown().annotate(count=Count("sessions")))
+
+    assert api.login().status_code == 200
+
+
+@pytest.mark.security("CRED-08")
+@pytest.mark.parametrize("spelling", ["ada@xn--bcher-kva.example", "ada@BÜCHER.example", "Ada@bücher.example"])
+def test_a_user_from_before_the_kit_keeps_an_international_address_however_it_is_spelled(
+    api: Api, spelling: str
+) -> None:
+    model = get_user_model()
+    model.objects.create(email="ada@bücher.example", **({"username": "old"} if has_username() else {}))
+
+    assert api.register(spelling, username="new").status_code == 202
+
+    assert model.objects.count() == 1
+
+
+@pytest.mark.security("CRED-01")
+def test_without_a_page_for_the_link_nothing_is_stored_and_all_addresses_answer_alike(
+    api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    kit(BASE_URL=None)
+
+    answers = [api.register("new@example.com"), api.register(username="other")]
+    answers += [api.post("verify-email/resend", {"email": email}) for email in (EMAIL, "nobody@example.com")]
+
+    assert {answer.status_code for answer in answers} == {500}
+    assert len({answer.content for answer in answers}) == 1
+    assert get_user_model().objects.count() == 1
+
+
 def test_registration_can_be_closed(api: Api, kit: Callable[..., None]) -> None:
     kit(REGISTRATION_OPEN=False)
 
@@ -368,7 +434,7 @@ def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_t
         pytest.skip("these users have no name")
     api.register(username="ada")
     monkeypatch.setattr(registration, "find_user", lambda email: None)  # as read before the other had committed
-    monkeypatch.setattr(registration, "find_user_in_any_case", lambda email: None)
+    monkeypatch.setattr(registration, "find_holder", lambda email: None)
     save = registration._save
 
     def save_later(*args: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,7 @@
 """One line in the host's URLconf: `path("api/auth/", include("ninja_auth_kit.urls"))`.
 
+The prefix belongs to the kit alone: whatever else is below it is answered here, by a 404 that is a problem.
+
 No `app_name`: Ninja's own docs and schema pages could not be reversed behind one.
 """
 

@@ -9,6 +9,7 @@ from ninja import NinjaAPI, Router
 from ninja.operation import PathView
 
 from ninja_auth_kit import emails
+from ninja_auth_kit.api.bodies import with_checked_body
 from ninja_auth_kit.api.endpoints import account, login, logout, refresh, registration, sessions, verification
 from ninja_auth_kit.api.errors import (
     MethodNotAllowedError,
@@ -16,7 +17,6 @@ from ninja_auth_kit.api.errors import (
     problem_response,
     translating_failures,
 )
-from ninja_auth_kit.api.guard import guarded
 
 __all__ = ["install", "router"]
 
@@ -26,13 +26,14 @@ FEATURES = (registration, verification, login, refresh, logout, account, session
 
 router = Router()
 router.add_decorator(translating_failures, mode="operation")
-router.add_decorator(guarded, mode="view")
+router.add_decorator(with_checked_body, mode="view")
 
 
 def install(api: NinjaAPI, prefix: str = "/auth") -> None:
     """Put the kit's endpoints on an API of yours, so that one OpenAPI document covers both.
 
-    The API also learns to answer the kit's errors as problems, those of `JWTAuth` on your own routes among them.
+    The API also learns to answer the kit's errors as problems, those of `JWTAuth` on your own routes among them. Paths
+    that nobody has stay yours to answer.
 
     Args:
         api: the API; before its `urls` are read.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
+    LengthRequiredError,
     MalformedBodyError,
     ServerError,
     UnsupportedMediaTypeError,
@@ -24,7 +25,8 @@ from ninja_auth_kit.exceptions import (
 Errors = Iterable[type[AuthKitError]]
 
 ALWAYS: Errors = (ServerError, ServiceUnavailableError)
-WRITING: Errors = (MalformedBodyError, BodyTooLargeError, UnsupportedMediaTypeError)  # `guard` looks at any body
+# `bodies` looks at any body.
+WRITING: Errors = (MalformedBodyError, LengthRequiredError, BodyTooLargeError, UnsupportedMediaTypeError)
 WITH_BODY: Errors = (*WRITING, InvalidInputError)
 WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
 
@@ -39,7 +41,13 @@ _FIELD_ERRORS = {
 
 
 def operation(
-    name: str, *, summary: str, success: dict[int, Any], errors: Errors = (), auth: Any = None
+    name: str,
+    *,
+    summary: str,
+    success: dict[int, Any],
+    errors: Errors = (),
+    auth: Any = None,
+    body_is_optional: bool = False,
 ) -> dict[str, Any]:
     """Return the keyword arguments that describe an operation to Ninja; the endpoint's docstring is its description.
 
@@ -49,7 +57,11 @@ def operation(
         success: the statuses of success and their schemas.
         errors: what it can raise; each stands in OpenAPI with its code.
         auth: the authenticator, or None for everybody. Never left out: a host's API may have one for all its routes.
+        body_is_optional: whether no body is as good as one.
     """
+    extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
+    if body_is_optional:
+        extra["requestBody"] = {"required": False}
     return {
         "operation_id": f"auth_{name}",
         "url_name": f"auth_{name}",
@@ -57,7 +69,7 @@ def operation(
         "tags": ["auth"],
         "auth": auth,
         "response": success,
-        "openapi_extra": {"responses": _problems((*errors, *ALWAYS))},
+        "openapi_extra": extra,
     }
 
 

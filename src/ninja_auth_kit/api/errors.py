@@ -32,6 +32,13 @@ class BodyTooLargeError(AuthKitError):
     message = _("The body is too large.")
 
 
+class LengthRequiredError(AuthKitError):
+    """The body comes in chunks, and this server does not read such a body (RFC 9110 section 15.5.12)."""
+
+    code = "length_required"
+    message = _("Send the body with its Content-Length.")
+
+
 class UnsupportedMediaTypeError(AuthKitError):
     """The body is not sent as application/json: a cross-site form could send anything else without a preflight."""
 
@@ -74,6 +81,7 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     PathNotFoundError: HTTPStatus.NOT_FOUND,
     MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
     exceptions.SessionLimitReachedError: HTTPStatus.CONFLICT,
+    LengthRequiredError: HTTPStatus.LENGTH_REQUIRED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -103,9 +111,15 @@ def problem_response(error: AuthKitError) -> HttpResponse:
         ]
     response = JsonResponse(body, status=status.value, content_type="application/problem+json")
     response["Cache-Control"] = "no-store"
-    if status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 section 11.6.1, RFC 6750 section 3
-        response["WWW-Authenticate"] = getattr(error, "challenge", 'Bearer error="invalid_token"')
+    if status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = _challenge(error)
     return response
+
+
+def _challenge(error: AuthKitError) -> str:
+    """Return what RFC 9110 section 11.6.1 and RFC 6750 section 3 ask of a 401: only a bad token has an error."""
+    bad_token = isinstance(error, exceptions.InvalidTokenError)
+    return getattr(error, "challenge", 'Bearer error="invalid_token"' if bad_token else "Bearer")
 
 
 def add_error_handlers(api: NinjaAPI) -> None:

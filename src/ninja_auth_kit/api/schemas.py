@@ -118,7 +118,7 @@ class VerifyEmailIn(Body):
     """The token of the mail, and the password of the account unless the settings say that it is not needed."""
 
     token: MailedToken
-    password: Password | None = None
+    password: Password | None = Field(None, description="Needed unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.")
 
 
 class EmailIn(Body):

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "UserSession")
+OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
 
 # The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
 TEND_OUTBOX = """
@@ -25,7 +25,9 @@ ALTER TABLE ninja_auth_kit_auditoutbox SET (
 def add_cascading_foreign_keys(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Let the database delete what belongs to a user, so that a user deleted by SQL leaves nothing behind.
 
-    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False` and the constraint is here.
+    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False` and the constraint is here. And
+    `DO_NOTHING`: Django's own cascade deletes the sessions before the user, and a login, which locks the user first,
+    would meet it in a deadlock.
     """
     quote = schema_editor.quote_name
     for name in OWNED_BY_USERS:
@@ -150,7 +152,7 @@ class Migration(migrations.Migration):
                     "user",
                     models.OneToOneField(
                         db_constraint=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="authkit_email",
                         to=settings.AUTH_USER_MODEL,
                     ),
@@ -189,7 +191,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
                     ),
@@ -207,6 +209,31 @@ class Migration(migrations.Migration):
                         name="authkit_one_time_digest",
                     ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ShadowRegistration",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("username", models.CharField(blank=True, max_length=255)),
+                ("password", models.CharField(max_length=255)),
+                (
+                    "user",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "registration that was turned away",
+                "verbose_name_plural": "registrations that were turned away",
+                "indexes": [models.Index(fields=["username"], name="authkit_shadow_by_username")],
             },
         ),
         migrations.CreateModel(
@@ -248,7 +275,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="sessions",
                         to=settings.AUTH_USER_MODEL,
                     ),

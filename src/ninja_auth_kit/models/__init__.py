@@ -10,14 +10,18 @@ from ninja_auth_kit.models.one_time_tokens import OneTimeToken, Purpose
 from ninja_auth_kit.models.outbox import AuditDeferred, AuditOutbox
 from ninja_auth_kit.models.primary import database
 from ninja_auth_kit.models.sessions import EndedSession, EndReason, UserSession
+from ninja_auth_kit.models.shadows import ShadowRegistration
 from ninja_auth_kit.models.throttling import ThrottleBucket
 from ninja_auth_kit.models.users import (
     email_field,
+    find_holder,
     find_user,
-    find_user_in_any_case,
+    find_user_by_name,
+    has_address,
     has_username,
     is_verified,
     lock_user,
+    may_authenticate,
     release_address,
     stored_email,
     user_by_key,
@@ -33,16 +37,20 @@ __all__ = [
     "InvalidEmailError",
     "OneTimeToken",
     "Purpose",
+    "ShadowRegistration",
     "ThrottleBucket",
     "UserSession",
     "canonical_email",
     "database",
     "email_field",
+    "find_holder",
     "find_user",
-    "find_user_in_any_case",
+    "find_user_by_name",
+    "has_address",
     "has_username",
     "is_verified",
     "lock_user",
+    "may_authenticate",
     "release_address",
     "stored_email",
     "user_by_key",

@@ -41,6 +41,12 @@ def canonical_email(email: str) -> str:
     return canonical
 
 
+def readable_email(canonical: str) -> str:
+    """Return the spelling of a canonical address whose domain is as people read it, as U-labels."""
+    local, _, domain = canonical.rpartition("@")
+    return f"{local}@{domain.encode('ascii').decode('idna')}"
+
+
 def _ascii_domain(domain: str) -> str:
     """Return the A-labels of a domain. What does not come back as it went in is a look-alike of another domain."""
     if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # the Kelvin sign is no k
@@ -66,9 +72,9 @@ class EmailAddress(models.Model):
 
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
         related_name="authkit_email",
-        db_constraint=False,  # the migration adds the constraint, with ON DELETE CASCADE in the database
+        db_constraint=False,
     )
     email = models.CharField(max_length=MAXIMUM_LENGTH)
     canonical = models.CharField(max_length=MAXIMUM_LENGTH)

@@ -63,10 +63,10 @@ class OneTimeToken(models.Model):
     purpose = models.CharField(max_length=20, choices=Purpose)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
         related_name="+",
         db_index=False,  # the unique constraint begins with it
-        db_constraint=False,  # the migration adds the constraint, with ON DELETE CASCADE in the database
+        db_constraint=False,
     )
     email = models.CharField(max_length=254)
     digest = models.CharField(max_length=500)

@@ -76,8 +76,21 @@ class _Part:
     def _converters_for(self, connection: Any) -> list[tuple[int, Any]]:
         if self._converters is None:
             fields = enumerate(self.model._meta.concrete_fields)
-            self._converters = [(index, one) for index, field in fields for one in field.get_db_converters(connection)]
+            self._converters = [(index, one) for index, field in fields for one in _converters(field, connection)]
         return self._converters
+
+
+def from_database(field: Any, value: Any, connection: Any) -> Any:
+    """Return a value that raw SQL has read from the column of a field, as the ORM would."""
+    for convert in _converters(field, connection):
+        value = convert(value, None, connection)
+    return value
+
+
+def _converters(field: Any, connection: Any) -> list[Any]:
+    """Return what makes of a column's value that of the field; for a foreign key, that of the key it points at."""
+    converters: list[Any] = field.get_col(field.model._meta.db_table).get_db_converters(connection)
+    return converters
 
 
 def session_query(alias: str, *, with_email: bool) -> SessionQuery:

@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.blacklist import BlacklistedToken
 from ninja_auth_kit.models.primary import PrimaryManager, database
-from ninja_auth_kit.models.session_query import session_query
+from ninja_auth_kit.models.session_query import from_database, session_query
+from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import DIGEST_PATTERN, password_fingerprint
 
 
@@ -101,10 +102,22 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             blacklist=connection.ops.quote_name(BlacklistedToken._meta.db_table),
             of_user="" if user_id is None else "AND user_id = %(user_id)s",
         )
-        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": user_id}
+        owner: Any = UserSession._meta.get_field("user")
+        key = None if user_id is None else owner.get_db_prep_value(user_id, connection)
+        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": key}
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
-            return [EndedSession(*row) for row in cursor.fetchall()]
+            return [EndedSession(pk, from_database(owner, value, connection)) for pk, value in cursor.fetchall()]
+
+    def carry_over(self, *, user: Any, old: str, new: str) -> None:
+        """Keep a user's sessions when the password is the same and only its hash was renewed.
+
+        Args:
+            user: whose; locked.
+            old: the fingerprint of the hash before.
+            new: the fingerprint of the hash now.
+        """
+        self.filter(user=user, is_active=True, auth_hash=old).update(auth_hash=new)
 
 
 class UserSession(models.Model):
@@ -125,10 +138,10 @@ class UserSession(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
         related_name="sessions",
         db_index=False,  # the index below begins with it
-        db_constraint=False,  # the migration adds the constraint, with ON DELETE CASCADE in the database
+        db_constraint=False,
     )
     login_time = models.DateTimeField(default=timezone.now)
     is_active = models.BooleanField(default=True)
@@ -176,13 +189,9 @@ class UserSession(models.Model):
         return f"session {self.pk}"
 
     def is_live(self) -> bool:
-        """Tell whether it counts: active, its user too, and the password still the one it began with."""
+        """Tell whether it counts: active, its user may log in, and the password is still the one it began with."""
         user = self.user
-        return (
-            self.is_active
-            and getattr(user, "is_active", True)
-            and self.auth_hash == password_fingerprint(user.password)
-        )
+        return self.is_active and self.auth_hash == password_fingerprint(user.password) and may_authenticate(user)
 
     def has_expired(self, now: datetime) -> bool:
         """Tell whether its idle or its absolute limit has passed; the first never lies behind the second."""

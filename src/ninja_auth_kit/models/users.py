@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.contrib.auth import get_backends, get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import Manager, Q, QuerySet
 
-from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email
+from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
 
 
@@ -22,29 +23,38 @@ def has_username() -> bool:
 def is_verified(user: Any) -> bool:
     """Tell whether the address that the user has now is the one that was proved."""
     address: EmailAddress | None = getattr(user, "authkit_email", None)
-    return address is not None and address.verified_at is not None and _has_address(user, address.canonical)
+    return address is not None and address.verified_at is not None and has_address(user, address.canonical)
 
 
 def find_user(email: str) -> Any | None:
     """Return the user who holds an address, with `authkit_email` loaded; None for nobody.
 
     Users without an `EmailAddress` (those of the host from before the kit) are found by their e-mail field, in the
-    spelling given or the canonical one. Both ways are one statement, so an address that nobody has takes as long.
-    Where several users share an address and none has proved it, nobody holds it.
+    spelling given, the canonical one, or that with the domain as people read it. Both ways are one statement, so an
+    address that nobody has takes as long. Where several users share an address and none has proved it, nobody holds
+    it.
 
     Raises:
         InvalidEmailError: `email` is no address.
     """
     canonical = canonical_email(email)
     holders = _users().filter(authkit_email__canonical=canonical)
-    others = (
-        _users().filter(**{f"{email_field()}__in": {email, canonical}}).exclude(authkit_email__canonical=canonical)
-    )
-    found = [user for user in holders.union(others, all=True) if _has_address(user, canonical)]
+    spellings = {email, canonical, readable_email(canonical)}
+    others = _users().filter(**{f"{email_field()}__in": spellings}).exclude(authkit_email__canonical=canonical)
+    found = [user for user in holders.union(others, all=True) if has_address(user, canonical)]
     proved = [user for user in found if is_verified(user)]
     if proved:
         return proved[0]
     return found[0] if len(found) == 1 else None
+
+
+def find_user_by_name(username: str) -> Any | None:
+    """Return the user whose USERNAME_FIELD has this value, with `authkit_email` loaded, or None."""
+    model = get_user_model()
+    try:
+        return _users().filter(**{model.USERNAME_FIELD: model.normalize_username(username)}).first()
+    except (ValueError, ValidationError):  # nothing that the field can have
+        return None
 
 
 def user_by_key(key: Any) -> Any | None:
@@ -52,8 +62,8 @@ def user_by_key(key: Any) -> Any | None:
     return _users().filter(pk=key).first()
 
 
-def find_user_in_any_case(email: str) -> Any | None:
-    """Return a user from before the kit whose e-mail field has this address in whatever case.
+def find_holder(email: str) -> Any | None:
+    """Return a user who has this address in whatever spelling, even one whom the default manager hides.
 
     Slower than `find_user` (no ordinary index serves it), so it is for registration alone, where a second account
     for one mailbox must not come into being.
@@ -62,14 +72,16 @@ def find_user_in_any_case(email: str) -> Any | None:
         InvalidEmailError: `email` is no address.
     """
     canonical = canonical_email(email)
-    found = _users().filter(**{f"{email_field()}__iexact": canonical})
-    return next((user for user in found if _has_address(user, canonical)), None)
+    in_any_case = f"{email_field()}__iexact"
+    has_it = Q(authkit_email__canonical=canonical) | Q(**{in_any_case: canonical})
+    found = _everybody().filter(has_it | Q(**{in_any_case: readable_email(canonical)}))
+    return next((user for user in found if has_address(user, canonical)), None)
 
 
 def release_address(email: str) -> bool:
     """Free an address that is still noted for a user who has another by now; tell whether there was such a note."""
     address = EmailAddress.objects.select_related("user").filter(canonical=canonical_email(email)).first()
-    if address is None or _has_address(address.user, address.canonical):
+    if address is None or has_address(address.user, address.canonical):
         return False
     address.delete()
     return True
@@ -78,7 +90,7 @@ def release_address(email: str) -> bool:
 def stored_email(user: Any) -> str:
     """Return the spelling of a user's address that mails go to: the stored one, never one from a request."""
     address: EmailAddress | None = getattr(user, "authkit_email", None)
-    if address is not None and _has_address(user, address.canonical):
+    if address is not None and has_address(user, address.canonical):
         return address.email
     return getattr(user, email_field()) or ""
 
@@ -90,14 +102,32 @@ def lock_user(pk: Any) -> Any | None:
     outbox). NO KEY: inserting rows of the host that point at the user need not wait.
     """
     parents = [link.name for link in get_user_model()._meta.parents.values() if link is not None]
-    return _users().select_for_update(no_key=True, of=("self", *parents)).filter(pk=pk).first()
+    # Not through the default manager: a host's may aggregate, and a grouped row cannot be locked.
+    return _everybody().select_for_update(no_key=True, of=("self", *parents)).filter(pk=pk).first()
+
+
+def may_authenticate(user: Any) -> bool:
+    """Tell whether a user is active and, where backends have a say (`user_can_authenticate`), one of them agrees."""
+    if not getattr(user, "is_active", True):
+        return False
+    asked = [backend for backend in get_backends() if hasattr(backend, "user_can_authenticate")]
+    return not asked or any(backend.user_can_authenticate(user) for backend in asked)
 
 
 def _users() -> QuerySet[Any]:
-    return get_user_model()._default_manager.using(database()).select_related("authkit_email")
+    return _with_address(get_user_model()._default_manager)
 
 
-def _has_address(user: Any, canonical: str) -> bool:
+def _everybody() -> QuerySet[Any]:
+    return _with_address(get_user_model()._base_manager)
+
+
+def _with_address(manager: Manager[Any]) -> QuerySet[Any]:
+    return manager.using(database()).select_related("authkit_email")
+
+
+def has_address(user: Any, canonical: str) -> bool:
+    """Tell whether this is the address, in its canonical spelling, that the user's e-mail field has now."""
     try:
         return canonical_email(getattr(user, email_field()) or "") == canonical
     except InvalidEmailError:

@@ -1,10 +1,12 @@
-"""The use cases of the kit, callable without HTTP. A service owns its rules and its transaction.
+"""The use cases of the kit. A service owns its rules and its transaction.
 
 - `register`, `verify_email`, `resend_verification`: an account and its proved address
 - `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
 - `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
 
 Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
+Call them outside your own transactions: what a refusal must leave behind (a session ended for reuse, the event of a
+failed login) is committed before the error is raised, and a transaction around it that rolls back takes it along.
 """
 
 from ninja_auth_kit.services.login import login

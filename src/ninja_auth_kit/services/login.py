@@ -1,10 +1,9 @@
 """Login: a password for a session."""
 
-import inspect
 from typing import Any
 
-from django.contrib.auth import get_backends, get_user_model, user_logged_in, user_login_failed
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth import user_logged_in, user_login_failed
+from django.contrib.auth.hashers import check_password
 from django.db import transaction
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
@@ -18,8 +17,23 @@ from ninja_auth_kit.exceptions import (
     InvalidCredentialsError,
     SessionLimitReachedError,
 )
-from ninja_auth_kit.models import InvalidEmailError, database, find_user, has_username, is_verified, lock_user
+from ninja_auth_kit.models import (
+    InvalidEmailError,
+    UserSession,
+    database,
+    find_user,
+    find_user_by_name,
+    has_username,
+    is_verified,
+    lock_user,
+    may_authenticate,
+)
+from ninja_auth_kit.services.credentials import authenticate
 from ninja_auth_kit.services.sessions import TokenPair, start_session
+from ninja_auth_kit.tokens import password_fingerprint
+
+# Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
+_ATTEMPTS = 5
 
 
 @sensitive_variables()
@@ -42,23 +56,17 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
     if identifier is None:
         raise ValueError("login needs a username or an email")
     by_email = email is not None or not has_username()
-    owner = _owner(identifier) if by_email else None
-    name = get_user_model().normalize_username(identifier) if owner is None else owner.get_username()
+    holder = _holder_of_address(identifier) if by_email else find_user_by_name(identifier)
     try:
-        user = _first_accepted(request, username=name, password=password)
-        # Of an address, the owner must be who logs in: a username that looks like an address proves nothing.
-        if user is None or (by_email and (owner is None or user.pk != owner.pk)):
-            raise InvalidCredentialsError
-        with transaction.atomic(using=database()):
-            pair = start_session(user=_rechecked(user), client=client)
-            transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
+        user, same = authenticate(request, identifier=identifier, holder=holder, by_email=by_email, password=password)
+        renewed = holder.password if same and holder is not None else None
+        return _start_session(user, request=request, client=client, password=password, renewed=renewed)
     except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
-        _announce_failure(request, user=owner, client=client, identifier=identifier, refusal=refusal)
+        _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
         raise
-    return pair
 
 
-def _owner(email: str) -> Any | None:
+def _holder_of_address(email: str) -> Any | None:
     """Return who holds the address. Without anybody the login goes on, and takes as long as with a wrong password."""
     try:
         return find_user(email)
@@ -67,31 +75,39 @@ def _owner(email: str) -> Any | None:
 
 
 @sensitive_variables()
-def _first_accepted(request: HttpRequest, *, username: str, password: str) -> Any | None:
-    """Ask the backends in turn, as `django.contrib.auth.authenticate` does.
+def _start_session(
+    user: Any, *, request: HttpRequest, client: ClientInfo, password: str, renewed: str | None
+) -> TokenPair:
+    """Start the session under the lock of the user, where the password that was checked is still the password.
 
-    Not that function itself, because it sends `user_login_failed` so that a failing receiver turns a wrong password
-    into a server error. What it sends, `_announce_failure` sends, robustly and once.
+    Args:
+        user: as the backend has read it.
+        request: for the receivers of Django's signal.
+        client: who is calling.
+        password: as typed.
+        renewed: an older hash of the same password, whose sessions live on.
     """
-    for backend in get_backends():
-        try:
-            inspect.signature(backend.authenticate).bind(request, username=username, password=password)
-        except TypeError:  # a backend for other credentials
-            continue
-        try:
-            user = backend.authenticate(request, username=username, password=password)
-        except PermissionDenied:  # "stop here", in the protocol of the backends
-            return None
-        if user is not None:
-            user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"
-            return user
-    return None
+    for _attempt in range(_ATTEMPTS):
+        with transaction.atomic(using=database()):
+            current = _locked(user)
+            if current.password == user.password:
+                if renewed not in {None, current.password}:
+                    old, new = password_fingerprint(str(renewed)), password_fingerprint(current.password)
+                    UserSession.objects.carry_over(user=current, old=old, new=new)
+                pair = start_session(user=current, client=client)
+                transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
+                return pair
+        # Changed since the backend has read it: to another password, or by a login that renewed the hash of this one.
+        if not check_password(password, current.password):
+            break
+        user.password = current.password
+    raise InvalidCredentialsError
 
 
-def _rechecked(user: Any) -> Any:
-    """Lock the user and check again what was checked before the lock: a password changed meanwhile must not log in."""
+def _locked(user: Any) -> Any:
+    """Lock the user and check again what was checked before the lock."""
     current = lock_user(user.pk)
-    if current is None or current.password != user.password or not getattr(current, "is_active", True):
+    if current is None or not may_authenticate(current):
         raise InvalidCredentialsError
     if settings.EMAIL_VERIFICATION_REQUIRED and not is_verified(current):
         raise EmailNotVerifiedError

@@ -34,7 +34,12 @@ def logout(*, request: HttpRequest, access_token: str | None = None, refresh_tok
 
 
 def logout_all(*, request: HttpRequest, user: Any) -> None:
-    """End every session of a user."""
+    """End every session of a user.
+
+    Args:
+        request: who is calling.
+        user: whose sessions.
+    """
     with transaction.atomic(using=database()):
         lock_user(user.pk)
         ended = UserSession.objects.end(reason=EndReason.LOGOUT, user_id=user.pk)

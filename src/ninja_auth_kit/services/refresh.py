@@ -31,6 +31,10 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
     `REFRESH_GRACE_PERIOD`: two tabs, a lost answer or twenty parallel calls end up with one working pair. Anything
     older, or later, is reuse, and ends the session.
 
+    Args:
+        token: the refresh token, as it came.
+        client: who is calling.
+
     Raises:
         InvalidTokenError: not a token of ours, or of a session that is not there.
         TokenExpiredError: the idle or the absolute limit has passed.

@@ -1,12 +1,12 @@
 """Registration: an account that waits for its address to be verified."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -18,15 +18,18 @@ from ninja_auth_kit.models import (
     EmailAddress,
     InvalidEmailError,
     OneTimeToken,
+    ShadowRegistration,
     canonical_email,
     database,
     email_field,
+    find_holder,
     find_user,
-    find_user_in_any_case,
+    has_address,
     has_username,
     lock_user,
     release_address,
     stored_email,
+    user_by_key,
 )
 from ninja_auth_kit.services.passwords import check_new_password
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
@@ -37,8 +40,9 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
     """Register an address. The caller learns nothing about who has an account; the owner of the address gets a mail.
 
     A new address gets an account and a verification link. An address that waits for its verification gets the new
-    password and a new link, and the old ones die: whoever registered first proved nothing. To an address that is in
-    use nothing happens, and its owner is told by mail. The password is hashed in every case, so all take as long.
+    password and a new link, and the old ones die: whoever registered first proved nothing. Where the address is in use
+    its account stays as it is and its owner is told by mail; the shadow of the registration sees to it that a login
+    with the new password gets "not verified", as elsewhere. The password is hashed in every case, so all take as long.
 
     Args:
         email: as typed; mails go to this spelling.
@@ -51,15 +55,15 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         InvalidInputError: the address, the name or the password breaks a rule, or the name is taken: the only
             conflict ever disclosed.
     """
-    link = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
+    page = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
     try:
         candidate = _candidate(email=email, username=username, password=password)
-        owner = find_user(email) or find_user_in_any_case(email)
+        owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and _is_pending(owner) else None
         _refuse_taken_name(candidate)
         candidate.set_password(password)  # before any transaction: no lock waits for a hash
         if owner is not None and pending is None:
-            _turn_away(owner, email=email, client=client)
+            _turn_away(candidate, owner, email=email, client=client)
             return
         user = _save(candidate, pending, email=email, client=client)
     except (RegistrationClosedError, InvalidInputError) as refusal:
@@ -69,7 +73,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
     else:
-        mail_verification_link(user, page=link)
+        mail_verification_link(user, page=page)
 
 
 @sensitive_variables()
@@ -82,22 +86,24 @@ def _candidate(*, email: str, username: str | None, password: str) -> Any:
     except InvalidEmailError:
         raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
     model = get_user_model()
+    _clean(email_field(), email, FieldError("email", "invalid_email", _("Enter a valid e-mail address.")))
     values = {email_field(): email}
     if has_username():
-        values[model.USERNAME_FIELD] = _valid_username(username or "")
+        fault = FieldError("username", "invalid_username", _("Enter a valid username."))
+        values[model.USERNAME_FIELD] = _clean(model.USERNAME_FIELD, model.normalize_username(username or ""), fault)
     candidate = model(**values)
     check_new_password(password, user=candidate)
     return candidate
 
 
-def _valid_username(username: str) -> str:
-    model = get_user_model()
-    field: Any = model._meta.get_field(model.USERNAME_FIELD)
+def _clean(name: str, value: str, fault: FieldError) -> Any:
+    """Return a value as the field of the user model takes it; the host's length, validators and messages count."""
+    field: Any = get_user_model()._meta.get_field(name)
     try:
-        name: str = field.clean(model.normalize_username(username), None)
+        return field.clean(value, None)
     except ValidationError as error:
-        raise InvalidInputError(FieldError("username", "invalid_username", " ".join(error.messages))) from None
-    return name
+        told = " ".join(message for message in error.messages if not value or value not in message)  # never an echo
+        raise InvalidInputError(replace(fault, message=told or fault.message)) from None
 
 
 def _is_pending(user: Any) -> bool:
@@ -119,26 +125,35 @@ def _is_pending(user: Any) -> bool:
 
 
 def _refuse_taken_name(candidate: Any) -> None:
-    """Refuse the name of somebody else. A registration of the same address that still waits is no one else."""
+    """Refuse the name of somebody else. A registration of the same address, waiting or turned away, is no one else."""
     if not has_username():
         return
-    canonical = canonical_email(getattr(candidate, email_field()))
-    namesakes = type(candidate)._base_manager.using(database()).select_related("authkit_email")
-    namesakes = namesakes.filter(**{candidate.USERNAME_FIELD: candidate.get_username()})
-    if any(not _is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes):
+    name, canonical = candidate.get_username(), canonical_email(getattr(candidate, email_field()))
+    users = type(candidate)._base_manager.using(database()).select_related("authkit_email")
+    namesakes = users.filter(**{candidate.USERNAME_FIELD: name})
+    shadows = ShadowRegistration.objects.filter(username=name).select_related("user")
+    if any(not _is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
+        not has_address(shadow.user, canonical) for shadow in shadows
+    ):
         raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
 
 
-def _turn_away(owner: Any, *, email: str, client: ClientInfo) -> None:
+def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) -> None:
     """Tell the owner of an address, and nobody else, that somebody tried to register it."""
+    username = candidate.get_username() if has_username() else ""
     with transaction.atomic(using=database()):
-        # Changes nothing, but costs what storing a new account costs: a lock, a write and a commit that is flushed.
-        lock_user(owner.pk)
-        type(owner)._base_manager.using(database()).filter(pk=owner.pk).update(password=F("password"))
+        if lock_user(owner.pk) is not None:  # not deleted in the meantime
+            ShadowRegistration.objects.cast(user=owner, username=username, password=candidate.password)
         _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    if getattr(owner, "is_active", True):
-        notice = partial(emails.send, "account_exists", to=stored_email(owner), context=emails.site_context())
-        emails.after_answer(notice, using=database())
+    emails.after_answer(partial(_mail_notice, owner.pk), using=database())
+
+
+def _mail_notice(key: Any) -> None:
+    owner = user_by_key(key)  # None for whom the host's default manager hides
+    if owner is None or not getattr(owner, "is_active", True):
+        emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
+        return
+    emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
 
 
 def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
@@ -150,7 +165,7 @@ def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo
     try:
         return _store(candidate, pending, email=email, client=client)
     except IntegrityError:
-        if pending is None and (find_user(email) or find_user_in_any_case(email)):
+        if pending is None and (find_user(email) or find_holder(email)):
             return None
         if release_address(email):
             return _store(candidate, pending, email=email, client=client)

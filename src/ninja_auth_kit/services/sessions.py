@@ -1,12 +1,13 @@
 """Sessions: starting one within the limit, checking one, listing and ending them."""
 
+import logging
 import uuid
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import QuerySet
-from django.db.utils import InterfaceError, OperationalError
 from django.utils import timezone
 
 from ninja_auth_kit import signals
@@ -27,6 +28,8 @@ from ninja_auth_kit.tokens import (
     read_access_token,
     refresh_token_digest,
 )
+
+logger = logging.getLogger("ninja_auth_kit.sessions")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
     claims = read_access_token(token)
     try:
         session = UserSession.objects.load(claims.session_id, with_email=with_email)
-    except (OperationalError, InterfaceError) as error:
+    except Error as error:
+        logger.exception("A session could not be checked.")
         raise ServiceUnavailableError from error
     if session is None or str(session.user_id) != claims.user_id:
         raise InvalidTokenError
@@ -118,6 +122,11 @@ def list_sessions(*, user: Any) -> QuerySet[UserSession]:
 def end_session(*, user: Any, session_id: str, client: ClientInfo) -> None:
     """End one session of a user, on the user's own wish.
 
+    Args:
+        user: whose.
+        session_id: which, as it came; what is no UUID is no session.
+        client: who is calling.
+
     Raises:
         SessionNotFoundError: no active session of this user has this id.
     """
@@ -143,7 +152,8 @@ def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
     if surplus and settings.SESSION_LIMIT_POLICY == "reject":
         raise SessionLimitReachedError
     _end(user, alive[:surplus], EndReason.REPLACED, client=client)
-    return min(set(range(limit)) - {session.slot for session in alive[surplus:]})
+    taken = {session.slot for session in alive[surplus:]}
+    return next(slot for slot in count() if slot not in taken)
 
 
 def _without_dead(user: Any, *, client: ClientInfo) -> list[UserSession]:

@@ -27,6 +27,7 @@ from ninja_auth_kit.models import (
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.tokens import new_one_time_token
 
 
 @sensitive_variables()
@@ -36,6 +37,11 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
     The password of the account goes with the token, so that a click on a link that somebody else asked for
     activates nothing (Sudhodanan and Paverd, "Pre-hijacked accounts", 2022). A wrong password does not use the
     token up. Verification is not login and does not undo a ban: no session comes of it.
+
+    Args:
+        token: as it was mailed.
+        client: who is calling.
+        password: as typed; None only where `EMAIL_VERIFICATION_REQUIRES_PASSWORD` is off.
 
     Raises:
         InvalidInputError: `EMAIL_VERIFICATION_REQUIRES_PASSWORD` is on and there is no password.
@@ -56,6 +62,10 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
 
 def resend_verification(*, email: str, client: ClientInfo) -> None:
     """Mail a new verification link, if there is somebody to verify; the caller never learns whether.
+
+    Args:
+        email: as typed; the mail goes to the spelling of the account.
+        client: who is calling.
 
     Raises:
         InvalidInputError: `email` is no address.
@@ -88,23 +98,30 @@ def mail_verification_link(user: Any | None, *, page: str) -> None:
 
 def _mail_verification_link(asked: Any | None, page: str) -> None:
     user = None if asked is None else user_by_key(asked.pk)
-    if asked is None or user is None or is_verified(user) or not getattr(user, "is_active", True):
-        return
-    if user.password != asked.password:  # replaced in the meantime: the newer registration sends its own mail
+    # With another password it was replaced in the meantime, and the newer registration sends its own mail.
+    if asked is None or user is None or user.password != asked.password or not _waits(user):
+        OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=new_one_time_token())
+        emails.render("verify_email", to="", context=_context(page, new_one_time_token()))  # as much work
         return
     email = stored_email(user)
-    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
-    now = timezone.now()
-    expires_at = now + lifetime
+    expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
     token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=email, expires_at=expires_at)
-    context = {
+    emails.send("verify_email", to=email, context=_context(page, token))
+
+
+def _waits(user: Any) -> bool:
+    return not is_verified(user) and getattr(user, "is_active", True)
+
+
+def _context(page: str, token: str) -> dict[str, Any]:
+    now = timezone.now()
+    return {
         **emails.site_context(),
         "link": f"{page}#token={token}",
         "token": token,
-        "lifetime": timeuntil(expires_at, now),
+        "lifetime": timeuntil(now + settings.EMAIL_VERIFICATION_LIFETIME, now),
         "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
     }
-    emails.send("verify_email", to=email, context=context)
 
 
 def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:

@@ -13,7 +13,7 @@ router = Router()
 
 @router.post(
     "logout",
-    **operation("logout", summary="Log out", success={204: None}, errors=WRITING),
+    **operation("logout", summary="Log out", success={204: None}, errors=WRITING, body_is_optional=True),
 )
 def logout(request: HttpRequest, body: LogoutIn) -> Status[None]:
     """End the session of the bearer token, or else of the refresh token in the body.

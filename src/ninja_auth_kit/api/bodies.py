@@ -11,6 +11,7 @@ from django.utils.cache import patch_vary_headers
 
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
+    LengthRequiredError,
     MalformedBodyError,
     UnsupportedMediaTypeError,
     problem_response,
@@ -21,7 +22,7 @@ from ninja_auth_kit.strict_json import parse_object
 MAXIMUM_BODY = 65_536  # bytes; the largest honest body, a registration, has under 2,000
 
 
-def guarded(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def with_checked_body(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Decorate an operation: the body is checked before anything else looks at it, and no answer is ever stored."""
 
     @wraps(run)
@@ -53,6 +54,8 @@ def _check_body(request: HttpRequest) -> None:
         raise UnsupportedMediaTypeError
     body = _read(request)
     if not body:
+        if "HTTP_TRANSFER_ENCODING" in request.META:  # Django under WSGI reads a chunked body as none at all
+            raise LengthRequiredError
         request._body = b"{}"
         return
     if request.content_type != "application/json":

@@ -1,0 +1,65 @@
+"""Registrations of addresses that somebody has already, kept so that nobody can tell that they led nowhere."""
+
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.models.primary import PrimaryManager
+
+
+class ShadowManager(PrimaryManager["ShadowRegistration"]):
+    """Keeping the latest shadow of an account."""
+
+    def cast(self, *, user: Any, username: str, password: str) -> None:
+        """Keep a registration that was turned away, in the place of an earlier one of the same account.
+
+        Args:
+            user: who has the address.
+            username: the name it asked for, "" where users have none.
+            password: the hash of the password it chose.
+        """
+        self.bulk_create(
+            [ShadowRegistration(user=user, username=username, password=password)],
+            update_conflicts=True,
+            unique_fields=["user"],
+            update_fields=["username", "password"],
+        )
+
+    def of(self, *, user: Any | None, username: str) -> "ShadowRegistration | None":
+        """Return the shadow of an account, or where `username` is not "" that which has this name.
+
+        One query in any case, also for nobody.
+        """
+        if username:
+            return self.filter(username=username).first()
+        return self.filter(user=user).first() if user is not None else self.filter(pk=0).first()
+
+
+class ShadowRegistration(models.Model):
+    """A registration that was turned away because its address is in use.
+
+    Whoever registers an address and then logs in with the password just chosen would otherwise learn from "wrong
+    password" that the address has an account, and from "not verified" that it has none; and from the name that is
+    free or taken afterwards the same. So the shadow's password gets "not verified", and its name is taken.
+    """
+
+    user = models.OneToOneField(
+        django_settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
+        related_name="+",
+        db_constraint=False,
+    )
+    username = models.CharField(max_length=255, blank=True)
+    password = models.CharField(max_length=255)
+
+    objects = ShadowManager()
+
+    class Meta:
+        verbose_name = _("registration that was turned away")
+        verbose_name_plural = _("registrations that were turned away")
+        indexes = [models.Index(fields=["username"], name="authkit_shadow_by_username")]
+
+    def __str__(self) -> str:
+        return f"shadow registration {self.pk}"

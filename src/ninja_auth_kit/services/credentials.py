@@ -1,0 +1,103 @@
+"""Credentials: whose password it is, in an answer that takes as long whoever it is.
+
+A login costs one hash, a refusal two. The second is for the shadow of a registration that was turned away, or for
+nobody: whoever registers an address and tries the password must not see by the clock either what came of it.
+"""
+
+import inspect
+from typing import Any
+
+from django.contrib.auth import get_backends, get_user_model
+from django.contrib.auth.hashers import check_password, make_password
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError
+from ninja_auth_kit.models import ShadowRegistration, database, is_verified, lock_user
+
+
+@sensitive_variables()
+def authenticate(
+    request: HttpRequest, *, identifier: str, holder: Any | None, by_email: bool, password: str
+) -> tuple[Any, bool]:
+    """Check a password through Django's authentication backends.
+
+    Args:
+        request: handed to the backends.
+        identifier: the address or the name, as typed.
+        holder: the user who has it, or None.
+        by_email: whether it is an address.
+        password: as typed.
+
+    Returns:
+        Who has proved to be the user, and whether the hash that `holder` has in memory is of this password too, where
+        a backend has renewed it since.
+
+    Raises:
+        InvalidCredentialsError: no backend accepts the password.
+        EmailNotVerifiedError: none does, but it is that of a registration that was turned away.
+    """
+    name = _name(identifier, holder=holder, by_email=by_email)
+    user = _first_accepted(request, username=name, password=password)
+    is_holder = user is not None and holder is not None and user.pk == holder.pk
+    # Of an address, the holder must be who logs in: a username that looks like an address proves nothing.
+    if user is None or (by_email and not is_holder):
+        raise _refusal(holder, name="" if by_email else name, password=password)
+    if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
+        make_password(password)
+    return user, holder is not None and is_holder and _is_same(password, holder.password, user.password)
+
+
+def _name(identifier: str, *, holder: Any | None, by_email: bool) -> str:
+    if by_email and holder is not None:
+        return str(holder.get_username())
+    return str(get_user_model().normalize_username(identifier))
+
+
+@sensitive_variables()
+def _is_same(password: str, before: str, after: str) -> bool:
+    return before == after or check_password(password, before)
+
+
+@sensitive_variables()
+def _refusal(holder: Any | None, *, name: str, password: str) -> InvalidCredentialsError | EmailNotVerifiedError:
+    shadow = ShadowRegistration.objects.of(user=holder, username=name)
+    if shadow is None or not settings.EMAIL_VERIFICATION_REQUIRED:
+        make_password(password)
+        return InvalidCredentialsError()
+    if not check_password(password, shadow.password):
+        return InvalidCredentialsError()
+    with transaction.atomic(using=database()):  # as long as with a registration that waits for its verification
+        lock_user(shadow.user_id)
+    return EmailNotVerifiedError()
+
+
+@sensitive_variables()
+def _first_accepted(request: HttpRequest, *, username: str, password: str) -> Any | None:
+    """Ask the backends in turn, as `django.contrib.auth.authenticate` does.
+
+    Not that function itself, because it sends `user_login_failed` so that a failing receiver turns a wrong password
+    into a server error.
+    """
+    for backend in get_backends():
+        try:
+            inspect.signature(backend.authenticate).bind(request, username=username, password=password)
+        except TypeError:  # a backend for other credentials
+            continue
+        try:
+            user = backend.authenticate(request, username=username, password=password)
+        except PermissionDenied:  # "stop here", in the protocol of the backends
+            return None
+        except (
+            ValueError,
+            ValidationError,
+        ):  # no name that the field can have: "x" is no number
+            make_password(password)
+            continue
+        if user is not None:
+            user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"
+            return user
+    return None
