@@ -6,6 +6,7 @@ Ctrl-C stops everything that was started.
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,31 +15,51 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from broker import BrokerSettingsError, parameters
 from embedded_postgres import CannotStartError, EmbeddedPostgres
 
 HERE = Path(__file__).parent
 LOCAL = Path(os.environ.get("DEMO_DIRECTORY", HERE.parent / ".local"))
 HOST = "127.0.0.1"
+KEYS = ("SECRET_KEY", "JWT_SECRET_KEY")
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 
 
 def main() -> int:
     """Run the demo until Ctrl-C, and return the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+    heed_ends()
     port = os.environ.get("PORT", "8000")
     try:
         refuse_taken_port(port)
+        parameters(os.environ)
         with ExitStack() as stack:
             environment = prepare(stack, port)
             for command in (["migrate", "--verbosity", "0"], ["seed"]):
                 manage(command, environment)
             print(addresses(environment), flush=True)
             return serve(environment)
-    except (CannotStartError, OSError) as error:
+    except (CannotStartError, BrokerSettingsError, OSError) as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
+
+
+def heed_ends() -> None:
+    """End in order when told to. SIGINT is ignored where a shell starts a background job, SIGHUP under nohup."""
+    for number in ENDS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def end(*_: object) -> None:
+    """Leave, which stops what was started."""
+    ignore_ends()
+    sys.exit(0)
+
+
+def ignore_ends() -> None:
+    """Let nothing interrupt the stopping: a closed terminal tells it twice, and people press Ctrl-C again."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def refuse_taken_port(port: str) -> None:
@@ -59,11 +80,14 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
     except OSError as error:
         raise CannotStartError(f"{LOCAL} cannot be written to: {error.strerror}. Mend that.") from error
     except ValueError as error:
-        raise CannotStartError(f"{LOCAL / 'keys.json'} is damaged. Delete it: new keys are made then.") from error
+        raise CannotStartError(
+            f"{LOCAL / 'keys.json'} is damaged: {error}. Delete it: new keys are made then."
+        ) from error
     database_url = os.environ.get("DATABASE_URL")
     if not database_url:
         server = EmbeddedPostgres(LOCAL / "postgres")
         stack.callback(server.stop)
+        stack.callback(ignore_ends)
         database_url = server.start()
         print(f"PostgreSQL: an embedded one, data in {server.home}. Set DATABASE_URL to use yours.")
     defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": HOST, "EMAIL_FILE_PATH": str(LOCAL / "mails"), **keys}
@@ -74,9 +98,11 @@ def own_keys(path: Path) -> dict[str, str]:
     """Return the keys of this demo, made at its first run and kept, so that tokens outlive a restart."""
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in ("SECRET_KEY", "JWT_SECRET_KEY")}))
-    keys: dict[str, str] = json.loads(path.read_text())
-    return keys
+        path.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in KEYS}))
+    keys = json.loads(path.read_text())
+    if not isinstance(keys, dict) or not all(isinstance(keys.get(name), str) for name in KEYS):
+        raise ValueError(f"not an object with {' and '.join(KEYS)}")
+    return {name: keys[name] for name in KEYS}
 
 
 def manage(command: list[str], environment: dict[str, str]) -> None:
@@ -84,14 +110,22 @@ def manage(command: list[str], environment: dict[str, str]) -> None:
     program = [sys.executable, str(HERE / "manage.py"), *command]
     done = subprocess.run(program, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise CannotStartError(f"`manage.py {command[0]}` failed: {reason}")
+        raise CannotStartError(f"`manage.py {command[0]}` failed:\n\n{reason(done.stderr)}")
+
+
+def reason(output: str) -> str:
+    """Return what a command that failed has to say, without the traceback or the heading before it."""
+    said = output.strip().rpartition("Traceback (most recent call last):\n")[2]
+    said = re.sub(r"\A(?: .*\n)+", "", said)
+    said = re.split(r"^(?:CRITICALS|ERRORS):\n", said, maxsplit=1, flags=re.MULTILINE)[-1]
+    return re.sub(r"\A\w+(?:\.\w+)+: ", "", said) or "It said nothing."
 
 
 def addresses(environment: dict[str, str]) -> str:
     """Return what to open, and how things stand with the broker."""
     site = f"http://{HOST}:{environment['PORT']}"
     python, walk = (os.path.relpath(path) for path in (sys.executable, HERE / "walk.py"))
+    server = "" if environment["PORT"] == "8000" else f" --url {site}"
     return f"""
 RabbitMQ: {broker_state(environment)}
 
@@ -102,17 +136,20 @@ RabbitMQ: {broker_state(environment)}
     {site}/admin/         the admin
 
 Users: ada@example.com (ada likes long passwords), grace@example.com (grace runs the whole place; the admin)
-Next: {python} {walk} plays the whole flow. Ctrl-C stops everything."""
+Next: {python} {walk}{server} plays the whole flow. Ctrl-C stops everything."""
 
 
 def broker_state(environment: dict[str, str]) -> str:
     """Say whether somebody answers where the events are to go."""
-    host, port = environment["RABBITMQ_HOST"], int(environment.get("RABBITMQ_PORT") or 5672)
+    broker = parameters(environment)
+    if broker is None:
+        return "none, for RABBITMQ_HOST is empty. Audit events are only logged: here, by ninja_auth_kit.audit."
+    address = f"{broker.host}:{broker.port}"
     try:
-        socket.create_connection((host, port), timeout=2).close()
+        socket.create_connection((broker.host, broker.port), timeout=2).close()
     except OSError:
-        return f"none answers at {host}:{port}. Audit events wait in the outbox until one does; nothing is lost."
-    return f"at {host}:{port}. Audit events go to the exchange auth.events."
+        return f"none answers at {address}. Audit events wait in the outbox until one does; nothing is lost."
+    return f"at {address}. Audit events go to the exchange auth.events."
 
 
 def serve(environment: dict[str, str]) -> int:

@@ -134,8 +134,18 @@ class EmbeddedPostgres:
         self.stop()
         log = (self.home / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
         if any("postmaster.pid" in line for line in log):
-            raise CannotStartError(f"Another server runs on {self.data}: a `make demo`? Stop it first. {INSTEAD}")
+            raise CannotStartError(
+                f"Another server runs on {self.data}: a `make demo`? Stop it first, with Ctrl-C; if it is gone and "
+                f"left its server behind, with `kill -INT {self._process_id()}`. {INSTEAD}"
+            )
         raise CannotStartError(f"PostgreSQL did not start: {' '.join(log) or 'its log is empty'}. {INSTEAD}")
+
+    def _process_id(self) -> str:
+        """Return the process id of the server on the data, whoever has started it."""
+        try:
+            return (self.data / "postmaster.pid").read_text().split("\n")[0] or "<its process id>"
+        except OSError:  # it has ended since
+            return "<its process id>"
 
 
 def _home(directory: Path) -> Path:

@@ -2,8 +2,8 @@
 
 Prints each request as curl would send it ($API stands for the server), its answer, and the audit events that arrive
 from RabbitMQ for it, and exits with 1 at the first answer or event that is not as expected. Needs a server in DEBUG,
-for the mailbox. Without a reachable broker (RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD) it says so
-and leaves the events out.
+for the mailbox. Without a reachable broker (RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD,
+RABBITMQ_VHOST, RABBITMQ_TLS, as the server has them) it says so and leaves the events out.
 """
 
 import argparse
@@ -14,13 +14,12 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import pika
+from broker import BrokerSettingsError, Events
 
-PATIENCE = 20  # seconds, for a mail or an event to arrive
+PATIENCE = 20  # seconds, for a mail to arrive
 PASSWORD = "a long walk in the hills"
 
 
@@ -55,43 +54,6 @@ class Server:
         finally:
             connection.close()
         return response.status, json.loads(data) if data and is_json else None
-
-
-class Events:
-    """The audit events of this walk, as they arrive; none where there is no broker."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        host, port = environment.get("RABBITMQ_HOST", "127.0.0.1"), int(environment.get("RABBITMQ_PORT") or 5672)
-        user, password = environment.get("RABBITMQ_USER", "guest"), environment.get("RABBITMQ_PASSWORD", "guest")
-        credentials = pika.PlainCredentials(user, password)
-        try:
-            self._connection = pika.BlockingConnection(
-                pika.ConnectionParameters(host, port, credentials=credentials, socket_timeout=2)
-            )
-        except (pika.exceptions.AMQPError, OSError):
-            self._channel = None
-            print(f"No broker answers at {host}:{port}, so the audit events are left out: they wait in the outbox.\n")
-            return
-        self._channel = self._connection.channel()
-        self._channel.exchange_declare("auth.events", "topic", durable=True)
-        self._queue = self._channel.queue_declare("", exclusive=True).method.queue
-        self._channel.queue_bind(self._queue, "auth.events", "#")
-
-    def of_request(self, request_id: str, count: int) -> list[str]:
-        """Return the routing keys of the events of one request, as many as are expected or come in time."""
-        keys: list[str] = []
-        deadline = time.monotonic() + PATIENCE
-        while self._channel is not None and len(keys) < count and time.monotonic() < deadline:
-            method, _, body = self._channel.basic_get(self._queue, auto_ack=True)
-            if method is None:
-                self._connection.sleep(0.05)
-            elif json.loads(body).get("correlationid") == request_id:
-                keys.append(method.routing_key)
-        return keys
-
-    def are_heard(self) -> bool:
-        """Tell whether there is a broker."""
-        return self._channel is not None
 
 
 class Walk:
@@ -249,6 +211,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         play(Walk(Server(arguments.url), Events(os.environ)))
+    except BrokerSettingsError as error:
+        print(f"The walk cannot start. {error}", file=sys.stderr)
+        return 1
     except UnexpectedError as error:
         print(f"\nNot as expected: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """The example project: that it starts, that its walk goes as the README says, and that it fails in clear sentences."""
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+from example_project.config.environment import is_on
+from tests import with_services
 from tests.private_broker import free_port
 from tests.servers import ROOT
 
@@ -83,13 +87,13 @@ class Demo:
         self.stop()
         raise AssertionError(f"the demo did not start:\n{self.output}")
 
-    def stop(self, *, all_at_once: bool = True) -> int:
-        """Press Ctrl-C, which a terminal sends to every process of the group; return the exit code."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Stop it, by default with Ctrl-C, and return the exit code; a terminal tells every process of the group."""
         if self.process.poll() is None:
-            if all_at_once:
-                os.killpg(self.process.pid, signal.SIGINT)
+            if how == signal.SIGTERM:
+                self.process.send_signal(how)
             else:
-                self.process.send_signal(signal.SIGTERM)
+                os.killpg(self.process.pid, how)
         try:
             self.output += self.process.communicate(timeout=60)[0]
         except subprocess.TimeoutExpired:
@@ -193,7 +197,7 @@ def test_on_a_bare_machine_it_brings_its_own_postgresql_keeps_the_data_and_stops
     demo.wait()
     users = {"email": "ada@example.com", "password": "ada likes long passwords"}
     assert post(demo, "/api/auth/login", users) == 200
-    assert demo.stop(all_at_once=False) == 0, demo.output
+    assert demo.stop(signal.SIGTERM) == 0, demo.output
     match = re.search(r"data in (\S+)\. Set", demo.output)
     assert match is not None, demo.output
     data = Path(match[1]) / "data-18"
@@ -213,15 +217,62 @@ def test_on_a_bare_machine_it_brings_its_own_postgresql_keeps_the_data_and_stops
     assert "Traceback" not in other.output
 
 
+def test_a_closed_terminal_stops_its_postgresql_too(demos: Callable[..., Demo]) -> None:
+    demo = demos(RABBITMQ_PORT=str(free_port()))
+    demo.wait()
+
+    assert demo.stop(signal.SIGHUP) == 0, demo.output
+
+    match = re.search(r"data in (\S+)\. Set", demo.output)
+    assert match is not None, demo.output
+    assert not (Path(match[1]) / "data-18" / "postmaster.pid").exists()
+
+
+def test_without_a_broker_the_events_are_in_the_log_for_all_to_see(demos: Callable[..., Demo], database: str) -> None:
+    demo = demos(DATABASE_URL=database, RABBITMQ_HOST="", DEBUG="True")
+    demo.wait()
+
+    walk = demo.walk()
+
+    assert walk.returncode == 0, walk.stdout + walk.stderr
+    assert walk.stdout.startswith("RABBITMQ_HOST is empty, so the audit events are left out")
+    demo.stop()
+    assert "RabbitMQ: none, for RABBITMQ_HOST is empty. Audit events are only logged" in demo.output
+    assert f"walk.py --url {demo.url} plays the whole flow" in demo.output
+    logged = [json.loads(line) for line in demo.output.splitlines() if line.startswith('{"')]
+    assert len(logged) == 9
+    assert logged[0]["type"] == "ninja-auth-kit.user.registered.v1"
+
+
+def test_a_note_is_a_line_that_the_database_can_store(demos: Callable[..., Demo], database: str) -> None:
+    demo = demos(DATABASE_URL=database, RABBITMQ_HOST="")
+    demo.wait()
+    ada = {"email": "ada@example.com", "password": "ada likes long passwords"}
+    token = answer(demo, "/api/auth/login", ada)[1]["access_token"]
+
+    def status(text: str) -> int:
+        return answer(demo, "/api/notes", {"text": text}, token)[0]
+
+    assert status("ü" * 500) == 201
+    assert status("ü" * 501) == 422
+    for control in ("\x00", "\n", "\x7f", "\ud800"):
+        assert status(f"a{control}") == 422
+
+
+def answer(demo: Demo, path: str, body: dict[str, Any], token: str = "") -> tuple[int, Any]:
+    """Send one request; return the status and the parsed body of the answer."""
+    client = http.client.HTTPConnection("127.0.0.1", demo.port, timeout=30)
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    client.request("POST", path, json.dumps(body), headers)
+    response = client.getresponse()
+    data = response.read()
+    client.close()
+    return response.status, json.loads(data)
+
+
 def post(demo: Demo, path: str, body: dict[str, Any]) -> int:
     """Send one request and return its status."""
-    import http.client
-
-    client = http.client.HTTPConnection("127.0.0.1", demo.port, timeout=30)
-    client.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-    status = client.getresponse().status
-    client.close()
-    return status
+    return answer(demo, path, body)[0]
 
 
 def refused(demo: Demo) -> str:
@@ -251,34 +302,156 @@ def test_a_directory_that_cannot_be_written_to_is_said(demos: Callable[..., Demo
 def test_a_database_that_does_not_answer_is_said(demos: Callable[..., Demo]) -> None:
     output = refused(demos(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing"))
 
-    assert "`manage.py migrate` failed" in output
+    assert "`manage.py migrate` failed:\n\nconnection failed: " in output
 
 
-def test_a_running_server_on_the_same_data_is_said(demos: Callable[..., Demo], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        (
+            {"JWT_SECRET_KEY": "short"},
+            r"failed:\n\nninja_auth_kit refuses to start: JWT_SECRET_KEY has 5 bytes.*Make a good one.*put it into",
+        ),
+        (
+            {"BASE_URL": "nowhere"},
+            r"failed:\n\n\?: \(ninja_auth_kit\.E003\) .*BASE_URL.*HINT: It must be scheme and host",
+        ),
+        ({"RABBITMQ_PORT": "abc"}, r"RABBITMQ_PORT='abc' is no port\. Set it to a number such as 5672, or unset it\."),
+    ],
+    ids=["key", "check", "port"],
+)
+def test_a_setting_that_cannot_be_is_said_with_what_to_do(
+    demos: Callable[..., Demo], database: str, variable: dict[str, str], said: str
+) -> None:
+    output = refused(demos(DATABASE_URL=database, **variable))
+
+    assert re.search(said, output, re.DOTALL), output
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"SECRET_KEY": 1, "JWT_SECRET_KEY": 2}', "{", ""])
+def test_damaged_keys_are_said(demos: Callable[..., Demo], database: str, tmp_path: Path, content: str) -> None:
+    (tmp_path / "keys.json").write_text(content)
+
+    output = refused(demos(DATABASE_URL=database))
+
+    assert re.search(r"keys\.json is damaged: .+\. Delete it: new keys are made then\.", output), output
+
+
+def test_a_running_server_on_the_same_data_is_said_with_the_command_that_stops_it(demos: Callable[..., Demo]) -> None:
     first = demos(RABBITMQ_PORT=str(free_port()))
     first.wait()
 
     output = refused(demos(RABBITMQ_PORT=str(free_port())))
 
-    assert "Another server runs on" in output
+    said = re.search(r"Another server runs on (\S+): .*`kill -INT (\d+)`", output)
+    assert said is not None, output
     assert post(first, "/api/auth/login", {}) == 422
+    lock = Path(said[1]) / "postmaster.pid"
+    os.kill(int(said[2]), signal.SIGINT)
+    deadline = time.monotonic() + 15
+    while lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not lock.exists()
 
 
-def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a management command of the example."""
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the directory of the example, with an environment that its settings accept."""
     good = {
         "SECRET_KEY": "x" * 50,
         "JWT_SECRET_KEY": "Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ",
         "DATABASE_URL": url_of("postgres"),
     }
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=EXAMPLE,
         env={"PATH": os.environ["PATH"], **good, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command of the example."""
+    return run("manage.py", *arguments, **environment)
+
+
+def test_the_walk_says_that_a_port_is_none() -> None:
+    walk = run("walk.py", RABBITMQ_PORT="abc")
+
+    assert walk.returncode == 1
+    assert walk.stderr.startswith("The walk cannot start. RABBITMQ_PORT='abc' is no port.")
+
+
+@pytest.mark.parametrize(
+    ("variables", "where"),
+    [
+        ({}, "broker.example 5672 / False"),
+        ({"RABBITMQ_VHOST": "audit", "RABBITMQ_TLS": "Yes"}, "broker.example 5671 audit True"),
+        ({"RABBITMQ_PORT": "5673", "RABBITMQ_TLS": "0"}, "broker.example 5673 / False"),
+    ],
+    ids=["plain", "vhost and tls", "port"],
+)
+def test_the_walk_listens_where_the_kit_publishes(variables: dict[str, str], where: str) -> None:
+    environment = {"RABBITMQ_HOST": "broker.example", **variables}
+    walk = "import broker, os; p = broker.parameters(os.environ); tls = p.ssl_options is not None"
+    kit = "from ninja_auth_kit.conf import broker; b = broker()"
+
+    listens = run("-c", f"{walk}; print(p.host, p.port, p.virtual_host, tls)", **environment)
+    publishes = manage(
+        "shell", "-v0", "-c", f"{kit}; print(b['host'], b['port'], b['vhost'], b['tls'])", **environment
+    )
+
+    assert listens.stdout.strip() == publishes.stdout.strip() == where, listens.stderr + publishes.stderr
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "YES", "on"])
+def test_a_variable_that_says_yes_is_on(value: str) -> None:
+    assert is_on("DEBUG", {"DEBUG": value})
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
+def test_a_variable_that_says_anything_else_is_off(value: str) -> None:
+    assert not is_on("DEBUG", {"DEBUG": value})
+    assert not is_on("DEBUG", {})
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the commands that `with_services` would have run, on a machine where it is root and has apt-get."""
+    ran: list[list[str]] = []
+
+    def record(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(with_services, "local", lambda stack: ("127.0.0.1", 5672))
+    for name in ("CI", "RABBITMQ_INSTALL"):
+        monkeypatch.delenv(name, raising=False)
+    return ran
+
+
+def test_the_tests_install_no_rabbitmq_unasked(commands: list[list[str]]) -> None:
+    with ExitStack() as stack:
+        assert with_services.packaged(stack) is None
+
+    assert commands == []
+
+
+@pytest.mark.parametrize("name", ["CI", "RABBITMQ_INSTALL"])
+def test_the_tests_say_that_they_install_rabbitmq(
+    name: str, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "true")
+
+    with ExitStack() as stack:
+        assert with_services.packaged(stack) == ("127.0.0.1", 5672)
+
+    assert "rabbitmq-server" in commands[-1]
+    assert f"Installing rabbitmq-server with apt-get, as {name} is set." in capsys.readouterr().out
 
 
 def test_its_models_and_migrations_agree_and_its_settings_pass_the_checks() -> None:

@@ -1,8 +1,9 @@
 """Run a command with the PostgreSQL and the RabbitMQ that the tests need: `python -m tests.with_services pytest`.
 
 PostgreSQL: DATABASE_URL, or an embedded one. RabbitMQ: RABBITMQ_HOST, or one on 127.0.0.1:5672, or `docker compose`,
-or the installed program, or (as root, where apt-get is) Debian's package. Without any the broker tests are skipped,
-and the summary says how many; in CI (CI=true) that is a failure. What is started here is stopped here.
+or the installed program, or Debian's package, which is installed if CI=true or RABBITMQ_INSTALL=1 says so (as root,
+where apt-get is). Without any the broker tests are skipped, and the summary says how many; in CI that is a failure.
+What is started here is stopped here; what is installed stays.
 """
 
 import os
@@ -39,7 +40,7 @@ def main(command: list[str]) -> int:
         if address is None:
             print(
                 "RabbitMQ: NONE FOUND. The broker tests will be skipped. Start one on 127.0.0.1:5672, set "
-                "RABBITMQ_HOST, or install docker or rabbitmq-server.",
+                "RABBITMQ_HOST, or install docker or rabbitmq-server. Root on Debian: RABBITMQ_INSTALL=1 installs it.",
                 file=sys.stderr,
             )
         else:
@@ -110,12 +111,17 @@ def installed(stack: ExitStack) -> Address | None:
 
 
 def packaged(stack: ExitStack) -> Address | None:
-    """The same, after installing Debian's package; only as root, as in a container."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    """The same, after installing Debian's package; only where that is wanted, and only as root, as in a container."""
+    asked = (name for name in ("CI", "RABBITMQ_INSTALL") if os.environ.get(name, "").lower() in {"1", "true"})
+    wanted = next(asked, None)
+    if wanted is None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return None
+    print(f"RabbitMQ: none found. Installing rabbitmq-server with apt-get, as {wanted} is set.", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "rabbitmq-server"]):
-        if subprocess.run(command, env=quiet, capture_output=True, check=False).returncode != 0:
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            print(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}", file=sys.stderr)
             return None
     return local(stack) or installed(stack)
 

@@ -6,23 +6,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import django
-from django.core.exceptions import ImproperlyConfigured
 
+from config.environment import is_on, required
 from ninja_auth_kit.conf import AuthKitSettings
 
 ROOT = Path(__file__).parent.parent
 
-
-def environment(name: str) -> str:
-    """Return a variable of the environment that must be there."""
-    value = os.environ.get(name, "")
-    if not value:
-        raise ImproperlyConfigured(f"Set {name} in the environment, or run the project with `make demo`.")
-    return value
-
-
-DEBUG = os.environ.get("DEBUG", "0") == "1"
-SECRET_KEY = environment("SECRET_KEY")
+DEBUG = is_on("DEBUG")
+SECRET_KEY = required("SECRET_KEY")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
 PORT = os.environ.get("PORT", "8000")
 USE_TZ = True
@@ -64,7 +55,7 @@ TEMPLATES = [
 ]
 
 # PostgreSQL, from a URL: postgres://user:password@host:port/name, or ...@/name?host=/directory/of/the/socket
-_database = urlsplit(environment("DATABASE_URL"))
+_database = urlsplit(required("DATABASE_URL"))
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -86,16 +77,25 @@ if django.VERSION >= (6, 1):
 else:
     EMAIL_BACKEND = _file_backend
 
+# What the kit has to say goes to the terminal; without a broker the audit events are among it.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"ninja_auth_kit": {"handlers": ["console"], "level": "INFO"}},
+}
+
 AUTH_USER_MODEL = "accounts.User"
 
 # The kit: the root secret, at least 32 random bytes and not the SECRET_KEY. The process does not start on a weak one.
-JWT_SECRET_KEY = environment("JWT_SECRET_KEY")
+JWT_SECRET_KEY = required("JWT_SECRET_KEY")
 # The kit: where the audit events go. Without a host they are only logged.
 RABBITMQ_HOST = os.environ.get("RABBITMQ_HOST")
 RABBITMQ_PORT = os.environ.get("RABBITMQ_PORT")
 RABBITMQ_USER = os.environ.get("RABBITMQ_USER")
 RABBITMQ_PASSWORD = os.environ.get("RABBITMQ_PASSWORD")
 RABBITMQ_VHOST = os.environ.get("RABBITMQ_VHOST")
+RABBITMQ_TLS = is_on("RABBITMQ_TLS")
 
 NINJA_AUTH_KIT: AuthKitSettings = {
     # Scheme and host of the links in mails; never taken from a request.

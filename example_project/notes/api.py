@@ -1,19 +1,25 @@
 """A protected resource: one's own notes. `JWTAuth` on the API has put the user on the request."""
 
 from datetime import datetime
+from typing import Annotated
 
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
+from pydantic import Field
 
 from notes.models import Note
 
 router = Router(tags=["notes"])
 
+# What the column holds, checked before it is asked to: too long a text and a NUL are errors of the database,
+# and so a 500, unless the schema refuses them with a 422.
+Line = Annotated[str, Field(max_length=Note.MAX_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
 
 class NoteIn(Schema):
     """What to write down."""
 
-    text: str
+    text: Line
 
 
 class NoteOut(Schema):

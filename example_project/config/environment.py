@@ -1,0 +1,21 @@
+"""Reading the environment, for the settings and for the programs that run before them."""
+
+import os
+from collections.abc import Mapping
+
+from django.core.exceptions import ImproperlyConfigured
+
+YES = frozenset({"1", "true", "yes", "on"})
+
+
+def required(name: str) -> str:
+    """Return a variable of the environment that must be there."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} in the environment, or run the project with `make demo`.")
+    return value
+
+
+def is_on(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether a variable says yes: 1, true, yes or on, in any case."""
+    return environment.get(name, "").strip().lower() in YES
