@@ -3,23 +3,31 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection, models
+from psycopg import IsolationLevel
 from pytest_django import Settings
 
 from ninja_auth_kit import checks
+from ninja_auth_kit.audit.events import EVENTS
 from ninja_auth_kit.conf import DEFAULTS, AuthKitSettings
 from ninja_auth_kit.conf import settings as kit_settings
 
 HOUR = timedelta(hours=1)
+urlpatterns: list[Any] = []  # a URLconf without the kit
 
 
 def ours(deploy: bool = False) -> list[CheckMessage]:
-    messages = run_checks(include_deployment_checks=deploy, databases=["default"])
+    """Return what the kit has to say in `manage.py check`, which names no database."""
+    messages = run_checks(include_deployment_checks=deploy)
     return [message for message in messages if message.id and message.id.startswith("ninja_auth_kit.")]
 
 
@@ -57,24 +65,50 @@ def test_an_unknown_key_that_resembles_none_gets_the_list(kit: Callable[..., Non
     assert "ACCESS_TOKEN_LIFETIME" in str(message.hint)
 
 
+NO_URLS: list[Any] = [
+    "",
+    7,
+    "example.com",
+    "ftp://example.com",
+    "https://",
+    "https://:443",
+    "https://[::1",
+    "https://example.com:port",
+    "https://example.com:70000",
+    "https://example.com/#a",
+    "https://example.com/#",
+    "https://user@example.com",
+    "https://user:password@example.com",
+    "https://@example.com",
+    " https://example.com",
+    "https://example.com/a b",
+    "https://example.com\n",
+    "\x00https://example.com",
+]
+
 WRONG: list[tuple[str, list[Any]]] = [
     ("JWT_ALGORITHM", ["none", "RS256", "hs256", None]),
-    ("ISSUER", ["", "two words", None, 7]),
+    ("ISSUER", ["", "two words", "a\x00b", None, 7]),
     ("AUDIENCE", ["", ["a", "b"]]),
     ("ACCESS_TOKEN_LIFETIME", [0, -5, "5 minutes", 5.5, True, timedelta(days=2)]),
     ("REFRESH_TOKEN_LIFETIME", [0, None, "x"]),
     ("SESSION_LIFETIME", [0, None, "x"]),
     ("REFRESH_GRACE_PERIOD", [-1, 61, timedelta(seconds=61), None]),
-    ("SESSION_LIMIT", [0, -1, "1", True, 1.5]),
+    ("SESSION_LIMIT", [0, -1, 32_768, "1", True, 1.5]),
     ("SESSION_LIMIT_POLICY", ["newest", "", None]),
     ("REGISTRATION_OPEN", ["yes", 1, None]),
     ("EMAIL_VERIFICATION_REQUIRED", ["no", 0]),
     ("EMAIL_VERIFICATION_REQUIRES_PASSWORD", ["no", 0]),
     ("EMAIL_VERIFICATION_LIFETIME", [0, timedelta(days=8)]),
-    ("BASE_URL", ["example.com", "ftp://example.com", "", 7, "https://"]),
+    ("BASE_URL", [*NO_URLS, "https://example.com?next=1", "https://example.com/?"]),
     (
         "FRONTEND_URLS",
-        [[], {"verify": "https://x.example"}, {"verify_email": "/relative"}, {"verify_email": "https://x/#a"}],
+        [
+            [],
+            {"verify": "https://x.example"},
+            {"verify_email": "/relative"},
+            *({"verify_email": url} for url in NO_URLS),
+        ],
     ),
     ("TRUSTED_PROXY_COUNT", [-1, "1", None, True]),
     ("AUDIT_EXCHANGE", ["", None]),
@@ -94,6 +128,47 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(
         (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
         assert key in message.msg
         assert str(message.hint).startswith("It must be ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SESSION_LIMIT", 1),
+        ("SESSION_LIMIT", 32_767),
+        ("SESSION_LIMIT", None),
+        ("BASE_URL", "http://127.0.0.1:8000"),
+        ("BASE_URL", "http://[::1]:8000"),
+        ("BASE_URL", "https://example.com/"),
+        ("BASE_URL", "https://example.com/below/@a/path"),
+        ("FRONTEND_URLS", {"verify_email": "https://example.com/verify?from=mail&to=@me"}),
+        ("AUDIT_DISABLED_TYPES", ["session.refreshed", "ninja-auth-kit.email.verified.v1"]),
+        ("AUDIT_DISABLED_TYPES", {event.name for event in EVENTS.values()}),
+    ],
+)
+def test_a_value_that_fits_is_not_complained_of(kit: Callable[..., None], key: str, value: Any) -> None:
+    kit(**{key: value})
+
+    assert ids() == []
+
+
+def test_a_base_url_is_asked_for_in_words_that_allow_what_is_allowed(kit: Callable[..., None]) -> None:
+    kit(BASE_URL="example.com")
+
+    (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
+
+    wanted = "scheme and host, such as 'https://example.com' (and the path that Django is mounted below, if any)"
+    assert message.hint == f"It must be {wanted}."
+
+
+def test_an_event_that_is_none_gets_the_nearest_one(kit: Callable[..., None]) -> None:
+    kit(AUDIT_DISABLED_TYPES=["session.logged_in", "session.refreshd", "xyzzy"])
+
+    messages = ours()
+
+    assert [message.id for message in messages] == ["ninja_auth_kit.E003", "ninja_auth_kit.E003"]
+    assert "'session.refreshd'" in messages[0].msg
+    assert messages[0].hint == "Did you mean 'session.refreshed'?"
+    assert "email.verified" in str(messages[1].hint)
 
 
 def test_every_key_has_a_rule_a_type_and_a_default_that_passes() -> None:
@@ -124,18 +199,37 @@ def test_long_access_tokens_are_warned_of(kit: Callable[..., None]) -> None:
     assert ids() == ["W003"]
 
 
-def test_another_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_database_stops_every_command_that_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
 
-    assert "E005" in [str(message.id)[-4:] for message in checks.check_database()]
+    with pytest.raises(SystemCheckError, match=r"\(ninja_auth_kit.E005\) The database 'default' is not PostgreSQL"):
+        call_command("check")
+    assert ids() == ["E005"]
 
 
-class WithoutEmail(models.Model):
-    """A user model with neither an address nor a password."""
+@pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE, 3, None])
+def test_an_isolation_level_that_makes_parallel_logins_fail_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, level: Any
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"isolation_level": level})
 
-    USERNAME_FIELD = "name"
+    (message,) = ours()
+
+    assert message.id == "ninja_auth_kit.E010"
+    assert "parallel logins" in str(message.hint)
+
+
+@pytest.mark.parametrize("options", [{}, {"isolation_level": IsolationLevel.READ_COMMITTED}, {"sslmode": "prefer"}])
+def test_the_usual_isolation_level_is_fine(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+
+    assert ids() == []
+
+
+class NotDerived(models.Model):
+    """A user model that Django's authentication never heard of."""
+
     name = models.TextField()
-    height = models.IntegerField()
 
     class Meta:
         app_label = "tests"
@@ -143,18 +237,62 @@ class WithoutEmail(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @classmethod
-    def get_email_field_name(cls) -> str:
-        return "email"
+
+class WithoutEmail(AbstractBaseUser):
+    """A user model without an address, and with a field that nobody can fill."""
+
+    USERNAME_FIELD = "name"
+    name = models.TextField(unique=True)
+    height = models.IntegerField()
+
+    class Meta:
+        app_label = "tests"
 
 
-def test_a_user_model_without_address_and_password_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "get_user_model", lambda: WithoutEmail)
+class NameAsKey(AbstractBaseUser):
+    """A user model whose key is what its users type."""
 
-    messages = checks.check_user_model()
+    USERNAME_FIELD = "email"
+    email = models.EmailField(primary_key=True)
 
-    assert [str(message.id)[-4:] for message in messages] == ["E006", "E006", "W002"]
-    assert "height" in messages[2].msg
+    class Meta:
+        app_label = "tests"
+
+
+class Employee(NameAsKey):
+    """The same, inherited."""
+
+    class Meta:
+        app_label = "tests"
+
+
+def said_of(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Return the numbers and the texts of what is said of a user model."""
+    monkeypatch.setattr(checks.users, "get_user_model", lambda: model)
+    messages = run_checks(tags=[Tags.models])
+    return [(str(message.id)[-4:], message.msg) for message in messages if str(message.id).startswith("ninja_")]
+
+
+def test_a_user_model_that_is_not_derived_from_django_s_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(NotDerived, monkeypatch) == [("E006", "NotDerived has no password and no e-mail field.")]
+
+
+def test_a_user_model_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_of(WithoutEmail, monkeypatch) == [
+        ("E006", "WithoutEmail has no e-mail field 'email'."),
+        ("W002", "Registration cannot fill WithoutEmail.height."),
+    ]
+
+
+@pytest.mark.parametrize("model", [NameAsKey, Employee])
+def test_a_name_that_is_the_key_is_an_error_where_people_register(
+    monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None], model: type[models.Model]
+) -> None:
+    text = f"{model.__name__}.email is USERNAME_FIELD and primary key at once."
+    assert said_of(model, monkeypatch) == [("E009", text)]
+
+    kit(REGISTRATION_OPEN=False)
+    assert said_of(model, monkeypatch) == []
 
 
 def test_outside_debug_links_need_a_base_url(kit: Callable[..., None], settings: Settings) -> None:
@@ -166,12 +304,38 @@ def test_outside_debug_links_need_a_base_url(kit: Callable[..., None], settings:
     assert kit_settings.BASE_URL == "http://127.0.0.1:8000"
 
 
-@pytest.mark.parametrize("port", ["amqp", "0", 70_000, "5672x", -1])
-def test_a_port_that_is_none_is_an_error(settings: Settings, port: Any) -> None:
-    settings.RABBITMQ_PORT = port
-    settings.RABBITMQ_HOST = "broker.example.com"
+WRONG_OF_THE_BROKER = [
+    ("RABBITMQ_HOST", [7, " ", "two words", "amqp://guest:c4n4ry@broker", "c4n4ry@broker", b"broker"]),
+    ("RABBITMQ_PORT", ["amqp", "0", 0, 70_000, "70000", "5672x", -1, 5672.0, True, "9" * 5000, " 5672"]),
+    ("RABBITMQ_USER", [7, b"guest"]),
+    ("RABBITMQ_PASSWORD", [b"c4n4ry", ["c4n4ry"]]),
+    ("RABBITMQ_VHOST", [7, ["/"]]),
+    ("RABBITMQ_TLS", ["false", "true", 0, 1]),
+]
 
-    assert ids() == ["E008"]
+
+@pytest.mark.parametrize(("name", "values"), WRONG_OF_THE_BROKER)
+def test_a_setting_of_the_broker_that_does_not_fit_is_named_and_not_shown(
+    settings: Settings, name: str, values: list[Any]
+) -> None:
+    for value in values:
+        setattr(settings, name, value)
+        (message,) = ours()
+        assert (message.id, message.msg) == ("ninja_auth_kit.E008", f"{name} has a value that does not fit.")
+        assert str(message.hint).startswith("It must be ")
+        assert "c4n4ry" not in str(message)
+
+
+@pytest.mark.parametrize("port", [5672, "5672", 1, "65535", "", None])
+def test_settings_of_the_broker_as_an_environment_has_them_are_fine(settings: Settings, port: Any) -> None:
+    assert set(checks.broker.RULES) == {name for name, _ in WRONG_OF_THE_BROKER}
+    settings.RABBITMQ_HOST, settings.RABBITMQ_PORT, settings.RABBITMQ_TLS = "::1", port, True
+    settings.RABBITMQ_USER, settings.RABBITMQ_PASSWORD, settings.RABBITMQ_VHOST = "kit", "two words", None
+
+    assert ids() == []
+
+    settings.RABBITMQ_HOST = ""
+    assert ids() == []
 
 
 def test_without_a_broker_a_deployment_is_warned(settings: Settings) -> None:
@@ -179,9 +343,35 @@ def test_without_a_broker_a_deployment_is_warned(settings: Settings) -> None:
     assert ids(deploy=True) == ["W001"]
 
 
+def test_a_forgotten_line_in_the_urlconf_is_warned_of_with_the_line(settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    (message,) = ours()
+
+    assert message.id == "ninja_auth_kit.W004"
+    assert __name__ in message.msg
+    assert 'path("api/auth/", include("ninja_auth_kit.urls"))' in str(message.hint)
+    assert "W004" not in {str(message.id)[-4:] for message in run_checks(tags=[Tags.models, Tags.security])}
+
+
+@pytest.mark.parametrize("urlconf", ["tests.urls", "tests.host_app.urls_installed"])
+def test_either_mount_is_enough(settings: Settings, urlconf: str) -> None:
+    settings.ROOT_URLCONF = urlconf
+
+    assert ids() == []
+
+
+def test_a_process_without_a_urlconf_is_not_told_that_it_has_none(settings: Settings) -> None:
+    del settings.ROOT_URLCONF
+
+    assert ids() == []
+    call_command("check", stdout=StringIO())
+
+
 def test_every_number_is_given_once_and_stands_in_the_table() -> None:
     table = re.findall(r"^    ([EW]\d{3})  ", checks.__doc__ or "", re.MULTILINE)
-    used = set(re.findall(r'"([EW]\d{3})"', Path(checks.__file__).read_text()))
+    sources = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    used = set(re.findall(r'"([EW]\d{3})"', sources))
 
     assert len(table) == len(set(table))
     assert set(table) == used

@@ -104,7 +104,10 @@ class Settings:
 
     @property
     def BASE_URL(self) -> str | None:  # noqa: N802  # a setting's name
-        """Scheme and host of links in mails, without a trailing slash; None where it must be configured."""
+        """Scheme and host of links in mails, and the path that Django is mounted below, without a trailing slash.
+
+        None where it must be configured.
+        """
         configured = self.__getattr__("BASE_URL")
         if configured is None and django_settings.DEBUG:
             return DEVELOPMENT_BASE_URL

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from django.contrib.auth import get_user_model
@@ -20,6 +21,11 @@ from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, U
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
+
+
+def cloud_event(row: AuditOutbox) -> BaseCloudEvent:
+    """Return the event of a row as the official SDK reads it, which raises where it is none."""
+    return from_structured(RabbitMQMessage({}, CONTENT_TYPE, row.payload.encode()), JSONFormat())
 
 
 def new_events(before: int) -> list[str]:
@@ -96,6 +102,38 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         ("me, refused", []),
     ]
     assert {name for _, names in recorded for name in names} == {event.name for event in EVENTS.values()}
+    read = [cloud_event(row).get_type() for row in AuditOutbox.objects.order_by("id")]
+    assert read == [f"ninja-auth-kit.{name}.v1" for _, names in recorded for name in names]
+
+
+@pytest.mark.security("AUD-01")
+def test_a_login_that_replaces_another_is_two_actions_in_their_order(api: Api, user: Any) -> None:
+    first, second = api.pair(), api.pair()
+
+    assert [(event["type"].split(".")[2], event["data"]["session"]["id"]) for event in events()] == [
+        ("logged_in", first["session_id"]),
+        ("revoked", first["session_id"]),
+        ("logged_in", second["session_id"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("register", {"email": EMAIL}),
+        ("login", {"email": EMAIL}),
+        ("login", b"{"),
+        ("verify-email", {"token": 7}),
+        ("refresh", {}),
+        ("refresh", {"refresh_token": ["a"]}),
+    ],
+)
+def test_what_is_malformed_before_a_service_looks_at_it_is_no_action(
+    api: Api, user: Any, path: str, body: Any
+) -> None:
+    assert api.post(path, body).status_code in {400, 422}
+
+    assert events() == []
 
 
 @pytest.mark.security("AUD-02")
@@ -106,8 +144,7 @@ def test_every_message_is_a_cloudevent_that_the_official_sdk_reads(api: Api, use
     )
 
     for row in AuditOutbox.objects.all():
-        message = RabbitMQMessage({}, CONTENT_TYPE, row.payload.encode())
-        event = from_structured(message, JSONFormat())
+        event = cloud_event(row)
         assert event.get_id() == str(row.event_id)
         assert event.get_source() == "ninja-auth-kit"
         assert event.get_time().utcoffset() == timedelta(0)

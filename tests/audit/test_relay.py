@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from ninja_auth_kit.audit.relay import Relay, configured_relay
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, Proxy, address
 from tests.conftest import Api
-from tests.private_broker import PrivateBroker
+from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT, database_url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
@@ -99,6 +100,11 @@ class Process:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
 
     def finish(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20) -> tuple[int, str]:
         """Send a signal, and return the exit code and what was printed."""
@@ -221,6 +227,20 @@ def test_the_command_publishes_once_and_says_how_many(consumer: Consumer) -> Non
     assert len(consumer.events(7)) == 7
 
 
+def test_the_command_fails_at_once_where_there_is_no_broker_although_nothing_waits(
+    exchange: str, settings: Settings
+) -> None:
+    settings.RABBITMQ_PASSWORD = "c4n4ry-of-the-broker"
+
+    with pytest.raises(CommandError) as caught:
+        call_command("authkit_relay", once=True)
+
+    assert caught.value.returncode == 1
+    assert "0 events published, then: RabbitMQ at" in str(caught.value)
+    assert "login refused: wrong user or password." in str(caught.value)
+    assert "c4n4ry" not in str(caught.value)
+
+
 def test_the_command_says_what_is_missing(settings: Settings) -> None:
     with pytest.raises(CommandError, match="RABBITMQ_HOST"):
         call_command("authkit_relay", once=True)
@@ -242,6 +262,53 @@ def test_the_command_stops_cleanly_when_told(
     assert code == 0, output
     assert "10 events published" in output
     assert "Traceback" not in output
+
+
+def test_the_command_waits_for_the_broker_and_says_why_before_it_says_that_it_publishes(
+    consumer: Consumer, proxy: Proxy, exchange: str, start_relay: Callable[..., Process]
+) -> None:
+    relay = start_relay()
+    assert relay.line() == f"Waiting for the broker. RabbitMQ at 127.0.0.1:{proxy.port}: connection refused.\n"
+
+    proxy.mend()
+    lines = [relay.line()]
+    while lines[-1].startswith("Waiting for the broker. "):
+        lines.append(relay.line())
+    fill(3)
+    arrived = consumer.events(3)
+    until(lambda: waiting() == 0)
+    code, output = relay.finish()
+
+    assert lines[-1] == f"Publishing to {exchange} on 127.0.0.1:{proxy.port}.\n"
+    assert len(arrived) == 3
+    assert (code, output) == (0, "3 events published.\n")
+
+
+def test_the_command_can_be_told_to_stop_while_it_waits_for_the_broker(
+    proxy: Proxy, exchange: str, start_relay: Callable[..., Process]
+) -> None:
+    relay = start_relay()
+    assert relay.line().startswith("Waiting for the broker. ")
+
+    code, output = relay.finish()
+
+    assert code == 0
+    assert "Publishing to" not in output
+    assert output.endswith("0 events published.\n")
+
+
+def test_an_idle_relay_says_that_the_broker_has_gone_before_an_event_comes(
+    consumer: Consumer, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.mend()
+    fill(1)
+    with running(configured_relay(using="default")):
+        assert len(consumer.events(1)) == 1
+        until(lambda: waiting() == 0)
+        proxy.cut()
+        until(lambda: "connection refused. Events wait in the outbox." in caplog.text)
+        proxy.mend()
+        until(lambda: "Publishing, after" in caplog.text)
 
 
 @pytest.mark.security("AUD-07")
@@ -269,7 +336,7 @@ def test_while_the_broker_is_down_rows_wait_and_requests_do_not_notice(
     relay = configured_relay(using="default")
     with running(relay):
         assert api.login().status_code == 200
-        until(lambda: "The broker is away" in caplog.text)
+        until(lambda: "connection refused. Events wait in the outbox." in caplog.text)
         assert waiting() == 1
         assert "guest" not in caplog.text
 
@@ -303,11 +370,11 @@ def test_a_broker_that_does_not_confirm_in_time_is_left_and_nothing_is_deleted(
     proxy.mend()
     fill(10)
     relay = configured_relay(using="default")
-    relay.broker.connect()
+    relay.publisher.connect()
     proxy.flowing.clear()
 
     start = time.monotonic()
-    with pytest.raises(BrokerError, match="No confirm within"):
+    with pytest.raises(BrokerError, match="no confirm within"):
         relay.publish_batch()
 
     assert time.monotonic() - start < 10
@@ -336,11 +403,29 @@ def test_events_that_are_routed_nowhere_are_kept(
     assert len(consumer.events(3)) == 3
 
 
+def test_the_log_does_not_call_a_broker_away_that_routes_nowhere(
+    consumer: Consumer, exchange: str, kit: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = exchange.replace("test-", "test-nowhere-")
+    consumer.channel.exchange_declare(nowhere, "topic", durable=True)
+    kit(AUDIT_EXCHANGE=nowhere, AUDIT_DECLARE=False)
+    fill(2)
+    host, port = address()
+
+    with running(configured_relay(using="default")):
+        until(lambda: "Events wait" in caplog.text)
+
+    consumer.channel.exchange_delete(nowhere)
+    line = f"RabbitMQ at {host}:{port}: 2 events were refused or routed nowhere. Events wait in the outbox."
+    assert line in caplog.messages
+    assert "away" not in caplog.text
+
+
 def test_without_the_right_to_declare_a_missing_exchange_is_said(exchange: str, kit: Callable[..., None]) -> None:
     kit(AUDIT_DECLARE=False)
     fill(1)
 
-    with pytest.raises(BrokerError, match="NOT_FOUND"):
+    with pytest.raises(BrokerError, match=rf"the exchange '{exchange}' does not exist"):
         configured_relay(using="default").drain()
     assert waiting() == 1
 
@@ -362,22 +447,58 @@ def test_one_event_that_cannot_be_sent_does_not_keep_back_the_others(
     assert waiting() == 1
 
 
-def test_a_wrong_password_is_said_without_the_password(exchange: str, settings: Settings) -> None:
-    settings.RABBITMQ_PASSWORD = "c4n4ry-of-the-broker"
-    fill(1)
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"RABBITMQ_PORT": free_port()}, "connection refused"),
+        ({"RABBITMQ_HOST": "no-such-host.invalid"}, "the host name cannot be resolved"),
+        ({"RABBITMQ_PASSWORD": "c4n4ry"}, "login refused: wrong user or password"),
+        ({"RABBITMQ_USER": "c4n4ry"}, "login refused: wrong user or password"),
+        ({"RABBITMQ_VHOST": "nowhere"}, "no such vhost: 'nowhere'"),
+        ({"RABBITMQ_TLS": True, "RABBITMQ_PASSWORD": "c4n4ry"}, "TLS failed: WRONG_VERSION_NUMBER"),
+    ],
+    ids=["port", "host", "password", "user", "vhost", "tls"],
+)
+def test_why_there_is_no_connection_is_said_in_one_sentence_without_credentials(
+    exchange: str, settings: Settings, change: dict[str, Any], cause: str
+) -> None:
+    for name, value in change.items():
+        setattr(settings, name, value)
 
     with pytest.raises(BrokerError) as caught:
         configured_relay(using="default").drain()
 
-    assert "ACCESS_REFUSED" in str(caught.value) or "ProbableAuthenticationError" in str(caught.value)
-    assert "c4n4ry" not in str(caught.value)
+    assert str(caught.value) == f"RabbitMQ at {settings.RABBITMQ_HOST}:{settings.RABBITMQ_PORT}: {cause}."
+    assert "c4n4ry" not in repr(caught.value)
+
+
+def test_a_broker_that_says_nothing_and_one_that_hangs_up_are_told_apart(
+    exchange: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ninja_auth_kit.audit.rabbitmq.connection.CONNECT_TIMEOUT", 0.5)
+    for hangs_up, cause in ((False, "timed out"), (True, "it hung up before any AMQP")):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            settings.RABBITMQ_PORT = listener.getsockname()[1]
+            if hangs_up:
+                threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+            with pytest.raises(BrokerError, match=f":{settings.RABBITMQ_PORT}: {cause}"):
+                configured_relay(using="default").drain()
+
+
+def test_an_exchange_that_is_another_s_is_told_in_the_words_of_the_broker(
+    exchange: str, kit: Callable[..., None]
+) -> None:
+    kit(AUDIT_EXCHANGE="amq.direct")
+
+    with pytest.raises(BrokerError, match=r"inequivalent arg 'type' for exchange 'amq\.direct'"):
+        configured_relay(using="default").drain()
 
 
 @pytest.mark.private_broker
 @pytest.mark.security("AUD-08")
 def test_a_broker_that_is_killed_and_comes_back_gets_everything(private_broker: PrivateBroker, exchange: str) -> None:
     relay = configured_relay(using="default", batch=100)
-    relay.broker.connect()
+    relay.publisher.connect()
     time.sleep(6)  # a stream that is seconds old when its node is killed does not come back (RabbitMQ 3.10)
     fill(3000)
     with running(relay):
@@ -404,7 +525,7 @@ def test_a_broker_out_of_memory_is_not_sent_anything_until_it_has_some(
     time.sleep(1)
     with running(relay):
         assert api.login().status_code == 200
-        until(lambda: "blocks publishers" in caplog.text or "No confirm within" in caplog.text)
+        until(lambda: "blocks publishers" in caplog.text or "no confirm within" in caplog.text)
         assert waiting() == 1
         assert not transaction_open()
 
@@ -424,7 +545,7 @@ def test_a_frozen_broker_is_left_after_the_timeout_and_found_again(
     private_broker.freeze()
     try:
         fill(10, first=20)
-        with pytest.raises(BrokerError, match="No confirm within"):
+        with pytest.raises(BrokerError, match="no confirm within"):
             relay.publish_batch()
         assert waiting() == 10
     finally:

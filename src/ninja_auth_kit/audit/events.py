@@ -2,6 +2,10 @@
 
 A message is a CloudEvent 1.0 in structured JSON. It carries ids, reason codes and pseudonyms; what may stand in
 `details` is listed per event, so that nothing else can get in: no secret, no token, no digest of one, no address.
+
+The rule: each action emits exactly one event, for its success or for its failure. A login that replaces a session is
+two actions, so first `session.revoked` and then `session.logged_in`. A request that is malformed before any service
+looks at it is no action, and no event; nor is one that reads, or ends what has ended already.
 """
 
 import ipaddress
@@ -23,6 +27,9 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.tokens import pseudonym
 
 SHARDS = 16
+
+# Who acts -> the CloudEvents extension `authtype`.
+_AUTH_TYPES = {"user": "user", "anonymous": "unauthenticated", "system": "system"}
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,10 @@ def build_message(event: EventType, *, client: ClientInfo | None, user: Any | No
         facts: what else the signal carried; see `signals` for the names.
     """
     client = client or ClientInfo()
-    actor = facts.get("by") or event.actor
     event_id = _uuid7()
-    identifier = facts.get("identifier")
-    identifier_hash = None if identifier is None else pseudonym(identifier.strip().lower())
+    data = _data(event, client=client, user=user, facts=facts)
     subject = None if user is None else f"user/{user.pk}"
-    session_id = facts.get("session_id")
-    lane = subject or identifier_hash or str(session_id or event_id)
+    lane = subject or data["target"]["identifier_hash"] or data["session"]["id"] or str(event_id)
     attributes = {
         "specversion": "1.0",
         "id": str(event_id),
@@ -124,28 +128,33 @@ def build_message(event: EventType, *, client: ClientInfo | None, user: Any | No
         "partitionkey": lane,
         "correlationid": client.request_id or None,
         "traceparent": client.traceparent or None,
-        "authtype": {"user": "user", "anonymous": "unauthenticated", "system": "system"}[actor],
-        "data": {
-            "outcome": event.outcome,
-            "reason": facts.get("reason"),
-            "actor": {
-                "type": actor,
-                "id": str(user.pk) if user is not None and actor == "user" else None,
-            },
-            "target": {
-                "type": "user",
-                "id": None if user is None else str(user.pk),
-                "identifier_hash": identifier_hash,
-            },
-            "session": {"id": None if session_id is None else str(session_id)},
-            "client": {"ip": _ip(client.ip_address), "user_agent": client.user_agent},
-            "details": {name: facts[name] for name in event.details},
-        },
+        "authtype": _AUTH_TYPES[data["actor"]["type"]],
+        "data": data,
     }
     # CloudEvents has no null attributes; inside `data` null says "not known".
     present = {name: value for name, value in attributes.items() if value is not None}
     payload = json.dumps(present, separators=(",", ":"), ensure_ascii=True)
     return Message(event_id, zlib.crc32(lane.encode()) % SHARDS, event.routing_key, payload)
+
+
+def _data(event: EventType, *, client: ClientInfo, user: Any | None, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands in `data`: who did what to whom, from where, and why it failed."""
+    actor = facts.get("by") or event.actor
+    user_id = None if user is None else str(user.pk)
+    identifier, session_id = facts.get("identifier"), facts.get("session_id")
+    return {
+        "outcome": event.outcome,
+        "reason": facts.get("reason"),
+        "actor": {"type": actor, "id": user_id if actor == "user" else None},
+        "target": {
+            "type": "user",
+            "id": user_id,
+            "identifier_hash": None if identifier is None else pseudonym(identifier.strip().lower()),
+        },
+        "session": {"id": None if session_id is None else str(session_id)},
+        "client": {"ip": _ip(client.ip_address), "user_agent": client.user_agent},
+        "details": {name: facts[name] for name in event.details},
+    }
 
 
 def _ip(address: str | None) -> str | None:

@@ -1,14 +1,15 @@
 """The relay: moves events from the outbox to the broker, in order, and deletes what the broker has confirmed.
 
-One round: is anything there? then, in one transaction, take the free shards, read their oldest rows, publish them,
-wait until the broker has confirmed each, delete the confirmed, commit. Whatever goes wrong leaves rows where they
-are: an event may be sent twice, with the same id, but none is lost. Nothing is claimed while the broker is away or
-blocks, so an outage holds no transaction open.
+One round: is the broker there? is anything to publish? then, in one transaction, take the free shards, read their
+oldest rows, publish them, wait until the broker has confirmed each, delete the confirmed, commit. Whatever goes wrong
+leaves rows where they are: an event may be sent twice, with the same id, but none is lost. Nothing is claimed while
+the broker is away or blocks, so an outage holds no transaction open.
 """
 
 import logging
 import random
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,13 +31,13 @@ class Relay:
     """Publishes the outbox of one database. Many may run; each event is in the hands of one.
 
     Args:
-        broker: where to publish.
+        publisher: where to publish.
         using: the alias of the database.
         batch: how many events are published before their confirms are awaited.
     """
 
-    def __init__(self, broker: RabbitMQ, *, using: str, batch: int = BATCH) -> None:
-        self.broker = broker
+    def __init__(self, publisher: RabbitMQ, *, using: str, batch: int = BATCH) -> None:
+        self.publisher = publisher
         self.using = using
         self.batch = batch
         self.published = 0
@@ -56,6 +57,25 @@ class Relay:
         finally:
             self._leave()
 
+    def wait_for_broker(self, stop: threading.Event, *, tell: Callable[[BrokerError], None]) -> bool:
+        """Connect, as often as it takes; return whether that was done before it was told to stop.
+
+        Args:
+            stop: set to give up.
+            tell: called with what went wrong, after each try that failed.
+        """
+        while not stop.is_set():
+            try:
+                self.publisher.connect()
+            except BrokerError as error:
+                tell(error)
+                self._failures += 1
+                stop.wait(self._backoff())
+            else:
+                self._failures = 0
+                return True
+        return False
+
     def drain(self) -> int:
         """Publish until nothing is left that this relay may take, and return how many were published.
 
@@ -67,25 +87,26 @@ class Relay:
             while self.publish_batch():
                 pass
         finally:
-            self.broker.close()
+            self.publisher.close()
         return self.published
 
     def publish_batch(self) -> int:
         """Publish one batch and return how many events the broker has confirmed.
 
+        Connects even if nothing waits: that the broker is away is said before the first event, not after it.
+
         Raises:
             BrokerError: the broker went away, timed out or refused; the confirmed are deleted, the others wait.
             DatabaseError: the database is away.
         """
+        self.publisher.connect()
         if not outbox.is_pending(using=self.using):
             return 0
-        self.broker.connect()
-        failure = None
         with transaction.atomic(using=self.using, durable=True), connections[self.using].cursor() as cursor:
             events = outbox.claim(cursor, limit=self.batch)
             if not events:
                 return 0
-            confirmed, failure = self.broker.publish(events, timeout=CONFIRM_TIMEOUT)
+            confirmed, failure = self.publisher.publish(events, timeout=CONFIRM_TIMEOUT)
             outbox.delete(cursor, confirmed)
         self.published += len(confirmed)
         if failure is not None:
@@ -93,17 +114,17 @@ class Relay:
         return len(confirmed)
 
     def _attempt(self) -> int | None:
-        """Publish a batch; None where the broker or the database was away, which is logged once per try."""
+        """Publish a batch; None where the broker or the database did not play along, which is logged once per try."""
         try:
             sent = self.publish_batch()
         except BrokerError as error:
-            logger.warning("The broker is away or refuses; events wait in the outbox. %s", error)
+            logger.warning("%s Events wait in the outbox.", error)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The database is away (%s).", type(error).__name__)
             self._leave()
         else:
             if self._failures:
-                logger.warning("Publishing again, after %d failed tries.", self._failures)
+                logger.warning("Publishing, after %d failed tries.", self._failures)
             self._failures = 0
             return sent
         self._failures += 1
@@ -115,7 +136,7 @@ class Relay:
         return random.uniform(FIRST_BACKOFF / 2, ceiling)  # noqa: S311  # jitter, not a secret
 
     def _leave(self) -> None:
-        self.broker.close()
+        self.publisher.close()
         with suppress(DatabaseError, InterfaceError):
             connections[self.using].close()
 

@@ -13,6 +13,7 @@ from pika.spec import Basic, BasicProperties
 
 from ninja_auth_kit.audit.outbox import ClaimedEvent
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
+from ninja_auth_kit.audit.rabbitmq.failures import BrokerError, describe
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -21,10 +22,6 @@ CONNECT_TIMEOUT = 15.0  # seconds, for TCP, TLS, AMQP and the topology together
 CLOSE_TIMEOUT = 3.0
 # Every event is routed somewhere from the first day, and a consumer that comes next week reads this one's.
 CATCH_ALL = {"x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 5_000_000_000}
-
-
-class BrokerError(Exception):
-    """The broker is away, does not answer in time, or refuses; the text says which, without credentials."""
 
 
 class Connection:
@@ -46,12 +43,16 @@ class Connection:
         self._thread = threading.Thread(target=self._run, name="ninja_auth_kit-broker", daemon=True)
 
     def start(self) -> None:
-        """Open the connection and wait until it can be published on."""
+        """Open the connection and wait until it can be published on.
+
+        Raises:
+            BrokerError: it did not open.
+        """
         self._thread.start()
         try:
             self._ready.result(CONNECT_TIMEOUT)
         except TimeoutError:
-            self.lost = BrokerError(f"No connection within {CONNECT_TIMEOUT:.0f} seconds.")
+            self.lost = self._error("timed out")
             raise self.lost from None
 
     def publish(self, batch: Batch, timeout: float) -> BrokerError | None:
@@ -63,7 +64,7 @@ class Connection:
         try:
             batch.answered.result(timeout)
         except TimeoutError:
-            return BrokerError(f"No confirm within {timeout:.0f} seconds.")
+            return self._error(f"no confirm within {timeout:.0f} seconds")
         except BrokerError as error:
             return error
         return None
@@ -92,7 +93,7 @@ class Connection:
             self._select.ioloop.start()
         except Exception as error:
             self._lose(error)
-        self._lose("The connection is closed.")
+        self._lose("the connection is closed")
         with self._loop_lock:
             if self._select is not None:
                 self._select.ioloop.close()
@@ -134,7 +135,7 @@ class Connection:
     def _send(self, batch: Batch) -> None:
         for event in batch.events:
             if self._channel is None or not self._channel.is_open:
-                self._lose("The channel is closed.")
+                self._lose("the channel is closed")
                 return
             try:
                 self._channel.basic_publish(
@@ -180,11 +181,16 @@ class Connection:
 
     def _lose(self, reason: BaseException | str) -> None:
         """Remember why the connection cannot be used, and tell whoever waits. The first reason is the telling one."""
-        text = reason if isinstance(reason, str) else repr(reason)  # pika leaves str() empty
-        self.lost = self.lost or BrokerError(text[:300])
+        if self.lost is None:
+            vhost = self.parameters.virtual_host
+            cause = reason if isinstance(reason, str) else describe(reason, vhost=vhost, exchange=self.exchange)
+            self.lost = self._error(cause)
         for waiting in (self._ready, self._batch.answered if self._batch else None):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(self.lost)
+
+    def _error(self, cause: str) -> BrokerError:
+        return BrokerError(cause, host=self.parameters.host, port=self.parameters.port)
 
 
 def catch_all_queue(exchange: str) -> str:

@@ -10,7 +10,8 @@ import pika
 
 from ninja_auth_kit.audit.outbox import ClaimedEvent
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
-from ninja_auth_kit.audit.rabbitmq.connection import BrokerError, Connection
+from ninja_auth_kit.audit.rabbitmq.connection import Connection
+from ninja_auth_kit.audit.rabbitmq.failures import BrokerError
 from ninja_auth_kit.conf import Broker
 
 
@@ -18,13 +19,13 @@ class RabbitMQ:
     """Publishes batches over a connection that it opens when it is needed.
 
     Args:
-        broker: where, and as whom.
+        address: where, and as whom.
         exchange: the topic exchange of the events.
         declare: whether to declare the exchange and the catch-all stream, or only to look whether the exchange exists.
     """
 
-    def __init__(self, broker: Broker, *, exchange: str, declare: bool) -> None:
-        self.broker, self.exchange, self.declare = broker, exchange, declare
+    def __init__(self, address: Broker, *, exchange: str, declare: bool) -> None:
+        self.address, self.exchange, self.declare = address, exchange, declare
         self._connection: Connection | None = None
         _quieten_pika()
 
@@ -36,10 +37,10 @@ class RabbitMQ:
         """
         if self._connection is None or self._connection.lost is not None:
             self.close()
-            self._connection = Connection(_parameters(self.broker), self.exchange, self.declare)
+            self._connection = Connection(_parameters(self.address), self.exchange, self.declare)
             self._connection.start()
         if self._connection.blocked:
-            raise BrokerError("It blocks publishers: its memory or its disk is full.")
+            raise self._error("it blocks publishers: its memory or its disk is full")
 
     def publish(self, events: Sequence[ClaimedEvent], *, timeout: float) -> tuple[list[int], BrokerError | None]:
         """Publish a batch, persistent and mandatory, and wait until the broker has answered for each event.
@@ -54,12 +55,12 @@ class RabbitMQ:
         """
         batch = Batch(events)
         if self._connection is None:
-            return [], BrokerError("There is no connection.")
+            return [], self._error("there is no connection")
         failure = self._connection.publish(batch, timeout)
         if failure is not None:
             self.close()
         elif len(batch.confirmed) < len(events):
-            failure = BrokerError(f"{len(events) - len(batch.confirmed)} events were refused or routed nowhere.")
+            failure = self._error(f"{len(events) - len(batch.confirmed)} events were refused or routed nowhere")
         return list(batch.confirmed), failure
 
     def close(self) -> None:
@@ -68,16 +69,19 @@ class RabbitMQ:
             self._connection.stop()
             self._connection = None
 
+    def _error(self, cause: str) -> BrokerError:
+        return BrokerError(cause, host=self.address["host"], port=self.address["port"])
 
-def _parameters(broker: Broker) -> pika.ConnectionParameters:
+
+def _parameters(address: Broker) -> pika.ConnectionParameters:
     """Return how to connect. One try, for the relay backs off by itself; a dead peer is found within 15 seconds."""
-    context = ssl.create_default_context() if broker["tls"] else None
+    context = ssl.create_default_context() if address["tls"] else None
     return pika.ConnectionParameters(
-        host=broker["host"],
-        port=broker["port"],
-        virtual_host=broker["vhost"],
-        credentials=pika.PlainCredentials(broker["user"], broker["password"]),
-        ssl_options=pika.SSLOptions(context, broker["host"]) if context else None,
+        host=address["host"],
+        port=address["port"],
+        virtual_host=address["vhost"],
+        credentials=pika.PlainCredentials(address["user"], address["password"]),
+        ssl_options=pika.SSLOptions(context, address["host"]) if context else None,
         heartbeat=15,
         blocked_connection_timeout=30,
         connection_attempts=1,

@@ -63,6 +63,12 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
-        broker = relay.broker
-        self.stdout.write(f"Publishing to {broker.exchange} on {broker.broker['host']}:{broker.broker['port']}.")
+        if relay.wait_for_broker(stop, tell=lambda error: self._say(f"Waiting for the broker. {error}")):
+            publisher = relay.publisher
+            host, port = publisher.address["host"], publisher.address["port"]
+            self._say(f"Publishing to {publisher.exchange} on {host}:{port}.")
         relay.run(stop)
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()  # whoever reads the log of a service waits for this line, not for its end

@@ -1,0 +1,46 @@
+"""The checks of the database that users, and so everything of the kit, are in. They open no connection."""
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Tags, register
+from django.db import connections
+from psycopg import IsolationLevel
+
+from ninja_auth_kit import models
+from ninja_auth_kit.checks.messages import error
+
+
+# Not Tags.database: Django runs those checks only where databases are named, so neither in `check` nor in `runserver`.
+@register(Tags.compatibility)
+def check_database(**_: Any) -> list[CheckMessage]:
+    """E005: row locks, partial indexes and advisory locks are what the promises rest on."""
+    alias = models.database()
+    if connections[alias].vendor == "postgresql":
+        return []
+    return [
+        error(
+            "E005",
+            f"The database {alias!r} is not PostgreSQL.",
+            f"Set DATABASES[{alias!r}]['ENGINE'] to 'django.db.backends.postgresql'. The kit rests on locks and "
+            "constraints of PostgreSQL and has no weaker mode for other databases.",
+        )
+    ]
+
+
+@register(Tags.compatibility)
+def check_isolation(**_: Any) -> list[CheckMessage]:
+    """E010: whoever waits for a lock must see what its holder has written."""
+    alias = models.database()
+    options = connections[alias].settings_dict.get("OPTIONS", {})
+    level = options.get("isolation_level", IsolationLevel.READ_COMMITTED)
+    if connections[alias].vendor != "postgresql" or level == IsolationLevel.READ_COMMITTED:
+        return []
+    return [
+        error(
+            "E010",
+            f"The database {alias!r} does not run at the isolation level READ COMMITTED.",
+            f"Leave 'isolation_level' out of DATABASES[{alias!r}]['OPTIONS']. Above READ COMMITTED a login that has "
+            "waited for another of the same user does not see the session that the other began, takes its slot, and "
+            "fails on the unique index: parallel logins would be server errors.",
+        )
+    ]

@@ -1,0 +1,98 @@
+"""What each setting may be: a test of the value, and the words for what it wants."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from ninja_auth_kit.tokens import ALGORITHMS
+
+Rule = tuple[Callable[[Any], bool], str]
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+_LARGEST_SLOT = 32_767  # of a PositiveSmallIntegerField
+
+
+def is_integer(value: Any, lowest: int, highest: float = float("inf")) -> bool:
+    """Tell whether a value is an int in a range; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a string with something in it, and neither white space nor control characters."""
+    return isinstance(value, str) and bool(value) and value.isprintable() and " " not in value
+
+
+def _duration(shortest: timedelta, longest: timedelta) -> Rule:
+    def fits(value: Any) -> bool:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = timedelta(seconds=value)
+        return isinstance(value, timedelta) and shortest <= value <= longest
+
+    return fits, f"a timedelta or seconds as an int, from {shortest} to {longest}"
+
+
+def _one_of(*choices: Any) -> Rule:
+    return lambda value: value in choices, "one of " + ", ".join(repr(choice) for choice in choices)
+
+
+def _is_url(value: Any) -> bool:
+    """Tell whether a value is an absolute URL that a mail may show: no user in it, and no fragment."""
+    if not is_text(value):
+        return False
+    try:
+        parts = urlsplit(value)
+        is_absolute = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return False
+    return is_absolute and "@" not in parts.netloc and "#" not in value
+
+
+def _is_base_url(value: Any) -> bool:
+    return value is None or (_is_url(value) and "?" not in value)
+
+
+def _is_frontend_urls(value: Any) -> bool:
+    return isinstance(value, dict) and all(key in PAGES and _is_url(url) for key, url in value.items())
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(map(is_text, value))
+
+
+_TEXT: Rule = (is_text, "a non-empty string without white space")
+_BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
+
+PAGES = frozenset({"verify_email"})
+
+RULES: dict[str, Rule] = {
+    "JWT_ALGORITHM": _one_of(*ALGORITHMS),
+    "ISSUER": _TEXT,
+    "AUDIENCE": _TEXT,
+    "ACCESS_TOKEN_LIFETIME": _duration(timedelta(seconds=1), _DAY),
+    "REFRESH_TOKEN_LIFETIME": _duration(timedelta(seconds=1), 3650 * _DAY),
+    "SESSION_LIFETIME": _duration(timedelta(seconds=1), 3650 * _DAY),
+    "REFRESH_GRACE_PERIOD": _duration(timedelta(0), _MINUTE),
+    "SESSION_LIMIT": (
+        lambda value: value is None or is_integer(value, 1, _LARGEST_SLOT),
+        f"an int from 1 to {_LARGEST_SLOT}, or None for no limit",
+    ),
+    "SESSION_LIMIT_POLICY": _one_of("replace", "reject"),
+    "REGISTRATION_OPEN": _BOOLEAN,
+    "EMAIL_VERIFICATION_REQUIRED": _BOOLEAN,
+    "EMAIL_VERIFICATION_REQUIRES_PASSWORD": _BOOLEAN,
+    "EMAIL_VERIFICATION_LIFETIME": _duration(_MINUTE, 7 * _DAY),
+    "BASE_URL": (
+        _is_base_url,
+        "scheme and host, such as 'https://example.com' (and the path that Django is mounted below, if any)",
+    ),
+    "FRONTEND_URLS": (
+        _is_frontend_urls,
+        "a dict from 'verify_email' to an absolute URL without a user, white space or a fragment",
+    ),
+    "TRUSTED_PROXY_COUNT": (lambda value: is_integer(value, 0), "an int from 0"),
+    "AUDIT_EXCHANGE": _TEXT,
+    "AUDIT_DECLARE": _BOOLEAN,
+    "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
+    "AUDIT_DISABLED_TYPES": (_is_list_of_names, "a list of event names, such as 'session.refreshed'"),
+    "AUDIT_IP": _one_of("full", "truncated", "hmac", "none"),
+}
