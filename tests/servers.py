@@ -101,13 +101,13 @@ class Server:
             connection.close()
         return response.status, json.loads(data) if data else None
 
-    def race(self, *calls: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    def race(self, *calls: tuple[Any, ...], token: str | None = None) -> list[tuple[int, Any]]:
         """Send all the requests at once, released by a barrier; return their answers in the order of the calls."""
         barrier = threading.Barrier(len(calls))
 
         def one(call: tuple[Any, ...]) -> tuple[int, Any]:
             barrier.wait()
-            return self.request(*call)
+            return self.request(*call, token=token)
 
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(one, calls))

@@ -31,6 +31,7 @@ def registration(email: str, number: int) -> dict[str, str]:
 BODIES: dict[str, Callable[[str, int], dict[str, str]]] = {
     "register": registration,
     "verify-email/resend": lambda email, _: {"email": email},
+    "password/reset": lambda email, _: {"email": email},
     "login": lambda email, _: {"email": email, "password": "wrong wrong wrong"},
 }
 

@@ -65,6 +65,7 @@ class Demo:
         }
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = ""
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         self.process = subprocess.Popen(
             [sys.executable, str(EXAMPLE / "demo.py")],
             env=self.environment,
@@ -73,6 +74,7 @@ class Demo:
             text=True,
             start_new_session=True,
         )
+        signal.signal(signal.SIGHUP, inherited)
 
     def wait(self) -> None:
         """Wait until it answers."""

@@ -18,6 +18,9 @@ OPERATIONS = {
     "auth_refresh": ("post", "/api/auth/refresh"),
     "auth_logout": ("post", "/api/auth/logout"),
     "auth_logout_all": ("post", "/api/auth/logout/all"),
+    "auth_change_password": ("post", "/api/auth/password/change"),
+    "auth_request_password_reset": ("post", "/api/auth/password/reset"),
+    "auth_confirm_password_reset": ("post", "/api/auth/password/reset/confirm"),
     "auth_me": ("get", "/api/auth/me"),
     "auth_list_sessions": ("get", "/api/auth/sessions"),
     "auth_end_session": ("delete", "/api/auth/sessions/{session_id}"),
@@ -67,7 +70,13 @@ def test_every_error_is_a_problem_with_its_codes_and_an_example(schema: dict[str
 def test_protected_operations_ask_for_a_bearer_jwt_and_the_others_for_nothing(schema: dict[str, Any]) -> None:
     protected = {name for name, operation in operations(schema).items() if "security" in operation}
 
-    assert protected == {"auth_logout_all", "auth_me", "auth_list_sessions", "auth_end_session"}
+    assert protected == {
+        "auth_logout_all",
+        "auth_change_password",
+        "auth_me",
+        "auth_list_sessions",
+        "auth_end_session",
+    }
     assert schema["components"]["securitySchemes"] == {
         "JWTAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }

@@ -29,6 +29,7 @@ class AuthKitSettings(TypedDict, total=False):
     EMAIL_VERIFICATION_REQUIRED: bool
     EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
     EMAIL_VERIFICATION_LIFETIME: Duration
+    PASSWORD_RESET_LIFETIME: Duration
     BASE_URL: str | None
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
@@ -55,6 +56,7 @@ DEFAULTS: AuthKitSettings = {
     "EMAIL_VERIFICATION_REQUIRED": True,
     "EMAIL_VERIFICATION_REQUIRES_PASSWORD": True,
     "EMAIL_VERIFICATION_LIFETIME": timedelta(hours=24),
+    "PASSWORD_RESET_LIFETIME": timedelta(minutes=60),
     "BASE_URL": None,
     "FRONTEND_URLS": {},
     "TRUSTED_PROXY_COUNT": 0,
@@ -86,6 +88,7 @@ class Settings:
     EMAIL_VERIFICATION_REQUIRED: bool
     EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
     EMAIL_VERIFICATION_LIFETIME: timedelta
+    PASSWORD_RESET_LIFETIME: timedelta
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
     AUDIT_EXCHANGE: str

@@ -5,6 +5,7 @@
     ├── RegistrationClosedError       registration_closed
     ├── InvalidCredentialsError       invalid_credentials
     ├── EmailNotVerifiedError         email_not_verified
+    ├── WrongPasswordError            wrong_password
     ├── SessionLimitReachedError      session_limit_reached
     ├── InvalidTokenError             invalid_token
     │   ├── TokenExpiredError         token_expired
@@ -73,6 +74,13 @@ class EmailNotVerifiedError(AuthKitError):
 
     code = "email_not_verified"
     message = _("Verify your e-mail address before you log in.")
+
+
+class WrongPasswordError(AuthKitError):
+    """The password that confirms a change is not that of the account. The caller is logged in, so it may be told."""
+
+    code = "wrong_password"
+    message = _("The password is wrong.")
 
 
 class SessionLimitReachedError(AuthKitError):

@@ -69,6 +69,21 @@ refresh_failed = ActionSignal()
 # A rotated refresh token came back, and its session was ended.   session_id: UUID, generation: int
 refresh_reuse_detected = ActionSignal()
 
+# A user changed the password; that session lives on, the others have ended.   session_id: UUID, sessions_ended: int
+password_changed = ActionSignal()
+
+# A change of the password was refused.   session_id: UUID, reason: str
+password_change_failed = ActionSignal()
+
+# A link for a new password was asked for; user is None for an address nobody has.   identifier: str
+password_reset_requested = ActionSignal()
+
+# A new password was set with a mailed token, and all sessions have ended.   sessions_ended: int
+password_reset = ActionSignal()
+
+# A token for a new password was refused.   reason: str
+password_reset_failed = ActionSignal()
+
 # The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
 logged_out = ActionSignal()
 

@@ -23,6 +23,9 @@ from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_tok
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
 
 
+OTHER_PASSWORD = "another horse, another battery"
+
+
 def cloud_event(row: AuditOutbox) -> BaseCloudEvent:
     """Return the event of a row as the official SDK reads it, which raises where it is none."""
     return from_structured(RabbitMQMessage({}, CONTENT_TYPE, row.payload.encode()), JSONFormat())
@@ -74,6 +77,16 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         three = step("login", api.login, 200).json()
         step("logout everywhere", lambda: api.post("logout/all", token=three["access_token"]), 204)
         step("me, refused", lambda: api.get("me", token=three["access_token"]), 401)
+        step("ask for a new password", lambda: api.post("password/reset", {"email": EMAIL}), 202)
+        step("ask, unknown", lambda: api.post("password/reset", {"email": "x@example.com"}), 202)
+        reset = {"token": mailed_token(), "new_password": OTHER_PASSWORD}
+        step("reset, wrong token", lambda: api.post("password/reset/confirm", {**reset, "token": "x"}), 400)
+        step("reset", lambda: api.post("password/reset/confirm", reset), 204)
+        four = step("login", lambda: api.login(password=OTHER_PASSWORD), 200).json()
+        change = {"current_password": OTHER_PASSWORD, "new_password": PASSWORD}
+        wrong = {**change, "current_password": "x"}
+        step("change, wrong", lambda: api.post("password/change", wrong, token=four["access_token"]), 403)
+        step("change", lambda: api.post("password/change", change, token=four["access_token"]), 204)
 
     assert recorded == [
         ("register", ["user.registered"]),
@@ -100,6 +113,13 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         ("login", ["session.logged_in"]),
         ("logout everywhere", ["session.logged_out"]),
         ("me, refused", []),
+        ("ask for a new password", ["password.reset_requested"]),
+        ("ask, unknown", ["password.reset_requested"]),
+        ("reset, wrong token", ["password.reset_failed"]),
+        ("reset", ["password.reset_completed"]),
+        ("login", ["session.logged_in"]),
+        ("change, wrong", ["password.change_failed"]),
+        ("change", ["password.changed"]),
     ]
     assert {name for _, names in recorded for name in names} == {event.name for event in EVENTS.values()}
     read = [cloud_event(row).get_type() for row in AuditOutbox.objects.order_by("id")]

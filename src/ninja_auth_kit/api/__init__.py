@@ -10,7 +10,16 @@ from ninja.operation import PathView
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.api.bodies import with_checked_body
-from ninja_auth_kit.api.endpoints import account, login, logout, refresh, registration, sessions, verification
+from ninja_auth_kit.api.endpoints import (
+    account,
+    login,
+    logout,
+    passwords,
+    refresh,
+    registration,
+    sessions,
+    verification,
+)
 from ninja_auth_kit.api.errors import (
     MethodNotAllowedError,
     add_error_handlers,
@@ -22,7 +31,7 @@ __all__ = ["install", "router"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
-FEATURES = (registration, verification, login, refresh, logout, account, sessions)
+FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords)
 
 router = Router()
 router.add_decorator(translating_failures, mode="operation")

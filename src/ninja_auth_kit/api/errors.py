@@ -76,6 +76,7 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     exceptions.TokenReusedError: HTTPStatus.UNAUTHORIZED,
     exceptions.SessionEndedError: HTTPStatus.UNAUTHORIZED,
     exceptions.EmailNotVerifiedError: HTTPStatus.FORBIDDEN,
+    exceptions.WrongPasswordError: HTTPStatus.FORBIDDEN,
     exceptions.RegistrationClosedError: HTTPStatus.FORBIDDEN,
     exceptions.SessionNotFoundError: HTTPStatus.NOT_FOUND,
     PathNotFoundError: HTTPStatus.NOT_FOUND,

@@ -127,6 +127,20 @@ class EmailIn(Body):
     email: Email
 
 
+class PasswordChangeIn(Body):
+    """The password as it is, and as it is to be."""
+
+    current_password: Password
+    new_password: Password
+
+
+class PasswordResetIn(Body):
+    """The token of the mail, and the new password."""
+
+    token: MailedToken
+    new_password: Password
+
+
 class LoginIn(Body):
     """A password, and exactly one of username and email."""
 

@@ -88,6 +88,17 @@ EVENTS: dict[Signal, EventType] = {
     signals.refresh_reuse_detected: EventType(
         "session.reuse_detected", "session.reuse.failure", "anonymous", ("generation",), fact=True
     ),
+    signals.password_changed: EventType("password.changed", "password.changed.success", "user", ("sessions_ended",)),
+    signals.password_change_failed: EventType("password.change_failed", "password.changed.failure", "user", fact=True),
+    signals.password_reset_requested: EventType(
+        "password.reset_requested", "password.reset_requested.success", "anonymous", fact=True
+    ),
+    signals.password_reset: EventType(
+        "password.reset_completed", "password.reset.success", "anonymous", ("sessions_ended",)
+    ),
+    signals.password_reset_failed: EventType(
+        "password.reset_failed", "password.reset.failure", "anonymous", fact=True
+    ),
     signals.logged_out: EventType("session.logged_out", "session.logout.success", "user", ("scope", "sessions_ended")),
     signals.session_revoked: EventType("session.revoked", "session.revoked.success", "system"),
 }

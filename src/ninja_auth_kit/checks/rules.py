@@ -62,7 +62,7 @@ def _is_list_of_names(value: Any) -> bool:
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
-PAGES = frozenset({"verify_email"})
+PAGES = frozenset({"verify_email", "reset_password"})
 
 RULES: dict[str, Rule] = {
     "JWT_ALGORITHM": _one_of(*ALGORITHMS),
@@ -81,13 +81,14 @@ RULES: dict[str, Rule] = {
     "EMAIL_VERIFICATION_REQUIRED": _BOOLEAN,
     "EMAIL_VERIFICATION_REQUIRES_PASSWORD": _BOOLEAN,
     "EMAIL_VERIFICATION_LIFETIME": _duration(_MINUTE, 7 * _DAY),
+    "PASSWORD_RESET_LIFETIME": _duration(_MINUTE, 60 * _MINUTE),
     "BASE_URL": (
         _is_base_url,
         "scheme and host, such as 'https://example.com' (and the path that Django is mounted below, if any)",
     ),
     "FRONTEND_URLS": (
         _is_frontend_urls,
-        "a dict from 'verify_email' to an absolute URL without a user, white space or a fragment",
+        "a dict from 'verify_email' or 'reset_password' to an absolute URL without a user, white space or a fragment",
     ),
     "TRUSTED_PROXY_COUNT": (lambda value: is_integer(value, 0), "an int from 0"),
     "AUDIT_EXCHANGE": _TEXT,

@@ -184,6 +184,7 @@ class Migration(migrations.Migration):
                 ),
                 ("email", models.CharField(max_length=254)),
                 ("digest", models.CharField(max_length=500)),
+                ("auth_hash", models.CharField(max_length=100)),
                 ("expires_at", models.DateTimeField()),
                 ("used_at", models.DateTimeField(blank=True, null=True)),
                 (
@@ -207,6 +208,10 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("digest__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
                         name="authkit_one_time_digest",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("auth_hash__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_one_time_auth_digest",
                     ),
                 ],
             },

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.primary import PrimaryManager
-from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest
+from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest, password_fingerprint
 
 
 class Purpose(models.TextChoices):
@@ -34,13 +34,14 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             user=user,
             email=email,
             digest=one_time_token_digest(purpose=purpose, token=token),
+            auth_hash=password_fingerprint(user.password),
             expires_at=expires_at,
         )
         self.bulk_create(
             [row],
             update_conflicts=True,
             unique_fields=["user", "purpose"],
-            update_fields=["email", "digest", "expires_at", "used_at"],
+            update_fields=["email", "digest", "auth_hash", "expires_at", "used_at"],
         )
         return token
 
@@ -58,7 +59,11 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
 
 class OneTimeToken(models.Model):
-    """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose."""
+    """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose.
+
+    Attributes:
+        auth_hash: the state of the user's password when it was mailed, wherever the password is changed.
+    """
 
     purpose = models.CharField(max_length=20, choices=Purpose)
     user = models.ForeignKey(
@@ -70,6 +75,7 @@ class OneTimeToken(models.Model):
     )
     email = models.CharField(max_length=254)
     digest = models.CharField(max_length=500)
+    auth_hash = models.CharField(max_length=100)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
 
@@ -83,6 +89,9 @@ class OneTimeToken(models.Model):
             models.UniqueConstraint(fields=["digest"], name="authkit_one_time_token"),
             models.UniqueConstraint(fields=["user", "purpose"], name="authkit_one_time_per_purpose"),
             models.CheckConstraint(condition=models.Q(digest__regex=DIGEST_PATTERN), name="authkit_one_time_digest"),
+            models.CheckConstraint(
+                condition=models.Q(auth_hash__regex=DIGEST_PATTERN), name="authkit_one_time_auth_digest"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -39,6 +39,7 @@ _END = """
 WITH ended AS (
     UPDATE {sessions} SET is_active = FALSE, logout_time = %(now)s, end_reason = %(reason)s
     WHERE is_active AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])) {of_user}
+        AND id IS DISTINCT FROM %(but)s::uuid
     RETURNING id, user_id, refresh_token
 ), withdrawn AS (
     INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
@@ -89,10 +90,26 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             setattr(session, name, value)
         return True
 
-    def end(self, *, reason: EndReason, ids: list[uuid.UUID] | None = None, user_id: Any = None) -> list[EndedSession]:
-        """End the active sessions with these ids, or of this user, or both; withdraw their refresh tokens.
+    def end(
+        self,
+        *,
+        reason: EndReason,
+        ids: list[uuid.UUID] | None = None,
+        user_id: Any = None,
+        but: uuid.UUID | None = None,
+    ) -> list[EndedSession]:
+        """End active sessions and withdraw their refresh tokens.
 
         Whoever comes second finds nothing to end, so each session is ended by exactly one caller, who gets it back.
+
+        Args:
+            reason: what to note as the reason.
+            ids: those with these ids; together with `user_id`, those of them that are the user's.
+            user_id: those of this user.
+            but: one that lives on.
+
+        Raises:
+            ValueError: neither ids nor a user.
         """
         if ids is None and user_id is None:
             raise ValueError("say which sessions: ids, user_id, or both")
@@ -104,20 +121,22 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         )
         owner: Any = UserSession._meta.get_field("user")
         key = None if user_id is None else owner.get_db_prep_value(user_id, connection)
-        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": key}
+        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": key, "but": but}
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
             return [EndedSession(pk, from_database(owner, value, connection)) for pk, value in cursor.fetchall()]
 
-    def carry_over(self, *, user: Any, old: str, new: str) -> None:
-        """Keep a user's sessions when the password is the same and only its hash was renewed.
+    def carry_over(self, *, user: Any, old: str, new: str, only: uuid.UUID | None = None) -> int:
+        """Let a user's active sessions outlive a new password hash, and return how many do.
 
         Args:
             user: whose; locked.
             old: the fingerprint of the hash before.
             new: the fingerprint of the hash now.
+            only: one session, instead of all.
         """
-        self.filter(user=user, is_active=True, auth_hash=old).update(auth_hash=new)
+        sessions = self.filter(user=user, is_active=True, auth_hash=old)
+        return (sessions if only is None else sessions.filter(pk=only)).update(auth_hash=new)
 
 
 class UserSession(models.Model):

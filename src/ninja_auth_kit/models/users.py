@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Manager, Q, QuerySet
+from django.utils import timezone
 
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
@@ -85,6 +86,22 @@ def release_address(email: str) -> bool:
         return False
     address.delete()
     return True
+
+
+def prove_address(user: Any, email: str) -> None:
+    """Note that a user has proved an address, and free it from whoever held it and has another by now.
+
+    Args:
+        user: who, locked.
+        email: the address, in the spelling that mails go to.
+
+    Raises:
+        InvalidEmailError: it is no address.
+        IntegrityError: another user has proved it.
+    """
+    release_address(email)
+    values = {"email": email, "canonical": canonical_email(email), "verified_at": timezone.now()}
+    EmailAddress.objects.update_or_create(user=user, defaults=values)
 
 
 def stored_email(user: Any) -> str:

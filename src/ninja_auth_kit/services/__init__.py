@@ -2,6 +2,7 @@
 
 - `register`, `verify_email`, `resend_verification`: an account and its proved address
 - `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
+- `change_password`, `request_password_reset`, `confirm_password_reset`: the password of an account
 - `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
 
 Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
@@ -11,6 +12,7 @@ failed login) is committed before the error is raised, and a transaction around 
 
 from ninja_auth_kit.services.login import login
 from ninja_auth_kit.services.logout import logout, logout_all
+from ninja_auth_kit.services.passwords import change_password, confirm_password_reset, request_password_reset
 from ninja_auth_kit.services.refresh import refresh
 from ninja_auth_kit.services.registration import register
 from ninja_auth_kit.services.sessions import TokenPair, check_access_token, end_session, list_sessions
@@ -18,7 +20,9 @@ from ninja_auth_kit.services.verification import resend_verification, verify_ema
 
 __all__ = [
     "TokenPair",
+    "change_password",
     "check_access_token",
+    "confirm_password_reset",
     "end_session",
     "list_sessions",
     "login",
@@ -26,6 +30,7 @@ __all__ = [
     "logout_all",
     "refresh",
     "register",
+    "request_password_reset",
     "resend_verification",
     "verify_email",
 ]

@@ -1,60 +1,194 @@
-"""What a new password must be."""
+"""Passwords: changing one's own, and getting a new one by mail."""
 
+import copy
+import uuid
+from functools import partial
 from typing import Any
 
-from django.conf import settings as django_settings
-from django.contrib.auth.password_validation import (
-    CommonPasswordValidator,
-    MinimumLengthValidator,
-    UserAttributeSimilarityValidator,
-    get_default_password_validators,
-    validate_password,
-)
-from django.core.exceptions import ValidationError
+from django.contrib.auth.hashers import check_password
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-
-# Where the host names no validators, the kit's apply. The password is the only factor (SP 800-63B-4 section 3.1.1.2).
-_DEFAULT_MINIMUM = 15
-# Whatever the host names, these hold: a floor no standard goes below, and a bound on what is hashed (DoS).
-_ABSOLUTE_MINIMUM = 8
-MAXIMUM_BYTES = 1024
+from ninja_auth_kit import emails, signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import (
+    FieldError,
+    InvalidInputError,
+    InvalidOneTimeTokenError,
+    SessionEndedError,
+    WrongPasswordError,
+)
+from ninja_auth_kit.models import (
+    EndReason,
+    InvalidEmailError,
+    OneTimeToken,
+    Purpose,
+    UserSession,
+    canonical_email,
+    database,
+    find_user,
+    lock_user,
+    may_authenticate,
+    prove_address,
+    stored_email,
+    user_by_key,
+)
+from ninja_auth_kit.services.password_rules import check_new_password
+from ninja_auth_kit.tokens import new_one_time_token, password_fingerprint
 
 
 @sensitive_variables()
-def check_new_password(password: str, *, user: Any, field: str = "password") -> None:
-    """Check a password that somebody wants to have.
+def change_password(
+    *, user: Any, session_id: uuid.UUID, current_password: str, new_password: str, client: ClientInfo
+) -> None:
+    """Change a user's own password. Every other session ends, this one lives, and the owner is told by mail.
 
     Args:
-        password: exactly as received; nothing is trimmed or normalised (ASVS 6.2.8).
-        user: who wants it; need not be saved. A password like the name or the address is refused.
-        field: the name of the input field, for the errors.
+        user: whose; logged in.
+        session_id: the session that lives on.
+        current_password: as typed; a stolen access token alone must not be enough (ASVS 6.2.3).
+        new_password: as typed.
+        client: who is calling.
 
     Raises:
-        InvalidInputError: each rule that it breaks.
+        WrongPasswordError: `current_password` is not the password.
+        InvalidInputError: `new_password` breaks a rule.
+        SessionEndedError: the password or the session changed meanwhile.
     """
-    if len(password.encode()) > MAXIMUM_BYTES:
-        raise InvalidInputError(FieldError(field, "password_too_long", _("This password is too long.")))
-    validators = get_default_password_validators() if django_settings.AUTH_PASSWORD_VALIDATORS else _kit_validators()
+    if not check_password(current_password, user.password):
+        signals.password_change_failed.announce(
+            using=database(), user=user, client=client, session_id=session_id, reason="wrong_password"
+        )
+        raise WrongPasswordError
+    check_new_password(new_password, user=user, field="new_password")
+    changed = _with_password(user, new_password)
+    with transaction.atomic(using=database()):
+        _require_unchanged(user)
+        old, new = password_fingerprint(user.password), password_fingerprint(changed.password)
+        if not UserSession.objects.carry_over(user=user, old=old, new=new, only=session_id):
+            raise SessionEndedError
+        changed.save(using=database(), update_fields=["password"])
+        ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, but=session_id)
+        OneTimeToken.objects.filter(user=user, purpose=Purpose.RESET_PASSWORD).delete()
+        signals.password_changed.announce(
+            using=database(), user=user, client=client, session_id=session_id, sessions_ended=len(ended)
+        )
+    emails.after_answer(partial(_mail_notice, user.pk), using=database())
+
+
+def request_password_reset(*, email: str, client: ClientInfo) -> None:
+    """Mail a link for a new password, if there is somebody to mail it to; the caller never learns whether.
+
+    Args:
+        email: as typed; the mail goes to the spelling of the account.
+        client: who is calling.
+
+    Raises:
+        InvalidInputError: `email` is no address.
+        ImproperlyConfigured: there is no page for the link.
+    """
+    page = emails.page_url(Purpose.RESET_PASSWORD)
     try:
-        validate_password(password, user, [MinimumLengthValidator(_ABSOLUTE_MINIMUM), *validators])
-    except ValidationError as error:
-        raise InvalidInputError(*_field_errors(field, error)) from None
+        user = find_user(email)
+    except InvalidEmailError:
+        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
+    signals.password_reset_requested.announce(using=database(), user=user, client=client, identifier=email)
+    emails.after_answer(partial(_mail_link, None if user is None else user.pk, page), using=database())
 
 
-def _kit_validators() -> list[Any]:
-    return [
-        UserAttributeSimilarityValidator(),
-        MinimumLengthValidator(_DEFAULT_MINIMUM),
-        CommonPasswordValidator(),
-    ]
+@sensitive_variables()
+def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo) -> None:
+    """Set a new password with a mailed token. All sessions end, the address counts as proved, nobody is logged in.
+
+    Args:
+        token: as it was mailed.
+        new_password: as typed.
+        client: who is calling.
+
+    Raises:
+        InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, or its user
+            has since logged in, changed the password or the address, or been disabled.
+        InvalidInputError: `new_password` breaks a rule; the token can be used again.
+    """
+    row = OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=token)
+    if row is None:
+        raise _refused("invalid_token", client=client)
+    check_new_password(new_password, user=row.user, field="new_password")
+    if not _reset(row, _with_password(row.user, new_password), client=client):
+        raise _refused("superseded", client=client, user=row.user)
+    emails.after_answer(partial(_mail_notice, row.user_id), using=database())
 
 
-def _field_errors(field: str, error: ValidationError) -> list[FieldError]:
-    """One error per rule; of two minimum lengths, the host's, which comes last and asks for more."""
-    by_code = {}
-    for fault in error.error_list:
-        by_code[fault.code or "invalid"] = FieldError(field, fault.code or "invalid", " ".join(fault.messages))
-    return list(by_code.values())
+def _reset(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> bool:
+    """Consume the token and set the password, in one transaction; False where anything changed since it was mailed."""
+    try:
+        with transaction.atomic(using=database()):
+            user = lock_user(row.user_id)
+            if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
+                return False
+            changed.save(using=database(), update_fields=["password"])
+            prove_address(user, row.email)
+            ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk)
+            OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
+            signals.password_reset.announce(using=database(), user=user, client=client, sessions_ended=len(ended))
+            return True
+    except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime
+        return False
+
+
+def _is_current(row: OneTimeToken, user: Any) -> bool:
+    """Tell whether the user is still as the token found it: a login since then shows that nothing was forgotten."""
+    mailed_at = row.expires_at - settings.PASSWORD_RESET_LIFETIME
+    return (
+        may_authenticate(user)
+        and row.auth_hash == password_fingerprint(user.password)
+        and canonical_email(stored_email(user)) == canonical_email(row.email)
+        and not UserSession.objects.filter(user=user, login_time__gt=mailed_at).exists()
+    )
+
+
+@sensitive_variables()
+def _with_password(user: Any, password: str) -> Any:
+    """Return the user with a new password, not saved. Hashed before any transaction: no lock waits for a hash."""
+    changed = copy.copy(user)
+    changed.set_password(password)
+    return changed
+
+
+def _require_unchanged(user: Any) -> None:
+    current = lock_user(user.pk)
+    if current is None or current.password != user.password:
+        raise SessionEndedError
+
+
+def _mail_link(key: Any, page: str) -> None:
+    user = None if key is None else user_by_key(key)
+    if user is None or not may_authenticate(user) or not user.has_usable_password():
+        OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=new_one_time_token())
+        emails.render("reset_password", to="", context=_context(page, new_one_time_token()))  # as much work
+        return
+    email = stored_email(user)
+    expires_at = timezone.now() + settings.PASSWORD_RESET_LIFETIME
+    token = OneTimeToken.objects.issue(purpose=Purpose.RESET_PASSWORD, user=user, email=email, expires_at=expires_at)
+    emails.send("reset_password", to=email, context=_context(page, token))
+
+
+def _context(page: str, token: str) -> dict[str, Any]:
+    now = timezone.now()
+    lifetime = timeuntil(now + settings.PASSWORD_RESET_LIFETIME, now)
+    return {**emails.site_context(), "link": f"{page}#token={token}", "token": token, "lifetime": lifetime}
+
+
+def _mail_notice(key: Any) -> None:
+    user = user_by_key(key)
+    if user is not None:
+        emails.send("password_changed", to=stored_email(user), context=emails.site_context())
+
+
+def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    signals.password_reset_failed.announce(using=database(), user=user, client=client, reason=reason)
+    return InvalidOneTimeTokenError()

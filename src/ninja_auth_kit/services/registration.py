@@ -31,7 +31,7 @@ from ninja_auth_kit.models import (
     stored_email,
     user_by_key,
 )
-from ninja_auth_kit.services.passwords import check_new_password
+from ninja_auth_kit.services.password_rules import check_new_password
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 

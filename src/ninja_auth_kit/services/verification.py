@@ -14,7 +14,6 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError
 from ninja_auth_kit.models import (
-    EmailAddress,
     InvalidEmailError,
     OneTimeToken,
     Purpose,
@@ -23,7 +22,7 @@ from ninja_auth_kit.models import (
     find_user,
     is_verified,
     lock_user,
-    release_address,
+    prove_address,
     stored_email,
     user_by_key,
 )
@@ -134,13 +133,7 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
                 return False
             if not OneTimeToken.objects.consume(row):
                 return False
-            release_address(row.email)
-            values = {
-                "email": row.email,
-                "canonical": canonical_email(row.email),
-                "verified_at": timezone.now(),
-            }
-            EmailAddress.objects.update_or_create(user=user, defaults=values)
+            prove_address(user, row.email)
             signals.email_verified.announce(using=database(), user=user, client=client)
             return True
     except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime

@@ -1,14 +1,12 @@
 """POST verify-email and verify-email/resend, and the page that a mailed link opens."""
 
-import secrets
-
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
 from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailIn, VerifiedEmail, VerifyEmailIn
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
@@ -61,13 +59,4 @@ def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
 )
 def verify_email_page(request: HttpRequest) -> HttpResponse:
     """Show a form that posts the token of the URL's fragment. Opening it uses nothing up: mail scanners open links."""
-    nonce = secrets.token_urlsafe(16)
-    context = {"nonce": nonce, "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD}
-    response = render(request, "ninja_auth_kit/pages/verify_email.html", context)
-    response["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    response["Referrer-Policy"] = "no-referrer"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return token_page(request, "verify_email", password_required=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD)

@@ -1,0 +1,84 @@
+"""POST password/change, password/reset and password/reset/confirm, and the page that a mailed link opens."""
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from ninja import Router, Status
+
+from ninja_auth_kit import services
+from ninja_auth_kit.api.contract import WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.pages import token_page
+from ninja_auth_kit.api.schemas import Detail, EmailIn, PasswordChangeIn, PasswordResetIn
+from ninja_auth_kit.api.security import JWTAuth, current_session
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
+
+router = Router()
+
+
+@router.post(
+    "password/change",
+    **operation(
+        "change_password",
+        summary="Change the password",
+        success={204: None},
+        errors=(*WITH_BODY, *WITH_BEARER, WrongPasswordError),
+        auth=JWTAuth(),
+    ),
+)
+def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None]:
+    """Change the password. Every other session ends, this one lives on, and the owner is told by mail."""
+    services.change_password(
+        user=request.user,
+        session_id=current_session(request).pk,
+        current_password=body.current_password.get_secret_value(),
+        new_password=body.new_password.get_secret_value(),
+        client=ClientInfo.of(request),
+    )
+    return Status(204, None)
+
+
+@router.post(
+    "password/reset",
+    **operation(
+        "request_password_reset",
+        summary="Ask for a link to set a new password",
+        success={202: Detail},
+        errors=WITH_BODY,
+    ),
+)
+def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail]:
+    """Ask for a link to set a new password; the older one dies. The answer is the same for an address nobody has."""
+    services.request_password_reset(email=body.email, client=ClientInfo.of(request))
+    return Status(202, Detail(detail=_("If there is an account with this address, a mail with a link is on its way.")))
+
+
+@router.post(
+    "password/reset/confirm",
+    **operation(
+        "confirm_password_reset",
+        summary="Set a new password",
+        success={204: None},
+        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+    ),
+)
+def confirm_password_reset(request: HttpRequest, body: PasswordResetIn) -> Status[None]:
+    """Set a new password with the token of the mail. All sessions end, the address counts as verified, no login.
+
+    A token that is unknown, used, expired, superseded or of another purpose gets one and the same answer.
+    """
+    services.confirm_password_reset(
+        token=body.token.get_secret_value(),
+        new_password=body.new_password.get_secret_value(),
+        client=ClientInfo.of(request),
+    )
+    return Status(204, None)
+
+
+@router.get(
+    "password/reset",
+    **operation("reset_password_page", summary="The page behind a mailed link", success={200: None}),
+    include_in_schema=False,
+)
+def reset_password_page(request: HttpRequest) -> HttpResponse:
+    """Show a form for the new password."""
+    return token_page(request, "reset_password")
