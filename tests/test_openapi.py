@@ -21,6 +21,9 @@ OPERATIONS = {
     "auth_change_password": ("post", "/api/auth/password/change"),
     "auth_request_password_reset": ("post", "/api/auth/password/reset"),
     "auth_confirm_password_reset": ("post", "/api/auth/password/reset/confirm"),
+    "auth_request_email_change": ("post", "/api/auth/email/change"),
+    "auth_confirm_email_change": ("post", "/api/auth/email/change/confirm"),
+    "auth_delete_me": ("delete", "/api/auth/me"),
     "auth_me": ("get", "/api/auth/me"),
     "auth_list_sessions": ("get", "/api/auth/sessions"),
     "auth_end_session": ("delete", "/api/auth/sessions/{session_id}"),
@@ -73,6 +76,8 @@ def test_protected_operations_ask_for_a_bearer_jwt_and_the_others_for_nothing(sc
     assert protected == {
         "auth_logout_all",
         "auth_change_password",
+        "auth_request_email_change",
+        "auth_delete_me",
         "auth_me",
         "auth_list_sessions",
         "auth_end_session",

@@ -6,6 +6,7 @@
     ├── InvalidCredentialsError       invalid_credentials
     ├── EmailNotVerifiedError         email_not_verified
     ├── WrongPasswordError            wrong_password
+    ├── AccountProtectedError         account_protected
     ├── SessionLimitReachedError      session_limit_reached
     ├── InvalidTokenError             invalid_token
     │   ├── TokenExpiredError         token_expired
@@ -81,6 +82,13 @@ class WrongPasswordError(AuthKitError):
 
     code = "wrong_password"
     message = _("The password is wrong.")
+
+
+class AccountProtectedError(AuthKitError):
+    """The host has rows that must not lose their user, so the account cannot be deleted."""
+
+    code = "account_protected"
+    message = _("This account cannot be deleted as long as other records depend on it.")
 
 
 class SessionLimitReachedError(AuthKitError):

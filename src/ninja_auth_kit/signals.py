@@ -84,6 +84,21 @@ password_reset = ActionSignal()
 # A token for a new password was refused.   reason: str
 password_reset_failed = ActionSignal()
 
+# A link to another address was asked for.
+email_change_requested = ActionSignal()
+
+# An account has another address, and all sessions have ended.   sessions_ended: int
+email_changed = ActionSignal()
+
+# Another address was refused, when it was asked for or when it was confirmed.   reason: str
+email_change_failed = ActionSignal()
+
+# A user deleted the account.   sessions_ended: int
+account_deleted = ActionSignal()
+
+# The deletion of an account was refused.   reason: str
+account_deletion_failed = ActionSignal()
+
 # The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
 logged_out = ActionSignal()
 

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         wrong = {**change, "current_password": "x"}
         step("change, wrong", lambda: api.post("password/change", wrong, token=four["access_token"]), 403)
         step("change", lambda: api.post("password/change", change, token=four["access_token"]), 204)
+        move = {"new_email": "new@example.com", "password": PASSWORD}
+        wrong = {**move, "password": "x"}
+        step("move, wrong", lambda: api.post("email/change", wrong, token=four["access_token"]), 403)
+        step("move", lambda: api.post("email/change", move, token=four["access_token"]), 202)
+        link = mailed_token(-2)
+        step("confirm, wrong token", lambda: api.post("email/change/confirm", {"token": "x"}), 400)
+        step("confirm", lambda: api.post("email/change/confirm", {"token": link}), 204)
+        five = step("login", lambda: api.login("new@example.com"), 200).json()
+        for name, password, status in (("delete, wrong", "x", 403), ("delete", PASSWORD, 204)):
+            step(name, partial(api, "DELETE", "me", {"password": password}, token=five["access_token"]), status)
 
     assert recorded == [
         ("register", ["user.registered"]),
@@ -120,6 +131,13 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         ("login", ["session.logged_in"]),
         ("change, wrong", ["password.change_failed"]),
         ("change", ["password.changed"]),
+        ("move, wrong", ["email.change_failed"]),
+        ("move", ["email.change_requested"]),
+        ("confirm, wrong token", ["email.change_failed"]),
+        ("confirm", ["email.changed"]),
+        ("login", ["session.logged_in"]),
+        ("delete, wrong", ["user.deletion_failed"]),
+        ("delete", ["user.deleted"]),
     ]
     assert {name for _, names in recorded for name in names} == {event.name for event in EVENTS.values()}
     read = [cloud_event(row).get_type() for row in AuditOutbox.objects.order_by("id")]

@@ -12,6 +12,7 @@ from ninja_auth_kit import emails
 from ninja_auth_kit.api.bodies import with_checked_body
 from ninja_auth_kit.api.endpoints import (
     account,
+    email_change,
     login,
     logout,
     passwords,
@@ -31,7 +32,7 @@ __all__ = ["install", "router"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
-FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords)
+FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change)
 
 router = Router()
 router.add_decorator(translating_failures, mode="operation")

@@ -81,6 +81,7 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     exceptions.SessionNotFoundError: HTTPStatus.NOT_FOUND,
     PathNotFoundError: HTTPStatus.NOT_FOUND,
     MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
+    exceptions.AccountProtectedError: HTTPStatus.CONFLICT,
     exceptions.SessionLimitReachedError: HTTPStatus.CONFLICT,
     LengthRequiredError: HTTPStatus.LENGTH_REQUIRED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

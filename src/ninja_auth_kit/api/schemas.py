@@ -141,6 +141,25 @@ class PasswordResetIn(Body):
     new_password: Password
 
 
+class EmailChangeIn(Body):
+    """The new address, and the password of the account."""
+
+    new_email: Email
+    password: Password
+
+
+class MailedTokenIn(Body):
+    """The token of the mail."""
+
+    token: MailedToken
+
+
+class PasswordIn(Body):
+    """The password of the account."""
+
+    password: Password
+
+
 class LoginIn(Body):
     """A password, and exactly one of username and email."""
 

@@ -62,7 +62,7 @@ def _is_list_of_names(value: Any) -> bool:
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
-PAGES = frozenset({"verify_email", "reset_password"})
+PAGES = frozenset({"verify_email", "reset_password", "change_email"})
 
 RULES: dict[str, Rule] = {
     "JWT_ALGORITHM": _one_of(*ALGORITHMS),
@@ -88,7 +88,7 @@ RULES: dict[str, Rule] = {
     ),
     "FRONTEND_URLS": (
         _is_frontend_urls,
-        "a dict from 'verify_email' or 'reset_password' to an absolute URL without a user, white space or a fragment",
+        f"a dict from {', '.join(sorted(PAGES))} to absolute URLs without a user, white space or a fragment",
     ),
     "TRUSTED_PROXY_COUNT": (lambda value: is_integer(value, 0), "an int from 0"),
     "AUDIT_EXCHANGE": _TEXT,

@@ -261,6 +261,7 @@ class Migration(migrations.Migration):
                             ("revoked", "revoked"),
                             ("reused", "a used refresh token came back"),
                             ("password_changed", "the password changed"),
+                            ("email_changed", "the e-mail address changed"),
                             ("expired", "expired"),
                         ],
                         max_length=20,

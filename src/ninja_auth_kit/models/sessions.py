@@ -24,6 +24,7 @@ class EndReason(models.TextChoices):
     REVOKED = "revoked", _("revoked")
     REUSED = "reused", _("a used refresh token came back")
     PASSWORD_CHANGED = "password_changed", _("the password changed")  # a reason, not a password
+    EMAIL_CHANGED = "email_changed", _("the e-mail address changed")
     EXPIRED = "expired", _("expired")
 
 

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Manager, Q, QuerySet
 from django.utils import timezone
 
+from ninja_auth_kit.conf import settings
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
 
@@ -25,6 +26,24 @@ def is_verified(user: Any) -> bool:
     """Tell whether the address that the user has now is the one that was proved."""
     address: EmailAddress | None = getattr(user, "authkit_email", None)
     return address is not None and address.verified_at is not None and has_address(user, address.canonical)
+
+
+def is_pending(user: Any) -> bool:
+    """Tell whether a user is nothing but a registration that was never verified, and so may be replaced.
+
+    Users of the host from before the kit have no `EmailAddress` and are never replaced; nor is anybody who ever
+    logged in, was given rights or was banned.
+    """
+    address = getattr(user, "authkit_email", None)
+    return (
+        settings.EMAIL_VERIFICATION_REQUIRED
+        and address is not None
+        and address.verified_at is None
+        and getattr(user, "last_login", None) is None
+        and getattr(user, "is_active", True)
+        and not getattr(user, "is_staff", False)
+        and not getattr(user, "is_superuser", False)
+    )
 
 
 def find_user(email: str) -> Any | None:

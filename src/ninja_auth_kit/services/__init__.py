@@ -3,6 +3,7 @@
 - `register`, `verify_email`, `resend_verification`: an account and its proved address
 - `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
 - `change_password`, `request_password_reset`, `confirm_password_reset`: the password of an account
+- `request_email_change`, `confirm_email_change`, `delete_account`: its address, and its end
 - `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
 
 Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
@@ -10,6 +11,8 @@ Call them outside your own transactions: what a refusal must leave behind (a ses
 failed login) is committed before the error is raised, and a transaction around it that rolls back takes it along.
 """
 
+from ninja_auth_kit.services.account import delete_account
+from ninja_auth_kit.services.email_change import confirm_email_change, request_email_change
 from ninja_auth_kit.services.login import login
 from ninja_auth_kit.services.logout import logout, logout_all
 from ninja_auth_kit.services.passwords import change_password, confirm_password_reset, request_password_reset
@@ -22,7 +25,9 @@ __all__ = [
     "TokenPair",
     "change_password",
     "check_access_token",
+    "confirm_email_change",
     "confirm_password_reset",
+    "delete_account",
     "end_session",
     "list_sessions",
     "login",
@@ -30,6 +35,7 @@ __all__ = [
     "logout_all",
     "refresh",
     "register",
+    "request_email_change",
     "request_password_reset",
     "resend_verification",
     "verify_email",

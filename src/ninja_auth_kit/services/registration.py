@@ -1,11 +1,9 @@
 """Registration: an account that waits for its address to be verified."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -16,7 +14,6 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, RegistrationClosedError
 from ninja_auth_kit.models import (
     EmailAddress,
-    InvalidEmailError,
     OneTimeToken,
     ShadowRegistration,
     canonical_email,
@@ -26,11 +23,13 @@ from ninja_auth_kit.models import (
     find_user,
     has_address,
     has_username,
+    is_pending,
     lock_user,
     release_address,
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.password_rules import check_new_password
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
@@ -59,7 +58,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
     try:
         candidate = _candidate(email=email, username=username, password=password)
         owner = find_user(email) or find_holder(email)
-        pending = owner if owner is not None and _is_pending(owner) else None
+        pending = owner if owner is not None and is_pending(owner) else None
         _refuse_taken_name(candidate)
         candidate.set_password(password)  # before any transaction: no lock waits for a hash
         if owner is not None and pending is None:
@@ -81,47 +80,14 @@ def _candidate(*, email: str, username: str | None, password: str) -> Any:
     """Return the unsaved user, with everything checked that needs no look at who is there already."""
     if not settings.REGISTRATION_OPEN:
         raise RegistrationClosedError
-    try:
-        canonical_email(email)
-    except InvalidEmailError:
-        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
-    model = get_user_model()
-    _clean(email_field(), email, FieldError("email", "invalid_email", _("Enter a valid e-mail address.")))
+    checked_email(email)
     values = {email_field(): email}
+    model = get_user_model()
     if has_username():
-        fault = FieldError("username", "invalid_username", _("Enter a valid username."))
-        values[model.USERNAME_FIELD] = _clean(model.USERNAME_FIELD, model.normalize_username(username or ""), fault)
+        values[model.USERNAME_FIELD] = checked_username(username or "")
     candidate = model(**values)
     check_new_password(password, user=candidate)
     return candidate
-
-
-def _clean(name: str, value: str, fault: FieldError) -> Any:
-    """Return a value as the field of the user model takes it; the host's length, validators and messages count."""
-    field: Any = get_user_model()._meta.get_field(name)
-    try:
-        return field.clean(value, None)
-    except ValidationError as error:
-        told = " ".join(message for message in error.messages if not value or value not in message)  # never an echo
-        raise InvalidInputError(replace(fault, message=told or fault.message)) from None
-
-
-def _is_pending(user: Any) -> bool:
-    """Tell whether a user is nothing but a registration that was never verified, and so may be replaced.
-
-    Users of the host from before the kit have no `EmailAddress` and are never replaced; nor is anybody who ever
-    logged in, was given rights or was banned.
-    """
-    address = getattr(user, "authkit_email", None)
-    return (
-        settings.EMAIL_VERIFICATION_REQUIRED
-        and address is not None
-        and address.verified_at is None
-        and getattr(user, "last_login", None) is None
-        and getattr(user, "is_active", True)
-        and not getattr(user, "is_staff", False)
-        and not getattr(user, "is_superuser", False)
-    )
 
 
 def _refuse_taken_name(candidate: Any) -> None:
@@ -132,7 +98,7 @@ def _refuse_taken_name(candidate: Any) -> None:
     users = type(candidate)._base_manager.using(database()).select_related("authkit_email")
     namesakes = users.filter(**{candidate.USERNAME_FIELD: name})
     shadows = ShadowRegistration.objects.filter(username=name).select_related("user")
-    if any(not _is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
+    if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
         not has_address(shadow.user, canonical) for shadow in shadows
     ):
         raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
@@ -189,7 +155,7 @@ def _store(candidate: Any, pending: Any | None, *, email: str, client: ClientInf
 def _replaced(candidate: Any, pending: Any) -> Any | None:
     """Return the pending user with the new registration's values, or None where it is not the one that was read."""
     user = lock_user(pending.pk)
-    if user is None or user.password != pending.password or not _is_pending(user):
+    if user is None or user.password != pending.password or not is_pending(user):
         return None
     user.password = candidate.password
     user._password = candidate._password  # as set_password() leaves it, for save() to tell the password validators

@@ -1,0 +1,64 @@
+"""POST email/change and email/change/confirm, and the page that a mailed link opens."""
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from ninja import Router, Status
+
+from ninja_auth_kit import services
+from ninja_auth_kit.api.contract import WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.pages import token_page
+from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, MailedTokenIn
+from ninja_auth_kit.api.security import JWTAuth
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
+
+router = Router()
+
+
+@router.post(
+    "email/change",
+    **operation(
+        "request_email_change",
+        summary="Ask for another address",
+        success={202: Detail},
+        errors=(*WITH_BODY, *WITH_BEARER, WrongPasswordError),
+        auth=JWTAuth(with_email=True),
+    ),
+)
+def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[Detail]:
+    """Ask for another address. A link goes to the new one and a notice to the one you have; nothing changes yet.
+
+    The answer is the same for an address that is in use.
+    """
+    services.request_email_change(
+        user=request.user,
+        new_email=body.new_email,
+        password=body.password.get_secret_value(),
+        client=ClientInfo.of(request),
+    )
+    return Status(202, Detail(detail=_("We have sent a mail to the new address. Follow the link in it.")))
+
+
+@router.post(
+    "email/change/confirm",
+    **operation(
+        "confirm_email_change",
+        summary="Confirm the new address",
+        success={204: None},
+        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+    ),
+)
+def confirm_email_change(request: HttpRequest, body: MailedTokenIn) -> Status[None]:
+    """Give the account the address that the token was mailed to. All sessions end, and all other links die."""
+    services.confirm_email_change(token=body.token.get_secret_value(), client=ClientInfo.of(request))
+    return Status(204, None)
+
+
+@router.get(
+    "email/change",
+    **operation("change_email_page", summary="The page behind a mailed link", success={200: None}),
+    include_in_schema=False,
+)
+def change_email_page(request: HttpRequest) -> HttpResponse:
+    """Show a button that confirms the new address."""
+    return token_page(request, "change_email")

@@ -1,0 +1,150 @@
+"""Another address for an account: asked for with the password, made true by a link that goes to the new address."""
+
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.hashers import check_password
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from ninja_auth_kit import emails, signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError, WrongPasswordError
+from ninja_auth_kit.models import (
+    EndReason,
+    InvalidEmailError,
+    OneTimeToken,
+    Purpose,
+    ShadowRegistration,
+    UserSession,
+    database,
+    email_field,
+    find_holder,
+    has_address,
+    is_pending,
+    lock_user,
+    may_authenticate,
+    prove_address,
+    stored_email,
+    user_by_key,
+)
+from ninja_auth_kit.services.identifiers import checked_email
+from ninja_auth_kit.tokens import password_fingerprint
+
+
+@sensitive_variables("password")
+def request_email_change(*, user: Any, new_email: str, password: str, client: ClientInfo) -> None:
+    """Mail a link to the new address, and a notice to the one that the account has. Nothing changes yet.
+
+    Where the new address is in use nothing comes of it but a notice to its owner; the caller never learns that.
+
+    Args:
+        user: whose; logged in.
+        new_email: as typed; the link goes to this spelling.
+        password: as typed.
+        client: who is calling.
+
+    Raises:
+        WrongPasswordError: `password` is not that of the account.
+        InvalidInputError: `new_email` is no address, or the one that the account has.
+        ImproperlyConfigured: there is no page for the link.
+    """
+    page = emails.page_url(Purpose.CHANGE_EMAIL)
+    if not check_password(password, user.password):
+        _announce_failure("wrong_password", client=client, user=user)
+        raise WrongPasswordError
+    canonical = checked_email(new_email, field="new_email")
+    if has_address(user, canonical):
+        raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
+    signals.email_change_requested.announce(using=database(), user=user, client=client)
+    emails.after_answer(partial(_mail_link, user.pk, user.password, new_email, page), using=database())
+    emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
+
+
+def confirm_email_change(*, token: str, client: ClientInfo) -> None:
+    """Give the account the address that the token was mailed to. All sessions end, and all other links die.
+
+    Args:
+        token: as it was mailed.
+        client: who is calling.
+
+    Raises:
+        InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address is
+            in use by now, or the user has changed the password or been disabled.
+    """
+    row = OneTimeToken.objects.find(purpose=Purpose.CHANGE_EMAIL, token=token)
+    if row is None:
+        raise _refused("invalid_token", client=client)
+    former = stored_email(row.user)
+    if not _change(row, client=client):
+        raise _refused("superseded", client=client, user=row.user)
+    emails.after_answer(partial(_mail_notice, "email_changed", former), using=database())
+
+
+def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
+    """Consume the token and change the address, in one transaction; False where that is not possible any more."""
+    try:
+        with transaction.atomic(using=database()):
+            user = lock_user(row.user_id)
+            if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
+                return False
+            if not _freed(row.email, user):
+                raise IntegrityError  # and so the token is not used up
+            setattr(user, email_field(), row.email)
+            user.save(using=database(), update_fields=[email_field()])
+            prove_address(user, row.email)
+            ended = UserSession.objects.end(reason=EndReason.EMAIL_CHANGED, user_id=user.pk)
+            OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
+            ShadowRegistration.objects.filter(user=user).delete()  # it was of the former address
+            signals.email_changed.announce(using=database(), user=user, client=client, sessions_ended=len(ended))
+            return True
+    except (IntegrityError, InvalidEmailError):  # another account has taken the address in the meantime
+        return False
+
+
+def _is_current(row: OneTimeToken, user: Any) -> bool:
+    return may_authenticate(user) and row.auth_hash == password_fingerprint(user.password)
+
+
+def _freed(email: str, user: Any) -> bool:
+    """Free an address from a registration that has proved nothing; False where somebody else has it."""
+    holder = find_holder(email)
+    if holder is None or holder.pk == user.pk:
+        return True
+    if not is_pending(holder):
+        return False
+    holder.delete()
+    return True
+
+
+def _mail_link(key: Any, password: str, new_email: str, page: str) -> None:
+    user = user_by_key(key)
+    if user is None or user.password != password:
+        return
+    holder = find_holder(new_email)
+    if holder is not None and not is_pending(holder):
+        emails.send("account_exists", to=new_email, context=emails.site_context())
+        return
+    now = timezone.now()
+    expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
+    token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
+    context = {"link": f"{page}#token={token}", "token": token, "lifetime": timeuntil(expires_at, now)}
+    emails.send("change_email", to=new_email, context={**emails.site_context(), **context})
+
+
+def _mail_notice(template: str, to: str) -> None:
+    if to:
+        emails.send(template, to=to, context=emails.site_context())
+
+
+def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    _announce_failure(reason, client=client, user=user)
+    return InvalidOneTimeTokenError()
+
+
+def _announce_failure(reason: str, *, client: ClientInfo, user: Any | None) -> None:
+    signals.email_change_failed.announce(using=database(), user=user, client=client, reason=reason)

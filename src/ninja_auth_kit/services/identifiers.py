@@ -1,0 +1,50 @@
+"""What an address and a name must be that somebody wants to have: the kit's rules, and those of the host's model."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError
+from ninja_auth_kit.models import InvalidEmailError, canonical_email, email_field
+
+
+def checked_email(email: str, *, field: str = "email") -> str:
+    """Return the canonical spelling of an address that somebody wants to have.
+
+    Args:
+        email: as typed.
+        field: the name of the input field, for the error.
+
+    Raises:
+        InvalidInputError: it is no address, or none that the user model's field takes.
+    """
+    fault = FieldError(field, "invalid_email", _("Enter a valid e-mail address."))
+    try:
+        canonical = canonical_email(email)
+    except InvalidEmailError:
+        raise InvalidInputError(fault) from None
+    _clean(email_field(), email, fault)
+    return canonical
+
+
+def checked_username(username: str) -> Any:
+    """Return a name that somebody wants to have, as the user model's field takes it.
+
+    Raises:
+        InvalidInputError: the field does not take it.
+    """
+    model = get_user_model()
+    fault = FieldError("username", "invalid_username", _("Enter a valid username."))
+    return _clean(model.USERNAME_FIELD, model.normalize_username(username), fault)
+
+
+def _clean(name: str, value: str, fault: FieldError) -> Any:
+    field: Any = get_user_model()._meta.get_field(name)
+    try:
+        return field.clean(value, None)
+    except ValidationError as error:
+        told = " ".join(message for message in error.messages if not value or value not in message)  # never an echo
+        raise InvalidInputError(replace(fault, message=told or fault.message)) from None
