@@ -1,0 +1,56 @@
+"""`manage.py authkit_prune`: delete rows that nothing asks for any more."""
+
+import json
+from argparse import ArgumentParser
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
+
+
+class Command(BaseCommand):
+    """Prune."""
+
+    help = (
+        "Delete ended and expired sessions, blacklisted tokens that have long expired, expired mailed tokens, and "
+        "throttle counters whose window is over. Runs in batches that each commit and passes over locked rows, so "
+        "it disturbs nobody, and can be stopped and run again at any time. Run it daily."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take --keep, --batch, --dry-run and --json."""
+        parser.add_argument(
+            "--keep", type=int, default=30, metavar="DAYS", help="days to keep what is over (default: %(default)s)"
+        )
+        parser.add_argument("--batch", type=int, default=BATCH, help="rows per transaction (default: %(default)s)")
+        parser.add_argument("--dry-run", action="store_true", help="count what would be deleted, and delete nothing")
+        parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prune, and say what was pruned."""
+        if options["keep"] < 0 or options["batch"] < 1:
+            raise CommandError("--keep must be at least 0 and --batch at least 1.")
+        keep = timedelta(days=options["keep"])
+        if options["dry_run"]:
+            counts = Counter({model.__name__: rows for model, rows in count_prunable(keep=keep).items()})
+        else:
+            counts = self._prune(keep, options)
+        if options["json"]:
+            self.stdout.write(json.dumps({"deleted": not options["dry_run"], "rows": dict(counts)}))
+            return
+        verb = "would be deleted" if options["dry_run"] else "deleted"
+        for name, rows in counts.items():
+            self.stdout.write(f"{name}: {rows} {verb}")
+        if not counts:
+            self.stdout.write("Nothing to prune.")
+
+    def _prune(self, keep: timedelta, options: dict[str, Any]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for model, rows in prune(keep=keep, batch=options["batch"]):
+            counts[model.__name__] += rows
+            if options["verbosity"] > 1 and not options["json"]:
+                self.stdout.write(f"{model.__name__}: {counts[model.__name__]} so far")
+        return counts

@@ -1,0 +1,77 @@
+"""`manage.py authkit_revoke`: end the sessions of a user, or of everybody."""
+
+import json
+import re
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from ninja_auth_kit.models import InvalidEmailError, find_user, find_user_by_name, user_by_key
+from ninja_auth_kit.services.revocation import revoke_all_sessions, revoke_sessions
+
+
+class Command(BaseCommand):
+    """Revoke."""
+
+    help = (
+        "End every session of a user, or of everybody: access tokens are refused on the next request, refresh tokens "
+        "are blacklisted, and each session is an audit event. Passwords stay as they are, so people can log in again. "
+        "Run again, it ends what has begun since."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take a user or --everyone, --reason and --json."""
+        who = parser.add_mutually_exclusive_group(required=True)
+        who.add_argument("user", nargs="?", help="the address, the username or the primary key of a user")
+        who.add_argument("--everyone", action="store_true", help="all users")
+        parser.add_argument(
+            "--reason", default="revoked", metavar="WORD", help="for the audit events (default: %(default)s)"
+        )
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Revoke, and say how many sessions were ended."""
+        if not re.fullmatch(r"[a-z0-9_]{1,40}", options["reason"]):
+            raise CommandError("--reason must be one word of at most 40 small letters, digits and underscores.")
+        if options["everyone"]:
+            counts = self._revoke_everyone(options)
+        else:
+            counts = [revoke_sessions(user=_named(options["user"]), reason=options["reason"])]
+        users, sessions = sum(1 for count in counts if count), sum(counts)
+        if options["json"]:
+            self.stdout.write(json.dumps({"users": users, "sessions": sessions}))
+        else:
+            self.stdout.write(f"{sessions} sessions of {users} users ended.")
+
+    def _revoke_everyone(self, options: dict[str, Any]) -> list[int]:
+        counts: list[int] = []
+        for count in revoke_all_sessions(reason=options["reason"]):
+            counts.append(count)
+            if len(counts) % 1000 == 0 and not options["json"]:
+                self.stdout.write(f"{sum(counts)} sessions of {len(counts)} users so far")
+        return counts
+
+
+def _named(text: str) -> Any:
+    for find in (_by_address, find_user_by_name, _by_key):
+        user = find(text)
+        if user is not None:
+            return user
+    raise CommandError("There is no user with this address, username or primary key.")
+
+
+def _by_address(text: str) -> Any | None:
+    try:
+        return find_user(text)
+    except InvalidEmailError:
+        return None
+
+
+def _by_key(text: str) -> Any | None:
+    try:
+        return user_by_key(get_user_model()._meta.pk.to_python(text))
+    except ValidationError:
+        return None

@@ -1,0 +1,115 @@
+"""`authkit_prune`: what goes, what stays, and that it disturbs nobody."""
+
+import json
+import uuid
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession
+from tests.conftest import EMAIL, Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def prune(*arguments: str) -> str:
+    output = StringIO()
+    call_command("authkit_prune", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def rows() -> dict[str, int]:
+    models = (UserSession, BlacklistedToken, OneTimeToken, ThrottleBucket)
+    return {model.__name__: model._base_manager.count() for model in models}
+
+
+@pytest.fixture
+def used(api: Api, user: Any) -> dict[str, Any]:
+    """Two logins (one replaced), a link and a throttle counter; return the token pair that lives."""
+    api.login()
+    pair = api.pair()
+    api.post("password/reset", {"email": EMAIL})
+    ThrottleBucket.objects.create(id=uuid.uuid4(), rule="login", hits=1, resets_at=timezone.now())
+    return pair
+
+
+def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[str, Any]) -> None:
+    assert "ThrottleBucket: 1 deleted" in prune()
+    assert rows() == {"UserSession": 2, "BlacklistedToken": 1, "OneTimeToken": 1, "ThrottleBucket": 0}
+    assert api.is_in(used["access_token"])
+
+    with time_machine.travel(timezone.now() + timedelta(days=31)):
+        prune()
+        assert rows() == {"UserSession": 1, "BlacklistedToken": 0, "OneTimeToken": 0, "ThrottleBucket": 0}
+    with time_machine.travel(timezone.now() + timedelta(days=38)):
+        prune()
+        assert not UserSession.objects.exists()
+        assert "Nothing to prune." in prune()
+
+
+def test_a_blacklisted_token_stays_as_long_as_its_session_could_live_whatever_is_asked_for(
+    api: Api, used: dict[str, Any]
+) -> None:
+    with time_machine.travel(timezone.now() + timedelta(days=29)):
+        prune("--keep", "0")
+
+    assert BlacklistedToken.objects.count() == 1
+
+
+def test_reuse_is_still_found_after_pruning(api: Api, user: Any) -> None:
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        pair = api.pair()
+        newer = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+        clock.shift(timedelta(days=6))
+        prune("--keep", "0")
+
+        answer = api.post("refresh", {"refresh_token": pair["refresh_token"]})
+
+        assert answer.json()["code"] == "token_reused"
+        assert api.post("refresh", {"refresh_token": newer["refresh_token"]}).status_code == 401
+
+
+def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:
+    before = rows()
+
+    with time_machine.travel(timezone.now() + timedelta(days=60)):
+        counted = json.loads(prune("--dry-run", "--json"))
+
+    assert counted == {"deleted": False, "rows": before}
+    assert rows() == before
+
+
+def test_batches_add_up_and_are_told(used: dict[str, Any]) -> None:
+    with time_machine.travel(timezone.now() + timedelta(days=60)):
+        output = prune("--batch", "1", "--verbosity", "2")
+
+    assert "UserSession: 1 so far\nUserSession: 2 so far\n" in output
+    assert "UserSession: 2 deleted" in output
+    assert set(rows().values()) == {0}
+
+
+def test_a_locked_row_waits_for_the_next_time(used: dict[str, Any]) -> None:
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor, time_machine.travel(timezone.now() + timedelta(days=60)):
+            other.set_autocommit(False)
+            cursor.execute(f"SELECT 1 FROM {UserSession._meta.db_table} WHERE is_active FOR UPDATE")  # noqa: S608
+            prune()
+            assert UserSession.objects.count() == 1
+            other.rollback()
+            prune()
+            assert UserSession.objects.count() == 0
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("arguments", [["--keep", "-1"], ["--batch", "0"]])
+def test_what_makes_no_sense_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(CommandError, match="--keep must be at least 0 and --batch at least 1"):
+        prune(*arguments)
