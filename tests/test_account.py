@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.db.models import ProtectedError
 from pytest_django import DjangoAssertNumQueries
 
@@ -112,6 +113,22 @@ def test_an_account_that_the_hosts_rows_protect_is_not_deleted(
     assert b"invoice" not in response.content
     assert api.is_in(pair["access_token"])
     assert event_names() == ["session.logged_in", "user.deletion_failed"]
+
+
+def test_a_reference_that_only_the_database_knows_protects_an_account_too(api: Api, user: Any) -> None:
+    table, key = get_user_model()._meta.db_table, get_user_model()._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE host_invoice (user_id {key.rel_db_type(connection)} "
+            f"REFERENCES {table} ({key.column}) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        cursor.execute(f"INSERT INTO host_invoice SELECT {key.column} FROM {table}")  # noqa: S608
+    try:
+        assert delete(api, api.pair()["access_token"]).status_code == 409
+        assert api.login().status_code == 200
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE host_invoice")
 
 
 def test_an_address_is_free_again_after_the_deletion(api: Api, user: Any) -> None:

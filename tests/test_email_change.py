@@ -10,7 +10,9 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.utils import timezone
 
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, ShadowRegistration
+from ninja_auth_kit import emails
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, ShadowRegistration, has_username
+from ninja_auth_kit.services import email_change
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 
@@ -95,6 +97,69 @@ def test_an_address_in_use_gets_the_same_answer_and_no_link(api: Api, make_user:
     assert used.content == free.content
     (notice,) = [message for message in mail.outbox if message.to == ["grace@example.com"]]
     assert "token" not in str(notice.body)
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("address", ["grace@example.com", "free@example.com"])
+def test_an_older_link_dies_whether_or_not_the_next_address_is_in_use(
+    api: Api, make_user: Callable[..., Any], address: str
+) -> None:
+    make_user()
+    make_user("grace@example.com")
+    older = link_for(api)
+
+    ask(api, api.pair()["access_token"], address)
+
+    assert is_refused(confirm(api, older))
+
+
+def test_a_link_that_is_mailed_late_does_not_outlive_a_change(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Callable[[], None]] = []
+    token = link_for(api)
+    with monkeypatch.context() as delayed:
+        delayed.setattr(emails, "after_answer", lambda job, using: late.append(job))
+        ask(api, api.pair()["access_token"], "third@example.org")
+    # Asking again has not voided the first link yet: its job waits.
+    assert confirm(api, token).status_code == 204
+    sent = len(mail.outbox)
+
+    for job in late:
+        job()
+
+    assert [message.to for message in mail.outbox[sent:]] == [[EMAIL]]  # the notice, and no link
+    assert not OneTimeToken.objects.filter(used_at=None).exists()
+
+
+def test_a_registration_that_is_verified_in_the_meantime_keeps_its_address(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = link_for(api)
+    api.register(NEW, "the password of its owner")
+    found = email_change.find_holders
+
+    def verified_after_the_look(email: str) -> Any:
+        holders = found(email)
+        EmailAddress.objects.filter(canonical=NEW.lower()).update(verified_at=timezone.now())
+        return holders
+
+    monkeypatch.setattr(email_change, "find_holders", verified_after_the_look)
+
+    assert is_refused(confirm(api, token))
+    assert get_user_model().objects.filter(email=NEW).exists()
+
+
+def test_an_address_that_the_host_has_given_somebody_beside_a_waiting_registration_is_in_use(
+    api: Api, user: Any
+) -> None:
+    token = link_for(api)
+    api.register(NEW, "the password of a squatter")
+    name = {"username": "hostmade"} if has_username() else {}
+    get_user_model().objects.create(email=NEW.upper(), **name)
+
+    assert is_refused(confirm(api, token))
+    assert get_user_model().objects.count() == 3
 
 
 def test_an_address_that_somebody_took_in_the_meantime_stays_theirs(

@@ -375,6 +375,21 @@ def test_whoever_registers_an_address_and_tries_the_password_does_not_learn_that
     assert api.login(EMAIL, "wrong wrong wrong").status_code == 401
 
 
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("stored", [["ADA@Example.com"], [EMAIL, EMAIL.upper()]])
+def test_nor_of_one_that_only_the_host_knows(api: Api, stored: list[str]) -> None:
+    for number, address in enumerate(stored):
+        name = {"username": f"old{number}"} if has_username() else {}
+        get_user_model().objects.create(email=address, password=make_password(PASSWORD), **name)
+    chosen = "the password of a stranger"
+    for address in (EMAIL, "free@example.com"):
+        assert api.register(address, chosen, username=address.partition("@")[0]).status_code == 202
+
+    used, free = (api.login(address, chosen) for address in (EMAIL, "free@example.com"))
+
+    assert used.status_code == free.status_code == 403
+
+
 def test_who_registers_again_with_the_password_that_the_account_has_can_still_log_in(api: Api, user: Any) -> None:
     api.register(EMAIL, PASSWORD)
 

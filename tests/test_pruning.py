@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession
-from tests.conftest import EMAIL, Api
+from tests.conftest import EMAIL, Api, mailed_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +73,18 @@ def test_reuse_is_still_found_after_pruning(api: Api, user: Any) -> None:
 
         assert answer.json()["code"] == "token_reused"
         assert api.post("refresh", {"refresh_token": newer["refresh_token"]}).status_code == 401
+
+
+@pytest.mark.security("CRED-17")
+def test_a_link_that_a_login_voided_stays_void_after_pruning(api: Api, user: Any) -> None:
+    api.post("password/reset", {"email": EMAIL})
+    token = mailed_token()
+    api.post("logout/all", token=api.pair()["access_token"])
+
+    prune("--keep", "0")
+
+    body = {"token": token, "new_password": "another horse, another battery"}
+    assert api.post("password/reset/confirm", body).status_code == 400
 
 
 def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:

@@ -471,3 +471,21 @@ def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_link_
     links = {link for text in mails for link in re.findall(r"nako_[\w-]+", text)}
     verified = [api.post("verify-email", {"token": link, "password": PASSWORD}).status_code for link in links]
     assert verified.count(200) == 1
+
+
+@pytest.mark.race
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("address", [EMAIL, "free@example.com"])
+def test_of_two_registrations_with_one_name_at_once_one_is_told_whosever_the_address_is(
+    servers: Callable[..., Server], user: Any, address: str
+) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    server = servers(environment={"TEST_HASHER": "django.contrib.auth.hashers.PBKDF2PasswordHasher"})
+    for number in range(4):
+        mine = {"email": f"mine{number}@example.com", "password": PASSWORD, "username": f"wanted{number}"}
+        probe = {"email": address, "password": PASSWORD, "username": f"wanted{number}"}
+
+        answers = server.race(("POST", "/api/auth/register", mine), ("POST", "/api/auth/register", probe))
+
+        assert sorted(status for status, _ in answers) == [202, 422]

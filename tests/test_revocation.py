@@ -6,9 +6,10 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
-from ninja_auth_kit.models import BlacklistedToken, UserSession
+from ninja_auth_kit.models import BlacklistedToken, UserSession, has_username
 from tests.conftest import EMAIL, Api, events
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +30,7 @@ def test_a_user_is_out_on_the_next_request_whatever_name_is_given(
     pairs, other = [api.pair(), api.pair()], api.pair("grace@example.com")
     names = {"the address": EMAIL.upper(), "the username": user.get_username(), "the primary key": str(user.pk)}
 
-    assert revoke(names[name], "--reason", "stolen_laptop") == "2 sessions of 1 users ended.\n"
+    assert revoke(names[name], "--reason", "stolen_laptop") == f"User {user.pk}:\n2 sessions of 1 users ended.\n"
 
     for pair in pairs:
         assert not api.is_in(pair["access_token"])
@@ -68,3 +69,32 @@ def test_one_says_whom_and_only_once(arguments: list[str]) -> None:
 def test_a_reason_is_one_plain_word(user: Any, reason: str) -> None:
     with pytest.raises(CommandError, match="one word"):
         revoke(EMAIL, "--reason", reason)
+
+
+def test_a_user_whom_the_default_manager_hides_is_revoked_too(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = get_user_model()._default_manager
+    shown = manager.get_queryset
+    pair = api.pair()
+    with monkeypatch.context() as hidden:
+        hidden.setattr(manager, "get_queryset", lambda: shown().none())
+        assert json.loads(revoke("--everyone", "--json")) == {"users": 1, "sessions": 1}
+
+    assert not api.is_in(pair["access_token"])
+
+
+def test_a_name_that_is_another_users_key_picks_nobody(api: Api, make_user: Callable[..., Any]) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    victim = make_user()
+    make_user("mallory@example.com", username=str(victim.pk))
+    api.login()
+
+    with pytest.raises(CommandError, match="several users"):
+        revoke(str(victim.pk))
+
+    assert "1 sessions" in revoke("--key", str(victim.pk))
+    assert not UserSession.objects.filter(user=victim, is_active=True).exists()
+    with pytest.raises(CommandError, match="no user with this primary key"):
+        revoke("--key", "nobody")

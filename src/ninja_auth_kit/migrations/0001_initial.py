@@ -223,6 +223,7 @@ class Migration(migrations.Migration):
                     "id",
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
+                ("canonical", models.CharField(max_length=254)),
                 ("username", models.CharField(blank=True, max_length=255)),
                 ("password", models.CharField(max_length=255)),
                 (
@@ -238,7 +239,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "registration that was turned away",
                 "verbose_name_plural": "registrations that were turned away",
-                "indexes": [models.Index(fields=["username"], name="authkit_shadow_by_username")],
+                "indexes": [
+                    models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
+                    models.Index(fields=["username"], name="authkit_shadow_by_username"),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -7,9 +7,11 @@ from django.conf import settings as django_settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.primary import PrimaryManager
-from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest, password_fingerprint
+from ninja_auth_kit.models.users import account_state
+from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest
 
 
 class Purpose(models.TextChoices):
@@ -23,6 +25,7 @@ class Purpose(models.TextChoices):
 class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
     """Issuing, finding and consuming one-time tokens."""
 
+    @sensitive_variables()
     def issue(self, *, purpose: Purpose, user: Any, email: str, expires_at: datetime) -> str:
         """Return a new token for this user and purpose; the older one of the purpose is void from now on.
 
@@ -34,7 +37,7 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             user=user,
             email=email,
             digest=one_time_token_digest(purpose=purpose, token=token),
-            auth_hash=password_fingerprint(user.password),
+            auth_hash=account_state(user),
             expires_at=expires_at,
         )
         self.bulk_create(
@@ -45,6 +48,7 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
         )
         return token
 
+    @sensitive_variables()
     def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
         """Return the row of a token that can still be used, with its user and the user's address."""
         digest = one_time_token_digest(purpose=purpose, token=token)
@@ -62,7 +66,7 @@ class OneTimeToken(models.Model):
     """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose.
 
     Attributes:
-        auth_hash: the state of the user's password when it was mailed, wherever the password is changed.
+        auth_hash: the `account_state` of its user when it was mailed.
     """
 
     purpose = models.CharField(max_length=20, choices=Purpose)

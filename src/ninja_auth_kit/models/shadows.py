@@ -12,29 +12,29 @@ from ninja_auth_kit.models.primary import PrimaryManager
 class ShadowManager(PrimaryManager["ShadowRegistration"]):
     """Keeping the latest shadow of an account."""
 
-    def cast(self, *, user: Any, username: str, password: str) -> None:
+    def cast(self, *, user: Any, canonical: str, username: str, password: str) -> None:
         """Keep a registration that was turned away, in the place of an earlier one of the same account.
 
         Args:
             user: who has the address.
+            canonical: the address, in its canonical spelling.
             username: the name it asked for, "" where users have none.
             password: the hash of the password it chose.
         """
         self.bulk_create(
-            [ShadowRegistration(user=user, username=username, password=password)],
+            [ShadowRegistration(user=user, canonical=canonical, username=username, password=password)],
             update_conflicts=True,
             unique_fields=["user"],
-            update_fields=["username", "password"],
+            update_fields=["canonical", "username", "password"],
         )
 
-    def of(self, *, user: Any | None, username: str) -> "ShadowRegistration | None":
-        """Return the shadow of an account, or where `username` is not "" that which has this name.
+    def of(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
+        """Return the newest shadow of a registration with this address, or else with this name, by one query.
 
-        One query in any case, also for nobody.
+        By the address as it was registered, whichever user has it in whatever spelling.
         """
-        if username:
-            return self.filter(username=username).first()
-        return self.filter(user=user).first() if user is not None else self.filter(pk=0).first()
+        which = {"canonical": canonical} if canonical else {"username": username}
+        return self.filter(**which).order_by("-pk").first()
 
 
 class ShadowRegistration(models.Model):
@@ -51,6 +51,7 @@ class ShadowRegistration(models.Model):
         related_name="+",
         db_constraint=False,
     )
+    canonical = models.CharField(max_length=254)
     username = models.CharField(max_length=255, blank=True)
     password = models.CharField(max_length=255)
 
@@ -59,7 +60,10 @@ class ShadowRegistration(models.Model):
     class Meta:
         verbose_name = _("registration that was turned away")
         verbose_name_plural = _("registrations that were turned away")
-        indexes = [models.Index(fields=["username"], name="authkit_shadow_by_username")]
+        indexes = [
+            models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
+            models.Index(fields=["username"], name="authkit_shadow_by_username"),
+        ]
 
     def __str__(self) -> str:
         return f"shadow registration {self.pk}"

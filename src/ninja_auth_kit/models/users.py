@@ -4,12 +4,17 @@ from typing import Any
 
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import ValidationError
+from django.db import connections
 from django.db.models import Manager, Q, QuerySet
 from django.utils import timezone
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
+from ninja_auth_kit.tokens import password_fingerprint
+
+# The first half of the advisory locks' keys; the second is the name. Any constant that is ours alone.
+_NAME_LOCKS = 0x4E414B32
 
 
 def email_field() -> str:
@@ -82,8 +87,8 @@ def user_by_key(key: Any) -> Any | None:
     return _users().filter(pk=key).first()
 
 
-def find_holder(email: str) -> Any | None:
-    """Return a user who has this address in whatever spelling, even one whom the default manager hides.
+def find_holders(email: str) -> list[Any]:
+    """Return the users who have this address in whatever spelling, even those whom the default manager hides.
 
     Slower than `find_user` (no ordinary index serves it), so it is for registration alone, where a second account
     for one mailbox must not come into being.
@@ -95,7 +100,12 @@ def find_holder(email: str) -> Any | None:
     in_any_case = f"{email_field()}__iexact"
     has_it = Q(authkit_email__canonical=canonical) | Q(**{in_any_case: canonical})
     found = _everybody().filter(has_it | Q(**{in_any_case: readable_email(canonical)}))
-    return next((user for user in found if has_address(user, canonical)), None)
+    return [user for user in found if has_address(user, canonical)]
+
+
+def find_holder(email: str) -> Any | None:
+    """Return one of `find_holders`; one whose registration merely waits only if there is no other."""
+    return min(find_holders(email), key=is_pending, default=None)
 
 
 def release_address(email: str) -> bool:
@@ -129,6 +139,20 @@ def stored_email(user: Any) -> str:
     if address is not None and has_address(user, address.canonical):
         return address.email
     return getattr(user, email_field()) or ""
+
+
+def account_state(user: Any) -> str:
+    """Return what ties a mailed token to an account as it is: its password and its address, whoever changes them."""
+    return password_fingerprint(f"{user.password}\n{getattr(user, email_field()) or ''}")
+
+
+def lock_username(name: str) -> None:
+    """Let one registration with this name at a time go on, until the transaction ends; before any other lock.
+
+    A unique constraint cannot do it: names of shadows stand in another table.
+    """
+    with connections[database()].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_NAME_LOCKS, name])
 
 
 def lock_user(pk: Any) -> Any | None:

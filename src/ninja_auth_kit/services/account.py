@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, RestrictedError
 from django.views.decorators.debug import sensitive_variables
 
@@ -25,7 +25,8 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
 
     Raises:
         WrongPasswordError: `password` is not that of the account.
-        AccountProtectedError: rows of the host protect the user (`on_delete=PROTECT`); nothing is deleted.
+        AccountProtectedError: rows of the host need the user (`on_delete=PROTECT`, or a foreign key that only the
+            database knows); nothing is deleted.
         SessionEndedError: the password changed, or the user was deleted, meanwhile.
     """
     if not check_password(password, user.password):
@@ -33,7 +34,7 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         raise WrongPasswordError
     try:
         _delete(user, client=client)
-    except (ProtectedError, RestrictedError) as error:
+    except (ProtectedError, RestrictedError, IntegrityError) as error:
         signals.account_deletion_failed.announce(using=database(), user=user, client=client, reason="protected")
         raise AccountProtectedError from error
 

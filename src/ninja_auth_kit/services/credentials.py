@@ -16,7 +16,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError
-from ninja_auth_kit.models import ShadowRegistration, database, is_verified, lock_user
+from ninja_auth_kit.models import (
+    InvalidEmailError,
+    ShadowRegistration,
+    canonical_email,
+    database,
+    is_verified,
+    lock_user,
+)
 
 
 @sensitive_variables()
@@ -45,7 +52,7 @@ def authenticate(
     is_holder = user is not None and holder is not None and user.pk == holder.pk
     # Of an address, the holder must be who logs in: a username that looks like an address proves nothing.
     if user is None or (by_email and not is_holder):
-        raise _refusal(holder, name="" if by_email else name, password=password)
+        raise _refusal(_shadow(identifier if by_email else name, by_email=by_email), password=password)
     if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
         make_password(password)
     return user, holder is not None and is_holder and _is_same(password, holder.password, user.password)
@@ -62,9 +69,17 @@ def _is_same(password: str, before: str, after: str) -> bool:
     return before == after or check_password(password, before)
 
 
+def _shadow(identifier: str, *, by_email: bool) -> ShadowRegistration | None:
+    if not by_email:
+        return ShadowRegistration.objects.of(username=identifier)
+    try:
+        return ShadowRegistration.objects.of(canonical=canonical_email(identifier))
+    except InvalidEmailError:
+        return None
+
+
 @sensitive_variables()
-def _refusal(holder: Any | None, *, name: str, password: str) -> InvalidCredentialsError | EmailNotVerifiedError:
-    shadow = ShadowRegistration.objects.of(user=holder, username=name)
+def _refusal(shadow: ShadowRegistration | None, *, password: str) -> InvalidCredentialsError | EmailNotVerifiedError:
     if shadow is None or not settings.EMAIL_VERIFICATION_REQUIRED:
         make_password(password)
         return InvalidCredentialsError()

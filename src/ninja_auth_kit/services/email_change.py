@@ -1,5 +1,6 @@
 """Another address for an account: asked for with the password, made true by a link that goes to the new address."""
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -21,9 +22,12 @@ from ninja_auth_kit.models import (
     Purpose,
     ShadowRegistration,
     UserSession,
+    account_state,
+    canonical_email,
     database,
     email_field,
     find_holder,
+    find_holders,
     has_address,
     is_pending,
     lock_user,
@@ -33,7 +37,7 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import checked_email
-from ninja_auth_kit.tokens import password_fingerprint
+from ninja_auth_kit.services.registration import mail_account_exists
 
 
 @sensitive_variables("password")
@@ -61,10 +65,11 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     if has_address(user, canonical):
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
     signals.email_change_requested.announce(using=database(), user=user, client=client)
-    emails.after_answer(partial(_mail_link, user.pk, user.password, new_email, page), using=database())
+    emails.after_answer(partial(_mail_link, user.pk, account_state(user), new_email, page), using=database())
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
 
 
+@sensitive_variables("token")
 def confirm_email_change(*, token: str, client: ClientInfo) -> None:
     """Give the account the address that the token was mailed to. All sessions end, and all other links die.
 
@@ -92,7 +97,7 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
             user = lock_user(row.user_id)
             if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
                 return False
-            if not _freed(row.email, user):
+            if not _freed(row.email, user, client=client):
                 raise IntegrityError  # and so the token is not used up
             setattr(user, email_field(), row.email)
             user.save(using=database(), update_fields=[email_field()])
@@ -107,31 +112,40 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 
 def _is_current(row: OneTimeToken, user: Any) -> bool:
-    return may_authenticate(user) and row.auth_hash == password_fingerprint(user.password)
+    return may_authenticate(user) and row.auth_hash == account_state(user)
 
 
-def _freed(email: str, user: Any) -> bool:
-    """Free an address from a registration that has proved nothing; False where somebody else has it."""
-    holder = find_holder(email)
-    if holder is None or holder.pk == user.pk:
-        return True
-    if not is_pending(holder):
-        return False
-    holder.delete()
+def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
+    """Free an address from registrations that have proved nothing; False where somebody else has it."""
+    for found in find_holders(email):
+        holder = lock_user(found.pk) if found.pk != user.pk else None
+        if holder is None or not has_address(holder, canonical_email(email)):
+            continue
+        if not is_pending(holder):
+            return False
+        signals.registration_failed.announce(
+            using=database(),
+            user=copy.copy(holder),
+            client=client,
+            identifier=email,
+            reason="address_proved_by_another",
+        )
+        holder.delete()
     return True
 
 
-def _mail_link(key: Any, password: str, new_email: str, page: str) -> None:
+def _mail_link(key: Any, state: str, new_email: str, page: str) -> None:
     user = user_by_key(key)
-    if user is None or user.password != password:
-        return
-    holder = find_holder(new_email)
-    if holder is not None and not is_pending(holder):
-        emails.send("account_exists", to=new_email, context=emails.site_context())
+    if user is None or account_state(user) != state:
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
+    # In any case, and so the older link dies in any case: that it lives on would tell that the address is in use.
     token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
+    owner = find_holder(new_email)
+    if owner is not None and not is_pending(owner):
+        mail_account_exists(owner.pk)
+        return
     context = {"link": f"{page}#token={token}", "token": token, "lifetime": timeuntil(expires_at, now)}
     emails.send("change_email", to=new_email, context={**emails.site_context(), **context})
 

@@ -28,6 +28,7 @@ from ninja_auth_kit.models import (
     OneTimeToken,
     Purpose,
     UserSession,
+    account_state,
     canonical_email,
     database,
     find_user,
@@ -145,7 +146,7 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
     mailed_at = row.expires_at - settings.PASSWORD_RESET_LIFETIME
     return (
         may_authenticate(user)
-        and row.auth_hash == password_fingerprint(user.password)
+        and row.auth_hash == account_state(user)
         and canonical_email(stored_email(user)) == canonical_email(row.email)
         and not UserSession.objects.filter(user=user, login_time__gt=mailed_at).exists()
     )

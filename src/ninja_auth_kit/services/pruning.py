@@ -34,7 +34,9 @@ def prunable(*, now: datetime, keep: timedelta) -> dict[type[Model], Q]:
     """
     over = now - keep
     return {
-        UserSession: Q(refresh_expires_at__lt=over) | Q(is_active=False, logout_time__lt=over),
+        # A login voids the links for a new password that were mailed before: as long as one may live, it must be seen.
+        UserSession: Q(login_time__lt=now - settings.PASSWORD_RESET_LIFETIME)
+        & (Q(refresh_expires_at__lt=over) | Q(is_active=False, logout_time__lt=over)),
         # No token outlives its session's absolute limit.
         BlacklistedToken: Q(blacklisted_at__lt=now - max(keep, settings.SESSION_LIFETIME)),
         OneTimeToken: Q(expires_at__lt=over),

@@ -21,10 +21,10 @@ from ninja_auth_kit.models import (
     email_field,
     find_holder,
     find_user,
-    has_address,
     has_username,
     is_pending,
     lock_user,
+    lock_username,
     release_address,
     stored_email,
     user_by_key,
@@ -97,24 +97,36 @@ def _refuse_taken_name(candidate: Any) -> None:
     name, canonical = candidate.get_username(), canonical_email(getattr(candidate, email_field()))
     users = type(candidate)._base_manager.using(database()).select_related("authkit_email")
     namesakes = users.filter(**{candidate.USERNAME_FIELD: name})
-    shadows = ShadowRegistration.objects.filter(username=name).select_related("user")
+    shadows = ShadowRegistration.objects.filter(username=name)
     if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
-        not has_address(shadow.user, canonical) for shadow in shadows
+        shadow.canonical != canonical for shadow in shadows
     ):
         raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
+
+
+def _hold_name(candidate: Any) -> None:
+    """Let nobody else take the name before the transaction ends; by now somebody may have it."""
+    if has_username():
+        lock_username(str(candidate.get_username()))
+        _refuse_taken_name(candidate)
 
 
 def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) -> None:
     """Tell the owner of an address, and nobody else, that somebody tried to register it."""
     username = candidate.get_username() if has_username() else ""
     with transaction.atomic(using=database()):
+        _hold_name(candidate)
         if lock_user(owner.pk) is not None:  # not deleted in the meantime
-            ShadowRegistration.objects.cast(user=owner, username=username, password=candidate.password)
+            canonical = canonical_email(email)
+            ShadowRegistration.objects.cast(
+                user=owner, canonical=canonical, username=username, password=candidate.password
+            )
         _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_mail_notice, owner.pk), using=database())
+    emails.after_answer(partial(mail_account_exists, owner.pk), using=database())
 
 
-def _mail_notice(key: Any) -> None:
+def mail_account_exists(key: Any) -> None:
+    """Tell the owner of an address that somebody tried to use it. For one who is not to be told, it costs as much."""
     owner = user_by_key(key)  # None for whom the host's default manager hides
     if owner is None or not getattr(owner, "is_active", True):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
@@ -141,6 +153,7 @@ def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo
 
 def _store(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
     with transaction.atomic(using=database()):
+        _hold_name(candidate)
         user = candidate if pending is None else _replaced(candidate, pending)
         if user is None:
             return None

@@ -6,19 +6,19 @@ from typing import Any
 from django.db import transaction
 
 from ninja_auth_kit import signals
-from ninja_auth_kit.models import EndReason, UserSession, database, lock_user, user_by_key
+from ninja_auth_kit.models import EndReason, UserSession, database, lock_user
 
 
-def revoke_sessions(*, user: Any, reason: str = EndReason.REVOKED) -> int:
+def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
     """End every session of a user at once, and return how many there were. Again, it ends none.
 
     Args:
-        user: whose.
+        user_id: whose, even if the host's default manager hides the user.
         reason: what the audit events say, a word such as "stolen_laptop".
     """
     with transaction.atomic(using=database()):
-        lock_user(user.pk)
-        ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk)
+        user = lock_user(user_id)
+        ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user_id)
         for session in ended:
             signals.session_revoked.announce(
                 using=database(), user=user, client=None, session_id=session.id, reason=reason, by="system"
@@ -34,6 +34,4 @@ def revoke_all_sessions(*, reason: str = EndReason.REVOKED) -> Iterator[int]:
     """
     active = UserSession.objects.filter(is_active=True)
     for key in active.order_by().values_list("user_id", flat=True).distinct().iterator(chunk_size=1000):
-        user = user_by_key(key)
-        if user is not None:
-            yield revoke_sessions(user=user, reason=reason)
+        yield revoke_sessions(user_id=key, reason=reason)

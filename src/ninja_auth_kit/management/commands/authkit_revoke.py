@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.models import InvalidEmailError, find_user, find_user_by_name, user_by_key
+from ninja_auth_kit.models import InvalidEmailError, database, find_holders
 from ninja_auth_kit.services.revocation import revoke_all_sessions, revoke_sessions
 
 
@@ -26,6 +26,7 @@ class Command(BaseCommand):
         """Take a user or --everyone, --reason and --json."""
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("user", nargs="?", help="the address, the username or the primary key of a user")
+        who.add_argument("--key", help="the primary key of a user, where another user has it for a name")
         who.add_argument("--everyone", action="store_true", help="all users")
         parser.add_argument(
             "--reason", default="revoked", metavar="WORD", help="for the audit events (default: %(default)s)"
@@ -36,15 +37,18 @@ class Command(BaseCommand):
         """Revoke, and say how many sessions were ended."""
         if not re.fullmatch(r"[a-z0-9_]{1,40}", options["reason"]):
             raise CommandError("--reason must be one word of at most 40 small letters, digits and underscores.")
-        if options["everyone"]:
-            counts = self._revoke_everyone(options)
-        else:
-            counts = [revoke_sessions(user=_named(options["user"]), reason=options["reason"])]
+        counts = self._revoke_everyone(options) if options["everyone"] else [self._revoke_one(options)]
         users, sessions = sum(1 for count in counts if count), sum(counts)
         if options["json"]:
             self.stdout.write(json.dumps({"users": users, "sessions": sessions}))
         else:
             self.stdout.write(f"{sessions} sessions of {users} users ended.")
+
+    def _revoke_one(self, options: dict[str, Any]) -> int:
+        key = _named(options["user"]) if options["key"] is None else _existing(options["key"])
+        if not options["json"]:
+            self.stdout.write(f"User {key}:")
+        return revoke_sessions(user_id=key, reason=options["reason"])
 
     def _revoke_everyone(self, options: dict[str, Any]) -> list[int]:
         counts: list[int] = []
@@ -56,22 +60,39 @@ class Command(BaseCommand):
 
 
 def _named(text: str) -> Any:
-    for find in (_by_address, find_user_by_name, _by_key):
-        user = find(text)
-        if user is not None:
-            return user
-    raise CommandError("There is no user with this address, username or primary key.")
+    """Return the one user whom the text can mean; a name that is another user's key must not pick the wrong one."""
+    found = {user.pk: user for find in (_by_address, _by_name, _by_key) for user in find(text)}
+    if not found:
+        raise CommandError("There is no user with this address, username or primary key.")
+    if len(found) > 1:
+        keys = ", ".join(str(key) for key in found)
+        raise CommandError(f"This can mean several users. Use one primary key with --key: {keys}.")
+    return next(iter(found))
 
 
-def _by_address(text: str) -> Any | None:
+def _existing(key: str) -> Any:
+    for user in _by_key(key):
+        return user.pk
+    raise CommandError("There is no user with this primary key.")
+
+
+def _by_address(text: str) -> list[Any]:
     try:
-        return find_user(text)
+        return find_holders(text)
     except InvalidEmailError:
-        return None
+        return []
 
 
-def _by_key(text: str) -> Any | None:
+def _by_name(text: str) -> list[Any]:
+    return _everybody_with(get_user_model().USERNAME_FIELD, text)
+
+
+def _by_key(text: str) -> list[Any]:
+    return _everybody_with("pk", text)
+
+
+def _everybody_with(field: str, text: str) -> list[Any]:
     try:
-        return user_by_key(get_user_model()._meta.pk.to_python(text))
-    except ValidationError:
-        return None
+        return list(get_user_model()._base_manager.using(database()).filter(**{field: text}))
+    except (ValueError, ValidationError):  # nothing that the field can have
+        return []
