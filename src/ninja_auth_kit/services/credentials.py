@@ -106,10 +106,7 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             user = backend.authenticate(request, username=username, password=password)
         except PermissionDenied:  # "stop here", in the protocol of the backends
             return None
-        except (
-            ValueError,
-            ValidationError,
-        ):  # no name that the field can have: "x" is no number
+        except (ValueError, ValidationError):  # no name that the field can have: "x" is no number
             make_password(password)
             continue
         if user is not None:

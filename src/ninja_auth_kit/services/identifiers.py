@@ -8,7 +8,9 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-from ninja_auth_kit.models import InvalidEmailError, canonical_email, email_field
+from ninja_auth_kit.models import InvalidEmailError, canonical_email, email_field, find_user
+
+_INVALID_EMAIL = _("Enter a valid e-mail address.")
 
 
 def checked_email(email: str, *, field: str = "email") -> str:
@@ -21,13 +23,25 @@ def checked_email(email: str, *, field: str = "email") -> str:
     Raises:
         InvalidInputError: it is no address, or none that the user model's field takes.
     """
-    fault = FieldError(field, "invalid_email", _("Enter a valid e-mail address."))
+    fault = FieldError(field, "invalid_email", _INVALID_EMAIL)
     try:
         canonical = canonical_email(email)
     except InvalidEmailError:
         raise InvalidInputError(fault) from None
     _clean(email_field(), email, fault)
     return canonical
+
+
+def user_of(email: str) -> Any | None:
+    """Return who holds an address that somebody has typed, or None.
+
+    Raises:
+        InvalidInputError: it is no address.
+    """
+    try:
+        return find_user(email)
+    except InvalidEmailError:
+        raise InvalidInputError(FieldError("email", "invalid_email", _INVALID_EMAIL)) from None
 
 
 def checked_username(username: str) -> Any:

@@ -9,15 +9,12 @@ from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.timesince import timeuntil
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import (
-    FieldError,
-    InvalidInputError,
     InvalidOneTimeTokenError,
     SessionEndedError,
     WrongPasswordError,
@@ -31,13 +28,13 @@ from ninja_auth_kit.models import (
     account_state,
     canonical_email,
     database,
-    find_user,
     lock_user,
     may_authenticate,
     prove_address,
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.identifiers import user_of
 from ninja_auth_kit.services.password_rules import check_new_password
 from ninja_auth_kit.tokens import new_one_time_token, password_fingerprint
 
@@ -93,10 +90,7 @@ def request_password_reset(*, email: str, client: ClientInfo) -> None:
         ImproperlyConfigured: there is no page for the link.
     """
     page = emails.page_url(Purpose.RESET_PASSWORD)
-    try:
-        user = find_user(email)
-    except InvalidEmailError:
-        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
+    user = user_of(email)
     signals.password_reset_requested.announce(using=database(), user=user, client=client, identifier=email)
     emails.after_answer(partial(_mail_link, None if user is None else user.pk, page), using=database())
 

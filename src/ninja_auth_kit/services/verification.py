@@ -19,13 +19,13 @@ from ninja_auth_kit.models import (
     Purpose,
     canonical_email,
     database,
-    find_user,
     is_verified,
     lock_user,
     prove_address,
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.identifiers import user_of
 from ninja_auth_kit.tokens import new_one_time_token
 
 
@@ -70,10 +70,7 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
         InvalidInputError: `email` is no address.
     """
     page = verification_page()
-    try:
-        user = find_user(email)
-    except InvalidEmailError:
-        raise InvalidInputError(FieldError("email", "invalid_email", _("Enter a valid e-mail address."))) from None
+    user = user_of(email)
     signals.verification_requested.announce(using=database(), user=user, client=client, identifier=email)
     mail_verification_link(user, page=page)
 
