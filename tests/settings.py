@@ -45,4 +45,5 @@ DATABASES = {
     }
 }
 
-NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com"}
+# Without limits: hundreds of tests log in from one address. Those of the limits turn them on.
+NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com", "THROTTLES": {}}

@@ -112,6 +112,11 @@ WRONG: list[tuple[str, list[Any]]] = [
         ],
     ),
     ("TRUSTED_PROXY_COUNT", [-1, "1", None, True]),
+    (
+        "THROTTLES",
+        [None, [], "20/m", {"login": "20/m"}, {"login_network": []}, {"login_network": "20/min"}]
+        + [{"login_network": rate} for rate in ("0/m", "-1/m", "20", "20/0m", "20/m ", 20, ["20/m", 5], None)],
+    ),
     ("AUDIT_EXCHANGE", ["", None]),
     ("AUDIT_DECLARE", ["yes", None]),
     ("AUDIT_EMBEDDED_RELAY", ["yes", 1]),

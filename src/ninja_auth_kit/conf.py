@@ -33,12 +33,33 @@ class AuthKitSettings(TypedDict, total=False):
     BASE_URL: str | None
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
+    THROTTLES: Mapping[str, str | Sequence[str]]
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
     AUDIT_EMBEDDED_RELAY: bool | None
     AUDIT_DISABLED_TYPES: Sequence[str]
     AUDIT_IP: Literal["full", "truncated", "hmac", "none"]
 
+
+DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
+    # Wrong passwords for one account, from anywhere. NIST SP 800-63B-4 section 3.2.2: no more than 100 in a row.
+    "login_account": ("10/15m", "20/h", "100/30d"),
+    # The same from a network that the account has logged in from: there the owner is not locked out by others.
+    "login_known_network": ("10/15m", "100/30d"),
+    # Wrong passwords from one network (an IPv4 address or an IPv6 /64), whoever's they are.
+    "login_network": ("20/m", "200/h"),
+    # Wrong passwords of one account where a password confirms something.
+    "password_account": ("10/15m", "100/30d"),
+    # Registrations and requests for mails from one network.
+    "request_network": ("20/m", "200/h"),
+    # Tokens from one network that are none of ours.
+    "token_network": ("60/m",),
+    # Mails that anybody can cause. What is over the limit is silently not sent.
+    "mail_recipient": ("3/h",),
+    "mail_network": ("20/h",),
+    # Of the mails to one recipient, those that only say "you have an account": they must not use up the others.
+    "mail_notice": ("1/h",),
+}
 
 DEFAULTS: AuthKitSettings = {
     "JWT_ALGORITHM": "HS256",
@@ -60,6 +81,7 @@ DEFAULTS: AuthKitSettings = {
     "BASE_URL": None,
     "FRONTEND_URLS": {},
     "TRUSTED_PROXY_COUNT": 0,
+    "THROTTLES": DEFAULT_THROTTLES,
     "AUDIT_EXCHANGE": "auth.events",
     "AUDIT_DECLARE": True,
     # None follows DEBUG: a laptop needs no second process, a server should have one.
@@ -91,6 +113,7 @@ class Settings:
     PASSWORD_RESET_LIFETIME: timedelta
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
+    THROTTLES: Mapping[str, str | Sequence[str]]
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
     AUDIT_DISABLED_TYPES: Sequence[str]

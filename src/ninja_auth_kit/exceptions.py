@@ -14,6 +14,7 @@
     │   └── SessionEndedError         session_ended
     ├── InvalidOneTimeTokenError      invalid_token
     ├── SessionNotFoundError          not_found
+    ├── ThrottledError                throttled
     └── ServiceUnavailableError       service_unavailable
 
 Codes are for programs and never translated; messages are for people and never contain what the caller sent.
@@ -145,3 +146,14 @@ class ServiceUnavailableError(AuthKitError):
 
     code = "service_unavailable"
     message = _("The service is not available at the moment. Try again later.")
+
+
+class ThrottledError(AuthKitError):
+    """A limit of `THROTTLES` is reached. What was asked for has not been looked at: right and wrong look alike."""
+
+    code = "throttled"
+    message = _("Too many attempts. Wait a while and try again.")
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after  # seconds, at least 1

@@ -104,3 +104,7 @@ logged_out = ActionSignal()
 
 # A session was ended, neither by a logout nor by a reuse.   session_id: UUID, reason: str, by: "user" | "system"
 session_revoked = ActionSignal()
+
+# A limit of THROTTLES was reached; told once for each window of it. user is None where nobody is known.
+# rule: str, identifier: str | None (as typed: never store or log it)
+request_throttled = ActionSignal()

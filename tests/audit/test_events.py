@@ -98,6 +98,10 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         five = step("login", lambda: api.login("new@example.com"), 200).json()
         for name, password, status in (("delete, wrong", "x", 403), ("delete", PASSWORD, 204)):
             step(name, partial(api, "DELETE", "me", {"password": password}, token=five["access_token"]), status)
+        kit(THROTTLES={"login_network": "1/m"})
+        step("login, the last that is allowed", lambda: api.login("x@example.com"), 401)
+        step("login, throttled", lambda: api.login("x@example.com"), 429)
+        step("login, throttled again", lambda: api.login("x@example.com"), 429)
 
     assert recorded == [
         ("register", ["user.registered"]),
@@ -138,6 +142,9 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         ("login", ["session.logged_in"]),
         ("delete, wrong", ["user.deletion_failed"]),
         ("delete", ["user.deleted"]),
+        ("login, the last that is allowed", ["session.login_failed"]),
+        ("login, throttled", ["request.throttled"]),
+        ("login, throttled again", []),
     ]
     assert {name for _, names in recorded for name in names} == {event.name for event in EVENTS.values()}
     read = [cloud_event(row).get_type() for row in AuditOutbox.objects.order_by("id")]

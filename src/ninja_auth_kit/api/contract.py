@@ -19,6 +19,7 @@ from ninja_auth_kit.exceptions import (
     InvalidTokenError,
     ServiceUnavailableError,
     SessionEndedError,
+    ThrottledError,
     TokenExpiredError,
 )
 
@@ -28,6 +29,8 @@ ALWAYS: Errors = (ServerError, ServiceUnavailableError)
 # `bodies` looks at any body.
 WRITING: Errors = (MalformedBodyError, LengthRequiredError, BodyTooLargeError, UnsupportedMediaTypeError)
 WITH_BODY: Errors = (*WRITING, InvalidInputError)
+# Somebody could guess by it, cause mails or flood.
+LIMITED: Errors = (*WITH_BODY, ThrottledError)
 WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
 
 _FIELD_ERRORS = {
@@ -37,6 +40,12 @@ _FIELD_ERRORS = {
         "required": ["field", "code", "message"],
         "properties": {name: {"type": "string"} for name in ("field", "code", "message")},
     },
+}
+
+_RETRY_AFTER = {
+    "description": "In how many seconds it makes sense to try again.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
 }
 
 
@@ -99,8 +108,10 @@ def _problem(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, A
         properties["errors"] = _FIELD_ERRORS
         example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
     schema = {"type": "object", "title": "Problem", "required": sorted(properties), "properties": properties}
-    description = " ".join(dict.fromkeys(str(kind.message) for kind in kinds))
-    return {
-        "description": description,
+    problem: dict[str, Any] = {
+        "description": " ".join(dict.fromkeys(str(kind.message) for kind in kinds)),
         "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        problem["headers"] = {"Retry-After": _RETRY_AFTER}
+    return problem

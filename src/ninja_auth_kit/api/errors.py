@@ -87,6 +87,7 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    exceptions.ThrottledError: HTTPStatus.TOO_MANY_REQUESTS,
     ServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
     exceptions.ServiceUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -115,6 +116,8 @@ def problem_response(error: AuthKitError) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = _challenge(error)
+    if isinstance(error, exceptions.ThrottledError):
+        response["Retry-After"] = str(error.retry_after)
     return response
 
 

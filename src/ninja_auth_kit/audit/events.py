@@ -106,6 +106,9 @@ EVENTS: dict[Signal, EventType] = {
     signals.account_deletion_failed: EventType("user.deletion_failed", "user.deleted.failure", "user", fact=True),
     signals.logged_out: EventType("session.logged_out", "session.logout.success", "user", ("scope", "sessions_ended")),
     signals.session_revoked: EventType("session.revoked", "session.revoked.success", "system"),
+    signals.request_throttled: EventType(
+        "request.throttled", "request.throttled.failure", "anonymous", ("rule",), fact=True
+    ),
 }
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from ninja_auth_kit.conf import DEFAULT_THROTTLES
+from ninja_auth_kit.services.limits import rates_of
 from ninja_auth_kit.tokens import ALGORITHMS
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -59,6 +61,19 @@ def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(map(is_text, value))
 
 
+def _is_throttles(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        key in DEFAULT_THROTTLES and _is_rates(rates) for key, rates in value.items()
+    )
+
+
+def _is_rates(value: Any) -> bool:
+    try:
+        return isinstance(value, str | list | tuple) and bool(rates_of(value))
+    except (TypeError, ValueError):  # TypeError: something in it is no text
+        return False
+
+
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
@@ -91,6 +106,10 @@ RULES: dict[str, Rule] = {
         f"a dict from {', '.join(sorted(PAGES))} to absolute URLs without a user, white space or a fragment",
     ),
     "TRUSTED_PROXY_COUNT": (lambda value: is_integer(value, 0), "an int from 0"),
+    "THROTTLES": (
+        _is_throttles,
+        f"a dict from {', '.join(DEFAULT_THROTTLES)} to rates such as '20/m' or ('10/15m', '100/30d'); {{}} for none",
+    ),
     "AUDIT_EXCHANGE": _TEXT,
     "AUDIT_DECLARE": _BOOLEAN,
     "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),

@@ -130,7 +130,9 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(primary_key=True, serialize=False)),
                 ("rule", models.CharField(max_length=40)),
                 ("hits", models.PositiveIntegerField()),
+                ("allowed", models.PositiveIntegerField()),
                 ("resets_at", models.DateTimeField()),
+                ("announced", models.BooleanField(default=False)),
             ],
             options={
                 "verbose_name": "throttle bucket",

@@ -11,7 +11,7 @@ from ninja_auth_kit.models.outbox import AuditDeferred, AuditOutbox
 from ninja_auth_kit.models.primary import database
 from ninja_auth_kit.models.sessions import EndedSession, EndReason, UserSession
 from ninja_auth_kit.models.shadows import ShadowRegistration
-from ninja_auth_kit.models.throttling import ThrottleBucket
+from ninja_auth_kit.models.throttling import Bucket, Taken, ThrottleBucket
 from ninja_auth_kit.models.users import (
     account_state,
     email_field,
@@ -36,6 +36,7 @@ __all__ = [
     "AuditDeferred",
     "AuditOutbox",
     "BlacklistedToken",
+    "Bucket",
     "EmailAddress",
     "EndReason",
     "EndedSession",
@@ -43,6 +44,7 @@ __all__ = [
     "OneTimeToken",
     "Purpose",
     "ShadowRegistration",
+    "Taken",
     "ThrottleBucket",
     "UserSession",
     "account_state",

@@ -12,6 +12,7 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
 from ninja_auth_kit.models import EndReason, UserSession, database, lock_user
+from ninja_auth_kit.services.throttling import password_check
 
 
 @sensitive_variables("password")
@@ -28,10 +29,14 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         AccountProtectedError: rows of the host need the user (`on_delete=PROTECT`, or a foreign key that only the
             database knows); nothing is deleted.
         SessionEndedError: the password changed, or the user was deleted, meanwhile.
+        ThrottledError: too many wrong passwords for this account.
     """
-    if not check_password(password, user.password):
-        signals.account_deletion_failed.announce(using=database(), user=user, client=client, reason="wrong_password")
-        raise WrongPasswordError
+    with password_check(user=user, client=client):
+        if not check_password(password, user.password):
+            signals.account_deletion_failed.announce(
+                using=database(), user=user, client=client, reason="wrong_password"
+            )
+            raise WrongPasswordError
     try:
         _delete(user, client=client)
     except (ProtectedError, RestrictedError, IntegrityError) as error:

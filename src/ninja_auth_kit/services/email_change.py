@@ -38,6 +38,13 @@ from ninja_auth_kit.models import (
 )
 from ninja_auth_kit.services.identifiers import checked_email
 from ninja_auth_kit.services.registration import mail_account_exists
+from ninja_auth_kit.services.throttling import (
+    count_request,
+    count_strange_token,
+    may_mail_from,
+    may_mail_to,
+    password_check,
+)
 
 
 @sensitive_variables("password")
@@ -56,16 +63,20 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
         WrongPasswordError: `password` is not that of the account.
         InvalidInputError: `new_email` is no address, or the one that the account has.
         ImproperlyConfigured: there is no page for the link.
+        ThrottledError: too many wrong passwords for this account, or requests from this network.
     """
+    count_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
-    if not check_password(password, user.password):
-        _announce_failure("wrong_password", client=client, user=user)
-        raise WrongPasswordError
+    with password_check(user=user, client=client):
+        if not check_password(password, user.password):
+            _announce_failure("wrong_password", client=client, user=user)
+            raise WrongPasswordError
     canonical = checked_email(new_email, field="new_email")
     if has_address(user, canonical):
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
     signals.email_change_requested.announce(using=database(), user=user, client=client)
-    emails.after_answer(partial(_mail_link, user.pk, account_state(user), new_email, page), using=database())
+    job = partial(_mail_link, user.pk, account_state(user), new_email, page, client)
+    emails.after_answer(job, using=database())
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
 
 
@@ -80,9 +91,11 @@ def confirm_email_change(*, token: str, client: ClientInfo) -> None:
     Raises:
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address is
             in use by now, or the user has changed the password or been disabled.
+        ThrottledError: too many strange tokens from this network.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.CHANGE_EMAIL, token=token)
     if row is None:
+        count_strange_token(client)
         raise _refused("invalid_token", client=client)
     former = stored_email(row.user)
     if not _change(row, client=client):
@@ -134,9 +147,9 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
     return True
 
 
-def _mail_link(key: Any, state: str, new_email: str, page: str) -> None:
-    user = user_by_key(key)
-    if user is None or account_state(user) != state:
+def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientInfo) -> None:
+    is_free, user = may_mail_from(client), user_by_key(key)
+    if not is_free or user is None or account_state(user) != state:
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
@@ -144,7 +157,9 @@ def _mail_link(key: Any, state: str, new_email: str, page: str) -> None:
     token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
-        mail_account_exists(owner.pk)
+        mail_account_exists(owner.pk, client=client, is_free=is_free)
+        return
+    if not may_mail_to(new_email, client=client):
         return
     context = {"link": f"{page}#token={token}", "token": token, "lifetime": timeuntil(expires_at, now)}
     emails.send("change_email", to=new_email, context={**emails.site_context(), **context})

@@ -30,6 +30,7 @@ from ninja_auth_kit.models import (
 )
 from ninja_auth_kit.services.credentials import authenticate
 from ninja_auth_kit.services.sessions import TokenPair, start_session
+from ninja_auth_kit.services.throttling import login_attempt
 from ninja_auth_kit.tokens import password_fingerprint
 
 # Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
@@ -50,6 +51,7 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         InvalidCredentialsError: unknown, wrong, disabled or without a usable password: one error, and one time.
         EmailNotVerifiedError: the password is right, but the address is not verified.
         SessionLimitReachedError: see `SESSION_LIMIT_POLICY`.
+        ThrottledError: too many logins of this account or from this network have failed.
     """
     client = ClientInfo.of(request)
     identifier = username if email is None else email
@@ -58,9 +60,12 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
     by_email = email is not None or not has_username()
     holder = _holder_of_address(identifier) if by_email else find_user_by_name(identifier)
     try:
-        user, same = authenticate(request, identifier=identifier, holder=holder, by_email=by_email, password=password)
-        renewed = holder.password if same and holder is not None else None
-        return _start_session(user, request=request, client=client, password=password, renewed=renewed)
+        with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client):
+            user, same = authenticate(
+                request, identifier=identifier, holder=holder, by_email=by_email, password=password
+            )
+            renewed = holder.password if same and holder is not None else None
+            return _start_session(user, request=request, client=client, password=password, renewed=renewed)
     except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
         _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
         raise

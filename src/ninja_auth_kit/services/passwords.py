@@ -34,8 +34,16 @@ from ninja_auth_kit.models import (
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.hashing import hashing
 from ninja_auth_kit.services.identifiers import user_of
 from ninja_auth_kit.services.password_rules import check_new_password
+from ninja_auth_kit.services.throttling import (
+    count_request,
+    count_strange_token,
+    forgive,
+    may_mail_link,
+    password_check,
+)
 from ninja_auth_kit.tokens import new_one_time_token, password_fingerprint
 
 
@@ -56,12 +64,14 @@ def change_password(
         WrongPasswordError: `current_password` is not the password.
         InvalidInputError: `new_password` breaks a rule.
         SessionEndedError: the password or the session changed meanwhile.
+        ThrottledError: too many wrong passwords for this account.
     """
-    if not check_password(current_password, user.password):
-        signals.password_change_failed.announce(
-            using=database(), user=user, client=client, session_id=session_id, reason="wrong_password"
-        )
-        raise WrongPasswordError
+    with password_check(user=user, client=client):
+        if not check_password(current_password, user.password):
+            signals.password_change_failed.announce(
+                using=database(), user=user, client=client, session_id=session_id, reason="wrong_password"
+            )
+            raise WrongPasswordError
     check_new_password(new_password, user=user, field="new_password")
     changed = _with_password(user, new_password)
     with transaction.atomic(using=database()):
@@ -88,11 +98,14 @@ def request_password_reset(*, email: str, client: ClientInfo) -> None:
     Raises:
         InvalidInputError: `email` is no address.
         ImproperlyConfigured: there is no page for the link.
+        ThrottledError: too many requests from this network.
     """
+    count_request(client)
     page = emails.page_url(Purpose.RESET_PASSWORD)
     user = user_of(email)
     signals.password_reset_requested.announce(using=database(), user=user, client=client, identifier=email)
-    emails.after_answer(partial(_mail_link, None if user is None else user.pk, page), using=database())
+    key = None if user is None else user.pk
+    emails.after_answer(partial(_mail_link, key, email, page, client), using=database())
 
 
 @sensitive_variables()
@@ -108,13 +121,16 @@ def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo)
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, or its user
             has since logged in, changed the password or the address, or been disabled.
         InvalidInputError: `new_password` breaks a rule; the token can be used again.
+        ThrottledError: too many strange tokens from this network.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=token)
     if row is None:
+        count_strange_token(client)
         raise _refused("invalid_token", client=client)
     check_new_password(new_password, user=row.user, field="new_password")
     if not _reset(row, _with_password(row.user, new_password), client=client):
         raise _refused("superseded", client=client, user=row.user)
+    forgive(row.user)
     emails.after_answer(partial(_mail_notice, row.user_id), using=database())
 
 
@@ -150,7 +166,8 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
 def _with_password(user: Any, password: str) -> Any:
     """Return the user with a new password, not saved. Hashed before any transaction: no lock waits for a hash."""
     changed = copy.copy(user)
-    changed.set_password(password)
+    with hashing():
+        changed.set_password(password)
     return changed
 
 
@@ -160,9 +177,10 @@ def _require_unchanged(user: Any) -> None:
         raise SessionEndedError
 
 
-def _mail_link(key: Any, page: str) -> None:
-    user = None if key is None else user_by_key(key)
-    if user is None or not may_authenticate(user) or not user.has_usable_password():
+def _mail_link(key: Any, asked: str, page: str, client: ClientInfo) -> None:
+    found = None if key is None else user_by_key(key)
+    user = found if found is not None and may_authenticate(found) and found.has_usable_password() else None
+    if not may_mail_link(user, email=asked, client=client):
         OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=new_one_time_token())
         emails.render("reset_password", to="", context=_context(page, new_one_time_token()))  # as much work
         return

@@ -17,6 +17,7 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, database
 from ninja_auth_kit.services.sessions import TokenPair, token_pair
+from ninja_auth_kit.services.throttling import count_strange_token
 from ninja_auth_kit.tokens import RefreshClaims, issue_refresh_token, read_refresh_token, refresh_token_digest
 
 # A caller who loses the race for a rotation reads again and finds the winner's; more often than that is no race.
@@ -40,10 +41,11 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
         TokenExpiredError: the idle or the absolute limit has passed.
         TokenReusedError: it was reuse; the session is over.
         SessionEndedError: the session was over before.
+        ThrottledError: too many strange tokens from this network.
     """
     session_id = None
     try:
-        claims = read_refresh_token(token)
+        claims = _read(token, client=client)
         session_id = claims.session_id
         return _refresh(claims, token, client=client)
     except TokenReusedError:
@@ -57,6 +59,15 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
             session_id=session_id,
             reason=refusal.code,
         )
+        raise
+
+
+@sensitive_variables()
+def _read(token: str, *, client: ClientInfo) -> RefreshClaims:
+    try:
+        return read_refresh_token(token)
+    except InvalidTokenError:
+        count_strange_token(client)
         raise
 
 

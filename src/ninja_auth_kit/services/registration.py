@@ -29,8 +29,10 @@ from ninja_auth_kit.models import (
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.hashing import hashing
 from ninja_auth_kit.services.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.password_rules import check_new_password
+from ninja_auth_kit.services.throttling import count_request, may_mail_from, may_mail_to
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 
@@ -53,14 +55,17 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         RegistrationClosedError: `REGISTRATION_OPEN` is False.
         InvalidInputError: the address, the name or the password breaks a rule, or the name is taken: the only
             conflict ever disclosed.
+        ThrottledError: too many requests from this network.
     """
+    count_request(client)
     page = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
     try:
         candidate = _candidate(email=email, username=username, password=password)
         owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and is_pending(owner) else None
         _refuse_taken_name(candidate)
-        candidate.set_password(password)  # before any transaction: no lock waits for a hash
+        with hashing():  # before any transaction: no lock waits for a hash
+            candidate.set_password(password)
         if owner is not None and pending is None:
             _turn_away(candidate, owner, email=email, client=client)
             return
@@ -72,7 +77,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
     else:
-        mail_verification_link(user, page=page)
+        mail_verification_link(user, email=email, page=page, client=client)
 
 
 @sensitive_variables()
@@ -122,13 +127,24 @@ def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) ->
                 user=owner, canonical=canonical, username=username, password=candidate.password
             )
         _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(mail_account_exists, owner.pk), using=database())
+    emails.after_answer(partial(_mail_turned_away, owner.pk, client), using=database())
 
 
-def mail_account_exists(key: Any) -> None:
-    """Tell the owner of an address that somebody tried to use it. For one who is not to be told, it costs as much."""
+def _mail_turned_away(key: Any, client: ClientInfo) -> None:
+    mail_account_exists(key, client=client, is_free=may_mail_from(client))
+
+
+def mail_account_exists(key: Any, *, client: ClientInfo, is_free: bool) -> None:
+    """Tell the owner of an address that somebody tried to use it. For one who is not to be told, it costs as much.
+
+    Args:
+        key: the owner's primary key.
+        client: who tried.
+        is_free: whether that network may cause a mail.
+    """
     owner = user_by_key(key)  # None for whom the host's default manager hides
-    if owner is None or not getattr(owner, "is_active", True):
+    is_told = is_free and owner is not None and getattr(owner, "is_active", True)
+    if owner is None or not is_told or not may_mail_to(stored_email(owner), client=client, is_notice=True):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())

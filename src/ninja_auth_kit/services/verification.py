@@ -26,6 +26,7 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import user_of
+from ninja_auth_kit.services.throttling import count_request, count_strange_token, may_mail_link, password_check
 from ninja_auth_kit.tokens import new_one_time_token
 
 
@@ -46,14 +47,18 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
         InvalidInputError: `EMAIL_VERIFICATION_REQUIRES_PASSWORD` is on and there is no password.
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address
             is not the account's any more, or the password is wrong.
+        ThrottledError: too many wrong passwords for this account, or too many strange tokens from this network.
     """
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and password is None:
         raise InvalidInputError(FieldError("password", "required", _("This field is required.")))
     row = OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=token)
     if row is None:
+        count_strange_token(client)
         raise _refused("invalid_token", client=client)
-    if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and not check_password(password, row.user.password):
-        raise _refused("wrong_password", client=client, user=row.user)
+    if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
+        with password_check(user=row.user, client=client):
+            if not check_password(password, row.user.password):
+                raise _refused("wrong_password", client=client, user=row.user)
     if not _prove(row, client=client):
         raise _refused("superseded", client=client, user=row.user)
     return row.email
@@ -68,11 +73,13 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
 
     Raises:
         InvalidInputError: `email` is no address.
+        ThrottledError: too many requests from this network.
     """
+    count_request(client)
     page = verification_page()
     user = user_of(email)
     signals.verification_requested.announce(using=database(), user=user, client=client, identifier=email)
-    mail_verification_link(user, page=page)
+    mail_verification_link(user, email=email, page=page, client=client)
 
 
 def verification_page() -> str:
@@ -84,24 +91,32 @@ def verification_page() -> str:
     return emails.page_url(Purpose.VERIFY_EMAIL)
 
 
-def mail_verification_link(user: Any | None, *, page: str) -> None:
+def mail_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo) -> None:
     """Mail a new verification link after the answer; the older link of the user dies.
 
     Even for nobody a job is started, so that the answer takes as long; the job then does nothing.
+
+    Args:
+        user: to whom, or None.
+        email: the address as typed.
+        page: what the link opens.
+        client: who is calling.
     """
-    emails.after_answer(lambda: _mail_verification_link(user, page), using=database())
+    emails.after_answer(lambda: _mail_verification_link(user, email, page, client), using=database())
 
 
-def _mail_verification_link(asked: Any | None, page: str) -> None:
+def _mail_verification_link(asked: Any | None, email: str, page: str, client: ClientInfo) -> None:
     user = None if asked is None else user_by_key(asked.pk)
     # With another password it was replaced in the meantime, and the newer registration sends its own mail.
-    if asked is None or user is None or user.password != asked.password or not _waits(user):
+    is_same = asked is not None and user is not None and user.password == asked.password
+    waiting = user if is_same and _waits(user) else None
+    if not may_mail_link(waiting, email=email, client=client):
         OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=new_one_time_token())
         emails.render("verify_email", to="", context=_context(page, new_one_time_token()))  # as much work
         return
-    email = stored_email(user)
+    email = stored_email(waiting)
     expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
-    token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=email, expires_at=expires_at)
+    token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=waiting, email=email, expires_at=expires_at)
     emails.send("verify_email", to=email, context=_context(page, token))
 
 

@@ -6,7 +6,7 @@ from ninja_auth_kit.tokens.access import (
     read_access_token,
     read_expired_access_token,
 )
-from ninja_auth_kit.tokens.digests import DIGEST_PATTERN, password_fingerprint, pseudonym
+from ninja_auth_kit.tokens.digests import DIGEST_PATTERN, bucket_id, password_fingerprint, pseudonym
 from ninja_auth_kit.tokens.keys import ALGORITHMS, KEY_COMMAND, refuse_weak_key
 from ninja_auth_kit.tokens.one_time import new_one_time_token, one_time_token_digest
 from ninja_auth_kit.tokens.refresh import (
@@ -22,6 +22,7 @@ __all__ = [
     "KEY_COMMAND",
     "AccessClaims",
     "RefreshClaims",
+    "bucket_id",
     "issue_access_token",
     "issue_refresh_token",
     "new_one_time_token",

@@ -6,6 +6,7 @@ A slow hash would add nothing: what is digested here has at least 128 bits of ra
 
 import hashlib
 import hmac
+from uuid import UUID
 
 from ninja_auth_kit.tokens.keys import derive_key, key_id
 
@@ -28,3 +29,10 @@ def pseudonym(value: str) -> str:
     label = "pseudonym"
     mac = hmac.digest(derive_key(label), value.encode(errors="surrogatepass"), hashlib.sha256)
     return f"{key_id(label)}:{mac[:16].hex()}"
+
+
+def bucket_id(value: str) -> UUID:
+    """Return the key of a throttle bucket: 128 bits that tell nobody whose it is."""
+    return UUID(
+        bytes=hmac.digest(derive_key("throttle bucket"), value.encode(errors="surrogatepass"), hashlib.sha256)[:16]
+    )

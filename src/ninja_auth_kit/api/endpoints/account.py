@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.schemas import PasswordIn, UserOut
 from ninja_auth_kit.api.security import JWTAuth
 from ninja_auth_kit.client import ClientInfo
@@ -37,7 +37,7 @@ def me(request: HttpRequest) -> UserOut:
         "delete_me",
         summary="Delete my account",
         success={204: None},
-        errors=(*WITH_BODY, *WITH_BEARER, WrongPasswordError, AccountProtectedError),
+        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError, AccountProtectedError),
         auth=JWTAuth(),
     ),
 )

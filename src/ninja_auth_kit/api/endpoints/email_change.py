@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, MailedTokenIn
 from ninja_auth_kit.api.security import JWTAuth
@@ -21,7 +21,7 @@ router = Router()
         "request_email_change",
         summary="Ask for another address",
         success={202: Detail},
-        errors=(*WITH_BODY, *WITH_BEARER, WrongPasswordError),
+        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
         auth=JWTAuth(with_email=True),
     ),
 )
@@ -45,7 +45,7 @@ def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[De
         "confirm_email_change",
         summary="Confirm the new address",
         success={204: None},
-        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+        errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def confirm_email_change(request: HttpRequest, body: MailedTokenIn) -> Status[None]:

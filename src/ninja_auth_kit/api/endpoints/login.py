@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, operation
 from ninja_auth_kit.api.schemas import LoginIn, TokenPairOut
 from ninja_auth_kit.exceptions import (
     EmailNotVerifiedError,
@@ -21,7 +21,7 @@ router = Router()
         "login",
         summary="Log in",
         success={200: TokenPairOut},
-        errors=(*WITH_BODY, InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError),
+        errors=(*LIMITED, InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError),
     ),
 )
 def login(request: HttpRequest, body: LoginIn) -> TokenPairOut:

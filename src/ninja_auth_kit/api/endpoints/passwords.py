@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailIn, PasswordChangeIn, PasswordResetIn
 from ninja_auth_kit.api.security import JWTAuth, current_session
@@ -21,7 +21,7 @@ router = Router()
         "change_password",
         summary="Change the password",
         success={204: None},
-        errors=(*WITH_BODY, *WITH_BEARER, WrongPasswordError),
+        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
         auth=JWTAuth(),
     ),
 )
@@ -43,7 +43,7 @@ def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None
         "request_password_reset",
         summary="Ask for a link to set a new password",
         success={202: Detail},
-        errors=WITH_BODY,
+        errors=LIMITED,
     ),
 )
 def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail]:
@@ -58,7 +58,7 @@ def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail
         "confirm_password_reset",
         summary="Set a new password",
         success={204: None},
-        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+        errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def confirm_password_reset(request: HttpRequest, body: PasswordResetIn) -> Status[None]:

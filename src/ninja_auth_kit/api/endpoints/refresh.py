@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, operation
 from ninja_auth_kit.api.schemas import RefreshIn, TokenPairOut
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import (
@@ -23,7 +23,7 @@ router = Router()
         "refresh",
         summary="Refresh",
         success={200: TokenPairOut},
-        errors=(*WITH_BODY, InvalidTokenError, TokenExpiredError, TokenReusedError, SessionEndedError),
+        errors=(*LIMITED, InvalidTokenError, TokenExpiredError, TokenReusedError, SessionEndedError),
     ),
 )
 def refresh(request: HttpRequest, body: RefreshIn) -> TokenPairOut:

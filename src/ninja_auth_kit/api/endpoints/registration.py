@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, operation
 from ninja_auth_kit.api.schemas import Detail, RegistrationIn, registration_schema
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import RegistrationClosedError
@@ -16,7 +16,7 @@ Registration = registration_schema()
 
 @router.post(
     "register",
-    **operation("register", summary="Register", success={202: Detail}, errors=(*WITH_BODY, RegistrationClosedError)),
+    **operation("register", summary="Register", success={202: Detail}, errors=(*LIMITED, RegistrationClosedError)),
 )
 def register(request: HttpRequest, body: Registration) -> Status[Detail]:  # type: ignore[valid-type]
     """Ask for an account. A mail with a verification link goes to the address.

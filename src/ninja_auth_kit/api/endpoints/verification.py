@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BODY, operation
+from ninja_auth_kit.api.contract import LIMITED, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailIn, VerifiedEmail, VerifyEmailIn
 from ninja_auth_kit.client import ClientInfo
@@ -21,7 +21,7 @@ router = Router()
         "verify_email",
         summary="Verify an address",
         success={200: VerifiedEmail},
-        errors=(*WITH_BODY, InvalidOneTimeTokenError),
+        errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
@@ -43,7 +43,7 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
         "resend_verification",
         summary="Ask for another verification link",
         success={202: Detail},
-        errors=WITH_BODY,
+        errors=LIMITED,
     ),
 )
 def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:

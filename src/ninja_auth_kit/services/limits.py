@@ -1,0 +1,121 @@
+"""Limits: from a rule of `THROTTLES` and its subject to buckets, and from a full bucket to a refusal told once."""
+
+import ipaddress
+import logging
+import math
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from ninja_auth_kit import signals
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import ThrottledError
+from ninja_auth_kit.models import Bucket, Taken, ThrottleBucket, database
+from ninja_auth_kit.tokens import bucket_id
+
+logger = logging.getLogger("ninja_auth_kit.throttling")
+
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})?([smhd])")
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+class Rate(NamedTuple):
+    """So many hits in so long."""
+
+    allowed: int
+    window: timedelta
+
+
+class Refused(NamedTuple):
+    """Who was refused, for the event.
+
+    Attributes:
+        client: who is calling.
+        user: whom it is about, if anybody is known.
+        identifier: the address or name as typed, if there is one.
+    """
+
+    client: ClientInfo | None
+    user: Any | None = None
+    identifier: str | None = None
+
+
+@lru_cache(maxsize=256)
+def parse_rate(text: str) -> Rate:
+    """Read a rate such as "20/m" or "10/15m": a number of hits, and seconds, minutes, hours or days.
+
+    Raises:
+        ValueError: it is no rate.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError("a rate is a number, a slash, and a time, such as '20/m' or '10/15m'")
+    return Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]])
+
+
+def rates_of(value: str | Sequence[str]) -> list[Rate]:
+    """Return the rates of one rule, which are one text or several.
+
+    Raises:
+        ValueError: one of them is no rate.
+    """
+    return [parse_rate(text) for text in ([value] if isinstance(value, str) else value)]
+
+
+def buckets(rule: str, subject: str | None) -> list[Bucket]:
+    """Return the buckets of a subject, one for each rate of the rule; none where the rule is off or nobody is known.
+
+    Each rate counts for itself: a minute that is over leaves the hour as it is.
+    """
+    if subject is None:
+        return []
+    found = rates_of(settings.THROTTLES.get(rule, ()))
+    return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in found]
+
+
+def network_of(client: ClientInfo) -> str | None:
+    """Return what counts as one caller: an IPv4 address, or an IPv6 /64, of which one customer has them all."""
+    if client.ip_address is None:
+        return None
+    prefix = 32 if ipaddress.ip_address(client.ip_address).version == 4 else 64
+    return str(ipaddress.ip_network(f"{client.ip_address}/{prefix}", strict=False))
+
+
+def take(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
+    """Count a hit in each bucket.
+
+    Raises:
+        ThrottledError: one of them is full; nothing is counted.
+    """
+    taken = ThrottleBucket.objects.take(wanted)
+    if taken is None:
+        raise _refusal(ThrottleBucket.objects.full(wanted), refused)
+    return taken
+
+
+def refuse_full(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
+    """Count nothing, but refuse what `take` would refuse.
+
+    Raises:
+        ThrottledError: one of the buckets is full.
+    """
+    full = ThrottleBucket.objects.full(wanted) if wanted else []
+    if full:
+        raise _refusal(full, refused)
+    return []
+
+
+def _refusal(full: list[ThrottleBucket], refused: Refused) -> ThrottledError:
+    """Return the error; the first of a window tells that the limit is reached. More would be a flood of events."""
+    for bucket in full:
+        if ThrottleBucket.objects.announce(bucket):
+            logger.warning("The limit %s is reached.", bucket.rule)
+            signals.request_throttled.announce(using=database(), rule=bucket.rule, **refused._asdict())
+    now = timezone.now()
+    seconds = [math.ceil((bucket.resets_at - now).total_seconds()) for bucket in full]
+    return ThrottledError(retry_after=max([1, *seconds]))

@@ -1,0 +1,571 @@
+"""Limits: guessing, spraying, flooding and mail bombing end at a number, and nobody is locked out by another."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core import mail
+from django.db import connection, connections, transaction
+from django.db.utils import OperationalError
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import DEFAULT_THROTTLES
+from ninja_auth_kit.models import AuditOutbox, ThrottleBucket, UserSession, has_username
+from ninja_auth_kit.services import hashing, throttling
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
+from tests.servers import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WRONG = "not the password at all"
+
+
+@pytest.fixture(autouse=True)
+def limits(kit: Callable[..., None]) -> Callable[..., None]:
+    """Turn the default limits on; called with rules, those alone."""
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    return lambda **rules: kit(THROTTLES=rules)
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(timezone.now(), tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with each hash."""
+    computed: list[str] = []
+    encode = MD5PasswordHasher.encode
+
+    def counted(self: Any, password: str, salt: str) -> str:
+        computed.append(salt)
+        return str(encode(self, password, salt))
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
+    return computed
+
+
+def address(number: int) -> str:
+    return f"198.51.100.{number}"
+
+
+def guess(api: Api, times: int, email: str = EMAIL, *, start: int = 1, **headers: Any) -> list[int]:
+    """Log in with a wrong password, each time from another address."""
+    return [
+        api.login(email, WRONG, REMOTE_ADDR=address(number), **headers).status_code
+        for number in range(start, start + times)
+    ]
+
+
+@pytest.mark.security("BF-01", "HTTP-03")
+@pytest.mark.parametrize("email", [EMAIL, "nobody@example.com"])
+def test_an_account_takes_ten_wrong_passwords_from_anywhere(api: Api, user: Any, email: str) -> None:
+    assert guess(api, 10, email) == [401] * 10
+
+    refused = api.login(email, WRONG, REMOTE_ADDR=address(99))
+
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "throttled"
+    assert 1 <= int(refused["Retry-After"]) <= 900
+    assert refused["Cache-Control"] == "no-store"
+    assert refused["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.security("BF-02", "BF-11")
+def test_right_and_wrong_passwords_look_alike_while_throttled_and_cost_no_hash(
+    api: Api, user: Any, hashes: list[str], clock: time_machine.Traveller
+) -> None:
+    guess(api, 10)
+    guess(api, 10, "nobody@example.com")
+    hashes.clear()
+
+    answers = [
+        api.login(email, password, REMOTE_ADDR=address(99))
+        for email, password in ((EMAIL, WRONG), (EMAIL, PASSWORD), ("nobody@example.com", PASSWORD))
+    ]
+
+    assert {(answer.status_code, answer.content, answer["Retry-After"]) for answer in answers} == {
+        (429, answers[0].content, answers[0]["Retry-After"])
+    }
+    assert hashes == []
+    assert not UserSession.objects.exists()
+
+
+@pytest.mark.security("BF-11")
+def test_a_refusal_asks_the_database_as_often_for_a_known_as_for_an_unknown_account(api: Api, user: Any) -> None:
+    counts = []
+    for email in (EMAIL, "nobody@example.com"):
+        guess(api, 11, email)
+        with CaptureQueriesContext(connection) as queries:
+            assert api.login(email, WRONG, REMOTE_ADDR=address(99)).status_code == 429
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.security("BF-03")
+def test_the_owner_gets_in_from_a_network_of_an_earlier_login(api: Api, user: Any) -> None:
+    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 200
+    assert set(guess(api, 50)) == {401, 429}
+
+    assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
+    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 200
+    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 200
+
+
+@pytest.mark.security("BF-03")
+def test_a_known_network_has_a_limit_of_its_own(api: Api, user: Any) -> None:
+    api.login(REMOTE_ADDR="203.0.113.7")
+    guess(api, 10)
+
+    answers = [api.login(password=WRONG, REMOTE_ADDR="203.0.113.7").status_code for _ in range(11)]
+
+    assert answers == [401] * 10 + [429]
+
+
+@pytest.mark.security("BF-03")
+def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.login(REMOTE_ADDR="203.0.113.7")
+    guess(api, 10)
+    places = threading.BoundedSemaphore(1)
+    places.acquire()
+    monkeypatch.setattr(hashing, "_places", places)
+    monkeypatch.setattr(hashing, "PATIENCE", 0)
+
+    assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
+    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503  # admitted, and then no place came free
+
+
+@pytest.mark.security("BF-04")
+def test_a_reset_by_mail_works_while_the_account_is_throttled_and_ends_it(api: Api, user: Any) -> None:
+    guess(api, 11)
+
+    api.post("password/reset", {"email": EMAIL})
+    reset = {"token": mailed_token(), "new_password": "a brand new password"}
+
+    assert api.post("password/reset/confirm", reset).status_code == 204
+    assert api.login(password="a brand new password").status_code == 200
+
+
+@pytest.mark.security("BF-05")
+def test_one_network_cannot_spray_one_password_over_many_accounts(api: Api) -> None:
+    answers = [api.login(f"user{number}@example.com", WRONG).status_code for number in range(25)]
+
+    assert answers == [401] * 20 + [429] * 5
+
+
+@pytest.mark.security("BF-05")
+def test_the_addresses_of_one_ipv6_customer_count_as_one(api: Api) -> None:
+    def attempt(number: int, prefix: str = "2001:db8:1:1") -> int:
+        return int(api.login(f"user{number}@example.com", WRONG, REMOTE_ADDR=f"{prefix}::{number:x}").status_code)
+
+    assert [attempt(number) for number in range(1, 23)] == [401] * 20 + [429] * 2
+    assert attempt(30, prefix="2001:db8:1:2") == 401
+
+
+@pytest.mark.security("BF-06")
+@pytest.mark.parametrize(
+    "header",
+    ["X_FORWARDED_FOR", "FORWARDED", "X_REAL_IP", "CF_CONNECTING_IP", "TRUE_CLIENT_IP", "CLIENT_IP", "X_CLIENT_IP"],
+)
+def test_headers_of_the_caller_do_not_make_it_another(api: Api, header: str) -> None:
+    answers = [
+        api.login(f"user{number}@example.com", WRONG, **{f"HTTP_{header}": address(number)}).status_code
+        for number in range(1, 23)
+    ]
+
+    assert answers == [401] * 20 + [429] * 2
+
+
+@pytest.mark.security("BF-06")
+def test_behind_a_trusted_proxy_the_hop_that_it_saw_counts(
+    api: Api, limits: Callable[..., None], kit: Callable[..., None]
+) -> None:
+    limits(login_network="2/m")
+    kit(TRUSTED_PROXY_COUNT=1)
+
+    def attempt(chain: str) -> int:
+        return int(api.login("x@example.com", WRONG, HTTP_X_FORWARDED_FOR=chain).status_code)
+
+    assert [attempt(f"{address(number)}, 203.0.113.1") for number in range(1, 4)] == [401, 401, 429]
+    assert attempt(f"203.0.113.1, {address(1)}") == 401
+
+
+@pytest.mark.race
+@pytest.mark.security("BF-07")
+def test_of_fifty_wrong_logins_at_once_five_are_looked_at(servers: Callable[..., Server], user: Any) -> None:
+    server = servers(THROTTLES={"login_account": "5/15m"})
+
+    answers = server.race(*[("POST", "/api/auth/login", {"email": EMAIL, "password": WRONG})] * 50)
+
+    assert sorted(status for status, _ in answers) == [401] * 5 + [429] * 45
+
+
+@pytest.mark.race
+@pytest.mark.security("BF-07")
+def test_many_limits_at_once_neither_deadlock_nor_let_more_through(servers: Callable[..., Server], user: Any) -> None:
+    server = servers(THROTTLES={"login_account": ["30/15m", "35/h"], "login_network": ["7/m", "50/h"]})
+
+    answers = server.race(*[("POST", "/api/auth/login", {"email": EMAIL, "password": WRONG})] * 50)
+
+    statuses = [status for status, _ in answers]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) == 7
+
+
+@pytest.mark.security("BF-08")
+@pytest.mark.parametrize(
+    "spellings",
+    [("ada@example.com", "ADA@example.com", " ada@EXAMPLE.com "), ("a@bücher.example", "A@xn--bcher-kva.example")],
+)
+def test_the_spellings_of_an_address_share_one_bucket(api: Api, user: Any, spellings: tuple[str, ...]) -> None:
+    for number in range(10):
+        guess(api, 1, spellings[number % len(spellings)], start=number + 1)
+
+    assert [guess(api, 1, spelling, start=50) for spelling in spellings] == [[429]] * len(spellings)
+
+
+@pytest.mark.security("BF-08")
+def test_a_username_has_a_bucket_too(api: Api, user: Any) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+
+    def attempt(name: str, number: int) -> int:
+        body = {"username": name, "password": WRONG}
+        return int(api.post("login", body, REMOTE_ADDR=address(number)).status_code)
+
+    assert [attempt(user.username.upper(), number) for number in range(1, 11)] == [401] * 10
+    assert attempt(user.username, 11) == 429
+
+
+@pytest.mark.security("BF-09")
+def test_a_login_to_another_account_resets_nothing(
+    api: Api, user: Any, make_user: Callable[..., Any], limits: Callable[..., None]
+) -> None:
+    make_user("attacker@example.com")
+    limits(login_account="10/15m", login_network="5/m")
+
+    answers = []
+    for _ in range(6):
+        answers.append(api.login(password=WRONG).status_code)
+        api.login("attacker@example.com")
+
+    assert answers == [401] * 5 + [429]
+
+
+@pytest.mark.security("BF-09")
+def test_a_login_forgets_the_wrong_passwords_of_its_own_account(api: Api, user: Any) -> None:
+    guess(api, 9)
+    assert api.login(REMOTE_ADDR=address(90)).status_code == 200
+
+    assert guess(api, 10) == [401] * 10
+
+
+@pytest.mark.security("BF-09", "CRED-01")
+def test_the_password_of_a_registration_that_was_turned_away_resets_nothing(
+    api: Api, user: Any, limits: Callable[..., None]
+) -> None:
+    limits(login_account="10/15m")
+    assert api.register(EMAIL, "the password of somebody else", username="other").status_code == 202
+    answers = []
+    for number in range(1, 12):
+        answers += guess(api, 1, start=number)
+        api.login(password="the password of somebody else", REMOTE_ADDR=address(200))
+
+    assert answers == [401] * 10 + [429]
+
+
+@pytest.mark.security("BF-09", "HTTP-03")
+def test_minutes_and_hours_count_for_themselves_and_retry_after_is_true(
+    api: Api, limits: Callable[..., None], clock: time_machine.Traveller
+) -> None:
+    limits(login_network=["2/m", "3/h"])
+    answers = [api.login("x@example.com", WRONG) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    seconds = int(answers[-1]["Retry-After"])
+    assert seconds == 60
+
+    clock.shift(timedelta(seconds=seconds - 1))
+    assert api.login("x@example.com", WRONG)["Retry-After"] == "1"
+    clock.shift(timedelta(seconds=1))
+    assert api.login("x@example.com", WRONG).status_code == 401
+    refused = api.login("x@example.com", WRONG)
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) == 3600 - 60
+
+
+@pytest.mark.security("BF-10", "BF-12")
+def test_no_pacing_gets_more_than_a_hundred_wrong_passwords_through(
+    api: Api, user: Any, clock: time_machine.Traveller
+) -> None:
+    evaluated, pauses = 0, []
+    for _ in range(300):
+        response = api.login(password=WRONG, REMOTE_ADDR=address(evaluated % 250))
+        if response.status_code == 401:
+            evaluated += 1
+            continue
+        pauses.append(int(response["Retry-After"]))
+        if pauses[-1] > 3600:
+            break
+        clock.shift(timedelta(seconds=pauses[-1]))
+
+    assert evaluated == 100
+    assert max(pauses[:-1]) <= 3600
+    assert api.login(REMOTE_ADDR="203.0.113.50").status_code == 429
+    clock.shift(timedelta(days=30))  # and still no lock is for ever
+    assert api.login(REMOTE_ADDR="203.0.113.50").status_code == 200
+
+
+@pytest.mark.security("BF-12", "SES-21")
+def test_without_its_counters_nobody_gets_in(api: Api, user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("the server closed the connection unexpectedly")
+
+    monkeypatch.setattr(ThrottleBucket.objects, "take", away)
+
+    assert api.login().status_code == 503
+    assert not UserSession.objects.exists()
+
+
+@pytest.mark.security("BF-12")
+def test_every_counter_ends(api: Api, user: Any) -> None:
+    guess(api, 3)
+    api.post("password/reset", {"email": EMAIL})
+
+    for bucket in ThrottleBucket.objects.all():
+        assert timezone.now() < bucket.resets_at <= timezone.now() + timedelta(days=30)
+
+
+STRANGE = {
+    "refresh": {"refresh_token": "nakr_" + "A" * 70},
+    "verify-email": {"token": "nako_" + "A" * 43, "password": PASSWORD},
+    "password/reset/confirm": {"token": "nako_" + "A" * 43, "new_password": "a brand new password"},
+    "email/change/confirm": {"token": "nako_" + "A" * 43},
+}
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("BF-13", "DOS-04")
+@pytest.mark.parametrize("path", STRANGE)
+def test_guessing_at_tokens_ends_at_a_number_and_leaves_few_rows(api: Api, user: Any, path: str) -> None:
+    pair = api.pair()
+    rows = AuditOutbox.objects.count()
+
+    answers = [api.post(path, STRANGE[path]).status_code for _ in range(200)]
+
+    assert set(answers[:60]) <= {400, 401}
+    assert set(answers[60:]) == {429}
+    assert AuditOutbox.objects.count() == rows + 61
+    assert ThrottleBucket.objects.count() <= 10
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 200
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("DOS-04")
+def test_a_flood_of_wrong_logins_leaves_few_rows(api: Api, user: Any) -> None:
+    for number in range(300):
+        api.login(f"user{number}@example.com" if number % 2 else EMAIL, WRONG)
+
+    assert AuditOutbox.objects.count() <= 25
+    assert ThrottleBucket.objects.count() <= 40
+    assert event_names().count("request.throttled") <= 3
+
+
+@pytest.mark.security("BF-13", "VER-06", "CRED-07")
+def test_one_recipient_gets_three_mails_an_hour_and_the_answer_does_not_say_so(
+    api: Api, clock: time_machine.Traveller
+) -> None:
+    answers = [api.register()]
+    for _ in range(3):
+        answers.append(api.post("verify-email/resend", {"email": EMAIL.upper()}))
+        answers.append(api.post("password/reset", {"email": EMAIL}))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert answers[1].content == answers[-2].content
+    assert len(mail.outbox) == 3
+    clock.shift(timedelta(hours=1))
+    api.post("password/reset", {"email": EMAIL})
+    assert len(mail.outbox) == 4
+
+
+@pytest.mark.security("BF-13")
+def test_a_link_that_was_mailed_lives_on_where_another_is_withheld(api: Api, user: Any) -> None:
+    for _ in range(5):
+        api.post("password/reset", {"email": EMAIL})
+
+    assert len(mail.outbox) == 3
+    reset = {"token": mailed_token(), "new_password": "a brand new password"}
+    assert api.post("password/reset/confirm", reset).status_code == 204
+
+
+@pytest.mark.security("BF-04", "BF-13")
+def test_nobody_can_use_up_the_mails_that_another_needs_to_recover(api: Api, user: Any) -> None:
+    for number in range(6):
+        api.register(EMAIL, username=f"other{number}")
+        api.post("verify-email/resend", {"email": EMAIL})
+
+    assert len(mail.outbox) == 1  # you have an account
+
+    api.post("password/reset", {"email": EMAIL})
+
+    assert len(mail.outbox) == 2
+    assert "#token=" in str(mail.outbox[-1].body)
+
+
+@pytest.mark.security("BF-13")
+def test_one_network_causes_twenty_mails_an_hour(
+    api: Api, make_user: Callable[..., Any], limits: Callable[..., None]
+) -> None:
+    limits(mail_network="20/h")
+    for number in range(25):
+        make_user(f"user{number}@example.com")
+
+    answers = [api.post("password/reset", {"email": f"user{number}@example.com"}) for number in range(25)]
+
+    assert {(answer.status_code, answer.content) for answer in answers} == {(202, answers[0].content)}
+    assert len(mail.outbox) == 20
+
+
+@pytest.mark.security("BF-13")
+def test_requests_for_nobody_use_up_the_mails_of_a_network_as_well(api: Api, user: Any) -> None:
+    for number in range(20):
+        api.post("password/reset", {"email": f"nobody{number}@example.com"}, REMOTE_ADDR="2001:db8::1")
+
+    answer = api.post("password/reset", {"email": EMAIL}, REMOTE_ADDR="2001:db8::2")
+
+    assert answer.status_code == 429
+    assert mail.outbox == []
+
+
+@pytest.mark.security("BF-13")
+@pytest.mark.parametrize("path", ["register", "verify-email/resend", "password/reset"])
+def test_one_network_asks_twenty_times_a_minute(api: Api, path: str) -> None:
+    def ask(number: int) -> int:
+        email = f"user{number}@example.com"
+        return int((api.register(email) if path == "register" else api.post(path, {"email": email})).status_code)
+
+    assert [ask(number) for number in range(22)] == [202] * 20 + [429] * 2
+
+
+@pytest.mark.security("CRED-16", "BF-01")
+def test_a_stolen_access_token_is_no_way_to_guess_the_password(api: Api, user: Any) -> None:
+    token = api.pair()["access_token"]
+    requests: list[tuple[str, str, dict[str, str]]] = [
+        ("POST", "password/change", {"current_password": WRONG, "new_password": "a brand new password"}),
+        ("POST", "email/change", {"new_email": "new@example.com", "password": WRONG}),
+        ("DELETE", "me", {"password": WRONG}),
+    ]
+
+    answers = [api(*requests[number % 3], token=token).status_code for number in range(12)]
+
+    assert answers == [403] * 10 + [429] * 2
+    right = {"current_password": PASSWORD, "new_password": "a brand new password"}
+    assert api.post("password/change", right, token=token).status_code == 429
+    assert api.is_in(token)
+
+
+def test_the_right_password_forgets_the_wrong_ones(api: Api, user: Any) -> None:
+    token = api.pair()["access_token"]
+    change = {"current_password": WRONG, "new_password": "a brand new password"}
+    for _ in range(9):
+        api.post("password/change", change, token=token)
+
+    assert api.post("password/change", {**change, "current_password": PASSWORD}, token=token).status_code == 204
+    assert api.post("password/change", change, token=token).status_code == 403
+    assert not ThrottleBucket.objects.filter(rule="password_account", hits__gt=1).exists()
+
+
+def test_without_limits_nothing_is_counted(api: Api, user: Any, limits: Callable[..., None]) -> None:
+    limits()
+
+    assert guess(api, 30) == [401] * 30
+    assert not ThrottleBucket.objects.exists()
+
+
+def test_a_caller_without_an_address_is_limited_by_account_alone(api: Api, user: Any) -> None:
+    answers = [api.login(f"user{number}@example.com", WRONG, REMOTE_ADDR="").status_code for number in range(25)]
+
+    assert answers == [401] * 25
+
+
+@pytest.mark.security("BF-07")
+def test_what_others_commit_is_as_durable_as_ever(user: Any) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        throttling.count_request(ClientInfo(ip_address="203.0.113.1"))
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
+
+
+@pytest.mark.security("DOS-03")
+def test_only_a_few_passwords_are_hashed_at_once_and_without_a_lock(
+    api: Api, user: Any, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits()
+    monkeypatch.setattr(hashing, "_places", threading.BoundedSemaphore(2))
+    lock, running, most, in_transaction = threading.Lock(), [0], [0], []
+    encode, gate = MD5PasswordHasher.encode, threading.Event()
+
+    def slow(self: Any, password: str, salt: str) -> str:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            in_transaction.append(connection.in_atomic_block)
+        gate.wait(0.05)
+        with lock:
+            running[0] -= 1
+        return str(encode(self, password, salt))
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", slow)
+
+    def attempt(_: int) -> int:
+        try:
+            return int(Api().login(password=WRONG).status_code)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(attempt, range(12)))
+
+    assert answers == [401] * 12
+    assert most == [2]
+    assert not any(in_transaction)
+
+
+@pytest.mark.security("DOS-03")
+def test_who_finds_too_many_in_line_is_sent_away_at_once(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch, hashes: list[str]
+) -> None:
+    places, line = threading.BoundedSemaphore(1), threading.BoundedSemaphore(1)
+    places.acquire()
+    line.acquire()
+    monkeypatch.setattr(hashing, "_places", places)
+    monkeypatch.setattr(hashing, "_in_line", line)
+
+    answer = api.login()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
+    assert hashes == []
+    line.release()
+    places.release()
+    assert api.login().status_code == 200
+
+
+def test_a_full_bucket_is_logged_once_and_names_nobody(
+    api: Api, user: Any, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    guess(api, 15)
+
+    (line,) = [record for record in caplog.records if record.name == "ninja_auth_kit.throttling"]
+    assert line.getMessage() == "The limit login_account is reached."
