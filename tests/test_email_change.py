@@ -40,6 +40,7 @@ def is_refused(response: Any) -> bool:
     return (response.status_code, response.json()["code"]) == (400, "invalid_token")
 
 
+@pytest.mark.security("SES-17")
 def test_the_link_gives_the_account_its_new_address_and_ends_all_sessions(api: Api, user: Any) -> None:
     pair = api.pair()
     ask(api, pair["access_token"])
@@ -60,6 +61,7 @@ def test_the_link_gives_the_account_its_new_address_and_ends_all_sessions(api: A
     assert not EmailAddress.objects.filter(canonical=EMAIL).exists()
 
 
+@pytest.mark.security("SES-17")
 def test_the_former_address_is_told_when_it_is_asked_for_and_when_it_is_done(api: Api, user: Any) -> None:
     confirm(api, link_for(api))
 
@@ -68,6 +70,7 @@ def test_the_former_address_is_told_when_it_is_asked_for_and_when_it_is_done(api
     assert not any("token" in text or NEW in text for text in to_the_former)
 
 
+@pytest.mark.security("SES-17")
 def test_without_the_password_nothing_is_asked_for(api: Api, user: Any, audited: None) -> None:
     response = ask(api, api.pair()["access_token"], password="not the password of the account")
 
@@ -229,6 +232,7 @@ def test_tokens_of_another_purpose_change_no_address(api: Api, user: Any) -> Non
         assert is_refused(confirm(api, token))
 
 
+@pytest.mark.security("SES-17")
 def test_a_change_voids_every_other_link_and_the_shadow_of_the_former_address(api: Api, user: Any) -> None:
     api.register(username="other")
     api.post("password/reset", {"email": EMAIL})

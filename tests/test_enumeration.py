@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from pytest_django import Settings
 
 from ninja_auth_kit.models import has_username
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, Api
 from tests.servers import Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
@@ -63,3 +65,29 @@ def test_known_and_unknown_addresses_take_as_long(server: Server, path: str) -> 
     medians = {email: statistics.median(times[5:]) for email, times in samples.items()}
 
     assert max(medians.values()) - min(medians.values()) < BOUND, medians
+
+
+@pytest.mark.security("CRED-06")
+def test_a_password_that_was_hashed_with_less_work_long_ago_costs_a_refusal_as_much_work(
+    make_user: Callable[..., Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+    monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", 5000)
+    today, long_ago = (make_user(f"{name}@example.com") for name in ("today", "long_ago"))
+    for user, iterations in ((today, 5000), (long_ago, 1000)):
+        user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", iterations)
+        user.save()
+    encode, work = PBKDF2PasswordHasher.encode, []
+
+    def counted(self: Any, password: str, salt: str, iterations: int | None = None) -> str:
+        work.append(iterations or self.iterations)
+        return str(encode(self, password, salt, iterations))
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", counted)
+    totals = {}
+    for name in ("today", "long_ago", "nobody"):
+        work.clear()
+        assert Api().login(f"{name}@example.com", "wrong").status_code == 401
+        totals[name] = sum(work)
+
+    assert totals == dict.fromkeys(totals, 10_000)

@@ -9,6 +9,7 @@ from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 import pytest
+from django.conf import global_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ValidationError
@@ -222,6 +223,17 @@ def test_validators_of_the_host_decide_but_never_below_8_characters(api: Api, se
 )
 def test_a_password_that_one_would_guess_is_refused_with_the_reason(api: Api, password: str, code: str) -> None:
     assert ("password", code) in codes(api.register(password=password))
+
+
+@pytest.mark.security("CRED-15")
+def test_a_password_is_stored_as_the_first_hasher_of_the_host_has_it(api: Api, settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS
+
+    api.register()
+
+    algorithm, iterations, _, _ = get_user_model().objects.get().password.split("$")
+    assert algorithm == "pbkdf2_sha256"
+    assert int(iterations) >= 600_000  # ASVS appendix C
 
 
 @pytest.mark.security("CRED-14")
