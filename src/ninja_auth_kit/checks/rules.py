@@ -59,6 +59,18 @@ def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(map(is_text, value))
 
 
+def is_dotted_path(value: Any) -> bool:
+    """Tell whether a value is names with dots between them, two at least."""
+    return isinstance(value, str) and "." in value and all(map(str.isidentifier, value.split(".")))
+
+
+def _path_of(example: str) -> Rule:
+    def fits(value: Any) -> bool:
+        return value is None or is_dotted_path(value)
+
+    return fits, f"a dotted path, such as {example!r}, or None"
+
+
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
@@ -91,6 +103,10 @@ RULES: dict[str, Rule] = {
         f"a dict from {', '.join(sorted(PAGES))} to absolute URLs without a user, white space or a fragment",
     ),
     "TRUSTED_PROXY_COUNT": (lambda value: is_integer(value, 0), "an int from 0"),
+    "REGISTRATION_SCHEMA": _path_of("accounts.schemas.Registration"),
+    "PROFILE_SCHEMA": _path_of("accounts.schemas.Profile"),
+    "USER_SCHEMA": _path_of("accounts.schemas.User"),
+    "ACCESS_TOKEN_CLAIMS": _path_of("accounts.claims.claims"),
     "AUDIT_EXCHANGE": _TEXT,
     "AUDIT_DECLARE": _BOOLEAN,
     "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
