@@ -1,20 +1,29 @@
 """Fixtures: a client that speaks JSON, users, mails, recorded events, a clock, and servers to race against."""
 
+import importlib
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.test import Client
+from django.urls import path
 from django.utils import timezone
+from ninja import NinjaAPI
 from pytest_django import Settings
 
+import ninja_auth_kit
+from ninja_auth_kit import emails
+from ninja_auth_kit.api import routes
 from ninja_auth_kit.models import AuditOutbox, EmailAddress, canonical_email, has_username
 from tests.servers import Server
+from tests.urls import urlpatterns
 
 PASSWORD = "correct horse battery staple"
 EMAIL = "ada@example.com"
@@ -41,12 +50,17 @@ class Api:
     def post(self, path: str, body: Any = None, **kwargs: Any) -> Any:
         return self("POST", path, body, **kwargs)
 
+    def patch(self, path: str, body: Any = None, **kwargs: Any) -> Any:
+        return self("PATCH", path, body, **kwargs)
+
     def delete(self, path: str, **kwargs: Any) -> Any:
         return self("DELETE", path, **kwargs)
 
-    def register(self, email: str = EMAIL, password: str = PASSWORD, username: str | None = None) -> Any:
+    def register(
+        self, email: str = EMAIL, password: str = PASSWORD, username: str | None = None, **fields: Any
+    ) -> Any:
         """Register, with a username derived from the address where the user model has one."""
-        body = {"email": email, "password": password}
+        body = {"email": email, "password": password, **fields}
         if has_username():
             body["username"] = username or re.sub(r"\W", "_", email)
         return self.post("register", body)
@@ -129,6 +143,30 @@ def kit(settings: Settings) -> Callable[..., None]:
         settings.NINJA_AUTH_KIT = {**settings.NINJA_AUTH_KIT, **keys}
 
     return change
+
+
+@pytest.fixture
+def host_api(kit: Callable[..., None], settings: Settings) -> Iterator[Callable[..., Api]]:
+    """Return a builder of the kit's API as it is where a process starts with these settings, at the usual place."""
+    before, namespaces = settings.NINJA_AUTH_KIT, list(emails.page_namespaces)
+
+    def reload() -> None:
+        for module in (*routes.FEATURES, routes):
+            importlib.reload(module)
+
+    def build(**keys: Any) -> Api:
+        kit(**keys)
+        reload()
+        api = NinjaAPI(urls_namespace=f"started-{uuid.uuid4()}")
+        ninja_auth_kit.install(api, "")
+        urlconf = ModuleType("started_urls")
+        urlconf.urlpatterns = [path("api/auth/", api.urls), *urlpatterns]  # type: ignore[attr-defined]
+        settings.ROOT_URLCONF = urlconf
+        return Api()
+
+    yield build
+    settings.NINJA_AUTH_KIT, emails.page_namespaces[:] = before, namespaces
+    reload()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from psycopg import IsolationLevel
 from pytest_django import Settings
 
 from ninja_auth_kit import checks
+from ninja_auth_kit.api.schemas import RegistrationIn
 from ninja_auth_kit.audit.events import EVENTS
 from ninja_auth_kit.conf import DEFAULTS, AuthKitSettings
 from ninja_auth_kit.conf import settings as kit_settings
@@ -116,6 +117,10 @@ WRONG: list[tuple[str, list[Any]]] = [
         "THROTTLES",
         [None, [], "20/m", {"login": "20/m"}, {"login_network": []}, {"login_network": "20/min"}]
         + [{"login_network": rate} for rate in ("0/m", "-1/m", "20", "20/0m", "20/m ", 20, ["20/m", 5], None)],
+    ),
+    *(
+        (key, ["", "Schema", "a..b", "a.b.", "a b.c", "a/b.c", 7, ["a.b"]])
+        for key in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
     ),
     ("AUDIT_EXCHANGE", ["", None]),
     ("AUDIT_DECLARE", ["yes", None]),
@@ -288,6 +293,20 @@ def test_a_user_model_without_an_address_is_an_error(monkeypatch: pytest.MonkeyP
         ("E006", "WithoutEmail has no e-mail field 'email'."),
         ("W002", "Registration cannot fill WithoutEmail.height."),
     ]
+
+
+class TallRegistration(RegistrationIn):
+    """A registration that asks for what must be filled."""
+
+    height: int
+
+
+def test_what_a_registration_of_the_host_asks_for_is_filled(
+    monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None]
+) -> None:
+    kit(REGISTRATION_SCHEMA="tests.test_checks.TallRegistration")
+
+    assert [number for number, _ in said_of(WithoutEmail, monkeypatch)] == ["E006"]
 
 
 @pytest.mark.parametrize("model", [NameAsKey, Employee])

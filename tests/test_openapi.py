@@ -23,6 +23,7 @@ OPERATIONS = {
     "auth_confirm_password_reset": ("post", "/api/auth/password/reset/confirm"),
     "auth_request_email_change": ("post", "/api/auth/email/change"),
     "auth_confirm_email_change": ("post", "/api/auth/email/change/confirm"),
+    "auth_update_me": ("patch", "/api/auth/me"),
     "auth_delete_me": ("delete", "/api/auth/me"),
     "auth_me": ("get", "/api/auth/me"),
     "auth_list_sessions": ("get", "/api/auth/sessions"),
@@ -77,6 +78,7 @@ def test_protected_operations_ask_for_a_bearer_jwt_and_the_others_for_nothing(sc
         "auth_logout_all",
         "auth_change_password",
         "auth_request_email_change",
+        "auth_update_me",
         "auth_delete_me",
         "auth_me",
         "auth_list_sessions",
@@ -134,6 +136,8 @@ def test_every_answer_of_the_flow_is_a_documented_one(
         call(name, b"x=1", content_type="application/x-www-form-urlencoded")
         call(name, {"email": EMAIL, "password": PASSWORD, "refresh_token": "x"})
         call(name, token="bad")
+    for body in ({}, {"is_staff": True}):
+        call("auth_update_me", body, token=pair["access_token"])
     for name in ("auth_me", "auth_list_sessions", "auth_end_session", "auth_logout_all", "auth_me"):
         call(name, token=pair["access_token"])
     call("auth_refresh", {"refresh_token": pair["refresh_token"]})

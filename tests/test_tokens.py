@@ -455,4 +455,4 @@ def _every_text() -> Iterator[str]:
 
     for model in (*apps.get_app_config("ninja_auth_kit").get_models(), get_user_model()):
         for row in model._base_manager.values_list():
-            yield from (str(value) for value in row if value not in {None, ""})
+            yield from (str(value) for value in row if value is not None and value != "")

@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 Duration = timedelta | int
 """A `timedelta`, or seconds as an int."""
@@ -34,6 +36,10 @@ class AuthKitSettings(TypedDict, total=False):
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
     THROTTLES: Mapping[str, str | Sequence[str]]
+    REGISTRATION_SCHEMA: str | None
+    PROFILE_SCHEMA: str | None
+    USER_SCHEMA: str | None
+    ACCESS_TOKEN_CLAIMS: str | None
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
     AUDIT_EMBEDDED_RELAY: bool | None
@@ -82,6 +88,11 @@ DEFAULTS: AuthKitSettings = {
     "FRONTEND_URLS": {},
     "TRUSTED_PROXY_COUNT": 0,
     "THROTTLES": DEFAULT_THROTTLES,
+    # Dotted paths to schemas and a callable of the host.
+    "REGISTRATION_SCHEMA": None,
+    "PROFILE_SCHEMA": None,
+    "USER_SCHEMA": None,
+    "ACCESS_TOKEN_CLAIMS": None,
     "AUDIT_EXCHANGE": "auth.events",
     "AUDIT_DECLARE": True,
     # None follows DEBUG: a laptop needs no second process, a server should have one.
@@ -114,6 +125,10 @@ class Settings:
     FRONTEND_URLS: Mapping[str, str]
     TRUSTED_PROXY_COUNT: int
     THROTTLES: Mapping[str, str | Sequence[str]]
+    REGISTRATION_SCHEMA: str | None
+    PROFILE_SCHEMA: str | None
+    USER_SCHEMA: str | None
+    ACCESS_TOKEN_CLAIMS: str | None
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
     AUDIT_DISABLED_TYPES: Sequence[str]
@@ -153,6 +168,21 @@ class Settings:
 
 
 settings = Settings()
+
+
+def imported(setting: str) -> Any:
+    """Return what a setting names by its dotted path, or None where it names nothing.
+
+    Raises:
+        ImproperlyConfigured: there is nothing to be imported by this path.
+    """
+    path = getattr(settings, setting)
+    if path is None:
+        return None
+    try:
+        return import_string(str(path))
+    except ImportError as error:
+        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {error}") from error
 
 
 class Broker(TypedDict):

@@ -93,6 +93,9 @@ email_changed = ActionSignal()
 # Another address was refused, when it was asked for or when it was confirmed.   reason: str
 email_change_failed = ActionSignal()
 
+# A user changed fields of the account, as `PROFILE_SCHEMA` allows.   fields: list[str] (their names, never values)
+account_updated = ActionSignal()
+
 # A user deleted the account.   sessions_ended: int
 account_deleted = ActionSignal()
 

@@ -37,8 +37,10 @@ def new_events(before: int) -> list[str]:
 
 
 @pytest.mark.security("AUD-01")
-def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: Api, kit: Callable[..., None]) -> None:
-    kit(SESSION_LIMIT=2)
+def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(
+    host_api: Callable[..., Api], kit: Callable[..., None]
+) -> None:
+    api = host_api(SESSION_LIMIT=2, PROFILE_SCHEMA="tests.host_app.schemas.Profile")
     recorded: list[tuple[str, list[str]]] = []
 
     def step(name: str, call: Callable[[], Any], status: int) -> Any:
@@ -96,6 +98,12 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         step("confirm, wrong token", lambda: api.post("email/change/confirm", {"token": "x"}), 400)
         step("confirm", lambda: api.post("email/change/confirm", {"token": link}), 204)
         five = step("login", lambda: api.login("new@example.com"), 200).json()
+        for name, first_name, status in (
+            ("update", "Ada", 200),
+            ("update, nothing", "Ada", 200),
+            ("update, wrong", 7, 422),
+        ):
+            step(name, partial(api.patch, "me", {"first_name": first_name}, token=five["access_token"]), status)
         for name, password, status in (("delete, wrong", "x", 403), ("delete", PASSWORD, 204)):
             step(name, partial(api, "DELETE", "me", {"password": password}, token=five["access_token"]), status)
         kit(THROTTLES={"login_network": "1/m"})
@@ -140,6 +148,9 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(api: 
         ("confirm, wrong token", ["email.change_failed"]),
         ("confirm", ["email.changed"]),
         ("login", ["session.logged_in"]),
+        ("update", ["user.updated"]),
+        ("update, nothing", []),
+        ("update, wrong", []),
         ("delete, wrong", ["user.deletion_failed"]),
         ("delete", ["user.deleted"]),
         ("login, the last that is allowed", ["session.login_failed"]),

@@ -7,6 +7,7 @@ from ninja import NinjaAPI
 
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
+from ninja_auth_kit.api.security import AuthenticatedRequest
 
 api = NinjaAPI(title="Host", urls_namespace="host")
 plain_api = NinjaAPI(title="Host that was taught nothing", urls_namespace="plain")
@@ -37,6 +38,16 @@ def stateless_user_route(request: HttpRequest) -> dict[str, Any]:
 async def stateless_async_route(request: HttpRequest) -> dict[str, Any]:
     user = await request.auser()
     return {"user": str(user.pk)}
+
+
+@api.get("/claims", auth=JWTAuth())
+def claims_route(request: AuthenticatedRequest) -> dict[str, Any]:
+    return dict(request.auth_claims.extra)
+
+
+@api.get("/stateless-claims", auth=JWTAuth(check_session=False))
+def stateless_claims_route(request: AuthenticatedRequest) -> dict[str, Any]:
+    return dict(request.auth_claims.extra)
 
 
 @plain_api.get("/guarded", auth=JWTAuth())

@@ -1,4 +1,4 @@
-"""A user model of the other kind: e-mail only, with a UUID for a key."""
+"""A user model of the other kind: e-mail only, with a UUID for a key, and with fields for users to fill."""
 
 import uuid
 
@@ -20,6 +20,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(unique=True)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
+    first_name = models.CharField(max_length=150, blank=True)
+    last_name = models.CharField(max_length=150, blank=True)
+    nickname = models.CharField(max_length=30, unique=True, null=True, blank=True)  # None: many have none
+    about = models.JSONField(default=dict, blank=True)
+    age = models.PositiveSmallIntegerField(null=True, blank=True)
+    team = models.ForeignKey("auth.Group", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    note = models.CharField(max_length=30, default="of the staff", editable=False)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -28,3 +35,4 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         swappable = "AUTH_USER_MODEL"
+        constraints = [models.CheckConstraint(condition=models.Q(age__gte=13), name="host_app_old_enough")]

@@ -1,42 +1,11 @@
-"""The HTTP surface, on one page: every endpoint module, and `install`, which puts them on an API."""
+"""`install`, which puts the kit's endpoints on an API."""
 
-from collections.abc import Callable
-from inspect import Parameter, Signature
-from string import Formatter
-
-from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI, Router
-from ninja.operation import PathView
+from ninja import NinjaAPI
 
 from ninja_auth_kit import emails
-from ninja_auth_kit.api.bodies import with_checked_body
-from ninja_auth_kit.api.endpoints import (
-    account,
-    email_change,
-    login,
-    logout,
-    passwords,
-    refresh,
-    registration,
-    sessions,
-    verification,
-)
-from ninja_auth_kit.api.errors import (
-    MethodNotAllowedError,
-    add_error_handlers,
-    problem_response,
-    translating_failures,
-)
+from ninja_auth_kit.api.errors import add_error_handlers
 
-__all__ = ["install", "router"]
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-
-FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change)
-
-router = Router()
-router.add_decorator(translating_failures, mode="operation")
-router.add_decorator(with_checked_body, mode="view")
+__all__ = ["install"]
 
 
 def install(api: NinjaAPI, prefix: str = "/auth") -> None:
@@ -48,42 +17,13 @@ def install(api: NinjaAPI, prefix: str = "/auth") -> None:
     Args:
         api: the API; before its `urls` are read.
         prefix: where below the API the endpoints are.
+
+    Raises:
+        ImproperlyConfigured: a schema that the settings name is none that can be used.
     """
+    # Not with this module: the endpoints import the host's schemas, and these import `schemas`, and so this module.
+    from ninja_auth_kit.api.routes import router
+
     add_error_handlers(api)
     api.add_router(prefix, router)
     emails.page_namespaces.append(api.urls_namespace)
-
-
-def _refuse_other_methods(feature_router: Router) -> None:
-    """Answer the methods that a path does not have with a problem, where Ninja would send plain text."""
-    for path, view in feature_router.path_operations.items():
-        _serve_head(view)
-        allowed = {method for operation in view.operations for method in operation.methods}
-        others = [method for method in METHODS if method not in allowed]
-        feature_router.api_operation(others, path, auth=None, include_in_schema=False)(_refusal(path, allowed))
-
-
-def _serve_head(view: PathView) -> None:
-    """Answer HEAD where GET is answered (RFC 9110 section 9.1): scanners of mailed links ask so. Not in OpenAPI."""
-    for operation in [operation for operation in view.operations if "GET" in operation.methods]:
-        head = operation.clone()
-        head.methods, head.include_in_schema = ["HEAD"], False
-        view.operations.append(head)
-
-
-def _refusal(path: str, allowed: set[str]) -> Callable[..., HttpResponse]:
-    def method_not_allowed(request: HttpRequest, **_: str) -> HttpResponse:
-        response = problem_response(MethodNotAllowedError())
-        response["Allow"] = ", ".join(sorted(allowed))
-        return response
-
-    # Ninja warns of a path whose parameters the function does not name.
-    names = ["request", *(name for _, name, _, _ in Formatter().parse(path) if name)]
-    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    method_not_allowed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return method_not_allowed
-
-
-for feature in FEATURES:
-    _refuse_other_methods(feature.router)
-    router.add_router("", feature.router)

@@ -1,6 +1,7 @@
 """The bodies of requests and answers.
 
 A request body that does not fit raises `InvalidInputError`, with a code for each field and nothing of the input.
+A host may derive from `RegistrationIn` and `UserOut`, and put its own in their place; see `host_schemas`.
 """
 
 import re
@@ -8,62 +9,22 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from ninja import Schema
 from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     SecretStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
     model_validator,
 )
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-from ninja_auth_kit.models import has_username
+from ninja_auth_kit.api.field_errors import Body
+from ninja_auth_kit.models import email_field, has_username, is_verified
 
-_MESSAGES: dict[str, tuple[str, str | Promise]] = {
-    "missing": ("required", _("This field is required.")),
-    "extra_forbidden": ("unknown_field", _("There is a field that does not belong here.")),
-    "string_too_long": ("too_long", _("This value is too long.")),
-    "too_long": ("too_long", _("This value is too long.")),
-    "control_character": ("control_character", _("This value contains a control character.")),
-    "one_identifier": ("one_identifier", _("Send exactly one of username and email.")),
-}
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
-_OTHER = ("invalid", _("This value is not valid."))
-
-
-def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return validate(data)
-    except ValidationError as error:
-        raise InvalidInputError(*(_field_error(fault) for fault in error.errors())) from None
-
-
-def _field_error(fault: ErrorDetails) -> FieldError:
-    code, message = _MESSAGES.get(fault["type"], _OTHER)
-    # The name of an unknown field is input, and input is not repeated.
-    field = "" if code == "unknown_field" else ".".join(str(part) for part in fault["loc"])
-    return FieldError(field, code, message)
-
-
-class Body(BaseModel):
-    """A request body: no fields but its own, and errors that never repeat what was sent."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Put the translation of errors around everything, the validators of subclasses among it."""
-        inner: Any = handler(source)
-        name = inner.pop("ref", None)  # so that OpenAPI still knows it as a component
-        return core_schema.no_info_wrap_validator_function(_with_field_errors, inner, ref=name)
 
 
 def _printable(value: str) -> str:
@@ -97,7 +58,11 @@ RefreshToken = Annotated[SecretStr, Field(max_length=4096, examples=[REFRESH_TOK
 
 
 class RegistrationIn(Body):
-    """An address and the password it will log in with."""
+    """An address and the password it will log in with.
+
+    `REGISTRATION_SCHEMA` may name a class derived from this one. Its further fields are fields of the user model; the
+    kit adds `username` where users have one.
+    """
 
     email: Email
     password: Password
@@ -109,9 +74,8 @@ class RegistrationWithUsernameIn(RegistrationIn):
     username: Username
 
 
-def registration_schema() -> type[RegistrationIn]:
-    """Return the body of a registration, which depends on whether the user model has a name beside the address."""
-    return RegistrationWithUsernameIn if has_username() else RegistrationIn
+class ProfileIn(Body):
+    """What users may change of themselves: nothing, unless `PROFILE_SCHEMA` names a schema of fields."""
 
 
 class VerifyEmailIn(Body):
@@ -215,8 +179,11 @@ class TokenPairOut(BaseModel):
     session_id: UUID
 
 
-class UserOut(BaseModel):
-    """The user of the access token."""
+class UserOut(Schema):
+    """The user of the access token.
+
+    `USER_SCHEMA` may name another, derived from this one or not: any Ninja schema that the user model can fill.
+    """
 
     id: str = Field(examples=["7"])
     username: str | None = Field(examples=["ada"])
@@ -224,6 +191,36 @@ class UserOut(BaseModel):
     email_verified: bool = Field(examples=[True])
     date_joined: datetime | None
     last_login: datetime | None
+
+    @staticmethod
+    def resolve_id(user: Any) -> str:
+        """Return the key, whatever type it has."""
+        return str(user.pk)
+
+    @staticmethod
+    def resolve_username(user: Any) -> str | None:
+        """Return the name that the user has beside the address."""
+        return user.get_username() if has_username() else None
+
+    @staticmethod
+    def resolve_email(user: Any) -> str:
+        """Return the address, whatever the model calls it."""
+        return getattr(user, email_field()) or ""
+
+    @staticmethod
+    def resolve_email_verified(user: Any) -> bool:
+        """Tell whether it is the address that was proved."""
+        return is_verified(user)
+
+    @staticmethod
+    def resolve_date_joined(user: Any) -> datetime | None:
+        """Return None where the model does not note it."""
+        return getattr(user, "date_joined", None)
+
+    @staticmethod
+    def resolve_last_login(user: Any) -> datetime | None:
+        """Return None where the model does not note it."""
+        return getattr(user, "last_login", None)
 
 
 class SessionOut(BaseModel):

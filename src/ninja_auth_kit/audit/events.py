@@ -102,6 +102,7 @@ EVENTS: dict[Signal, EventType] = {
     signals.email_change_requested: EventType("email.change_requested", "email.change_requested.success", "user"),
     signals.email_changed: EventType("email.changed", "email.changed.success", "user", ("sessions_ended",)),
     signals.email_change_failed: EventType("email.change_failed", "email.changed.failure", "anonymous", fact=True),
+    signals.account_updated: EventType("user.updated", "user.updated.success", "user", ("fields",)),
     signals.account_deleted: EventType("user.deleted", "user.deleted.success", "user", ("sessions_ended",)),
     signals.account_deletion_failed: EventType("user.deletion_failed", "user.deleted.failure", "user", fact=True),
     signals.logged_out: EventType("session.logged_out", "session.logout.success", "user", ("scope", "sessions_ended")),

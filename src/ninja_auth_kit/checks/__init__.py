@@ -10,6 +10,8 @@
     E008  a RABBITMQ_ setting has a value that does not fit
     E009  the user model's USERNAME_FIELD is its primary key
     E010  the database does not run at READ COMMITTED
+    E011  a dotted path names nothing, or not what it should
+    E012  a schema of the host has a field that it must not have
     W001  no broker: audit events are only logged (--deploy)
     W002  registration cannot fill a required field of the user model
     W003  access tokens outlive what a service that verifies them alone should trust
@@ -18,7 +20,7 @@
 A weak JWT_SECRET_KEY is not here: it stops the process before any check runs (`tokens.refuse_weak_key`).
 """
 
-from ninja_auth_kit.checks import broker, database, kit, urls, users
+from ninja_auth_kit.checks import broker, database, kit, paths, urls, users
 from ninja_auth_kit.checks.rules import RULES
 
-__all__ = ["RULES", "broker", "database", "kit", "urls", "users"]
+__all__ = ["RULES", "broker", "database", "kit", "paths", "urls", "users"]

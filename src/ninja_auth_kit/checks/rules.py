@@ -74,6 +74,18 @@ def _is_rates(value: Any) -> bool:
         return False
 
 
+def is_dotted_path(value: Any) -> bool:
+    """Tell whether a value is names with dots between them, two at least."""
+    return isinstance(value, str) and "." in value and all(map(str.isidentifier, value.split(".")))
+
+
+def _path_of(example: str) -> Rule:
+    def fits(value: Any) -> bool:
+        return value is None or is_dotted_path(value)
+
+    return fits, f"a dotted path, such as {example!r}, or None"
+
+
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
@@ -110,6 +122,10 @@ RULES: dict[str, Rule] = {
         _is_throttles,
         f"a dict from {', '.join(DEFAULT_THROTTLES)} to rates such as '20/m' or ('10/15m', '100/30d'); {{}} for none",
     ),
+    "REGISTRATION_SCHEMA": _path_of("accounts.schemas.Registration"),
+    "PROFILE_SCHEMA": _path_of("accounts.schemas.Profile"),
+    "USER_SCHEMA": _path_of("accounts.schemas.User"),
+    "ACCESS_TOKEN_CLAIMS": _path_of("accounts.claims.claims"),
     "AUDIT_EXCHANGE": _TEXT,
     "AUDIT_DECLARE": _BOOLEAN,
     "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),

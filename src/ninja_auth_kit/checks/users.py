@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.exceptions import FieldDoesNotExist
 
 from ninja_auth_kit.checks.messages import error, warning
+from ninja_auth_kit.checks.paths import filled_by_host
 from ninja_auth_kit.conf import settings
 
 
@@ -44,13 +45,14 @@ def _name_as_key(model: Any) -> Iterator[CheckMessage]:
 
 
 def _unfilled(model: Any) -> Iterator[CheckMessage]:
-    filled = {model.USERNAME_FIELD, model.get_email_field_name(), "password"}
+    filled = {model.USERNAME_FIELD, model.get_email_field_name(), "password", *filled_by_host()}
     for field in model._meta.concrete_fields:
         if settings.REGISTRATION_OPEN and _cannot_be_filled(field, filled):
             yield warning(
                 "W002",
                 f"Registration cannot fill {model.__name__}.{field.name}.",
-                "Give it a default or null=True, or close registration with REGISTRATION_OPEN.",
+                "Give it a default or null=True, ask for it in REGISTRATION_SCHEMA, or close registration with "
+                "REGISTRATION_OPEN.",
             )
 
 

@@ -12,6 +12,7 @@ from ninja_auth_kit.models.primary import database
 from ninja_auth_kit.models.sessions import EndedSession, EndReason, UserSession
 from ninja_auth_kit.models.shadows import ShadowRegistration
 from ninja_auth_kit.models.throttling import Bucket, Taken, ThrottleBucket
+from ninja_auth_kit.models.user_fields import is_unique, settable_field, user_models
 from ninja_auth_kit.models.users import (
     account_state,
     email_field,
@@ -58,12 +59,15 @@ __all__ = [
     "has_address",
     "has_username",
     "is_pending",
+    "is_unique",
     "is_verified",
     "lock_user",
     "lock_username",
     "may_authenticate",
     "prove_address",
     "release_address",
+    "settable_field",
     "stored_email",
     "user_by_key",
+    "user_models",
 ]

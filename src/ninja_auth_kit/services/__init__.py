@@ -3,7 +3,8 @@
 - `register`, `verify_email`, `resend_verification`: an account and its proved address
 - `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
 - `change_password`, `request_password_reset`, `confirm_password_reset`: the password of an account
-- `request_email_change`, `confirm_email_change`, `delete_account`: its address, and its end
+- `request_email_change`, `confirm_email_change`: its address
+- `update_account`, `delete_account`: its other fields, and its end
 - `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
 
 Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
@@ -11,7 +12,7 @@ Call them outside your own transactions: what a refusal must leave behind (a ses
 failed login) is committed before the error is raised, and a transaction around it that rolls back takes it along.
 """
 
-from ninja_auth_kit.services.account import delete_account
+from ninja_auth_kit.services.account import delete_account, update_account
 from ninja_auth_kit.services.email_change import confirm_email_change, request_email_change
 from ninja_auth_kit.services.login import login
 from ninja_auth_kit.services.logout import logout, logout_all
@@ -38,5 +39,6 @@ __all__ = [
     "request_email_change",
     "request_password_reset",
     "resend_verification",
+    "update_account",
     "verify_email",
 ]

@@ -1,6 +1,8 @@
-"""The account itself: deleting it."""
+"""The account itself: changing its fields, and deleting it."""
 
 import copy
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
@@ -11,8 +13,61 @@ from django.views.decorators.debug import sensitive_variables
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
-from ninja_auth_kit.models import EndReason, UserSession, database, lock_user
+from ninja_auth_kit.models import (
+    EndReason,
+    UserSession,
+    database,
+    lock_user,
+    may_authenticate,
+    settable_field,
+)
+from ninja_auth_kit.services.field_values import checked_values, refusal_of
 from ninja_auth_kit.services.throttling import password_check
+
+
+@sensitive_variables("values")
+def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) -> Any:
+    """Set fields of a user and return the user as it is now. What has its value already is not written.
+
+    Args:
+        user: whose; logged in.
+        values: by the names of fields.
+        client: who is calling.
+
+    Raises:
+        InvalidInputError: a field does not take its value, or somebody else has it and it must be unique.
+        SessionEndedError: the password changed, or the user was disabled or deleted, meanwhile.
+        ValueError: a field is one that only the kit or an administrator sets.
+    """
+    checked = checked_values(values)
+    if not checked:
+        return user
+    try:
+        with transaction.atomic(using=database()):
+            return _update(user, checked, client=client)
+    except IntegrityError as error:
+        raise refusal_of(error, values) or error from error
+
+
+def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:
+    current = lock_user(user.pk)
+    if current is None or current.password != user.password or not may_authenticate(current):
+        raise SessionEndedError
+    changes = {name: value for name, value in checked.items() if not _is_same(getattr(current, name), value)}
+    if not changes:
+        return current
+    for name, value in changes.items():
+        setattr(current, name, value)
+    current.save(using=database(), update_fields=list(changes))
+    fields = sorted(settable_field(name).name for name in changes)
+    signals.account_updated.announce(using=database(), user=current, client=client, fields=fields)
+    return current
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    if isinstance(after, dict | list):  # to Python 1, 1.0 and True are equal, in JSON they are not
+        return json.dumps(before, sort_keys=True, default=repr) == json.dumps(after, sort_keys=True, default=repr)
+    return bool(before == after)
 
 
 @sensitive_variables("password")

@@ -1,5 +1,6 @@
 """What an address and a name must be that somebody wants to have: the kit's rules, and those of the host's model."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -60,5 +61,15 @@ def _clean(name: str, value: str, fault: FieldError) -> Any:
     try:
         return field.clean(value, None)
     except ValidationError as error:
-        told = " ".join(message for message in error.messages if not value or value not in message)  # never an echo
-        raise InvalidInputError(replace(fault, message=told or fault.message)) from None
+        raise InvalidInputError(replace(fault, message=without_echo(error, value) or fault.message)) from None
+
+
+def without_echo(error: ValidationError, value: Any) -> str:
+    """Return what validators say of a value, less what repeats it (ASVS 16.2.5); "" where nothing is left.
+
+    Of a list or an object nothing is: a part of it might be repeated.
+    """
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return ""
+    spellings = {str(value).casefold(), repr(value).strip("'\"").casefold()} - {""}
+    return " ".join(message for message in error.messages if not any(one in message.casefold() for one in spellings))

@@ -1,5 +1,6 @@
 """Login: a password for a session."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import user_logged_in, user_login_failed
@@ -28,8 +29,9 @@ from ninja_auth_kit.models import (
     lock_user,
     may_authenticate,
 )
+from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.credentials import authenticate
-from ninja_auth_kit.services.sessions import TokenPair, start_session
+from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
 from ninja_auth_kit.services.throttling import login_attempt
 from ninja_auth_kit.tokens import password_fingerprint
 
@@ -52,6 +54,7 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         EmailNotVerifiedError: the password is right, but the address is not verified.
         SessionLimitReachedError: see `SESSION_LIMIT_POLICY`.
         ThrottledError: too many logins of this account or from this network have failed.
+        ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` gives what cannot be put into a token; there is no session then.
     """
     client = ClientInfo.of(request)
     identifier = username if email is None else email
@@ -93,13 +96,16 @@ def _start_session(
         renewed: an older hash of the same password, whose sessions live on.
     """
     for _attempt in range(_ATTEMPTS):
+        session = new_session(user=user, client=client)
+        extra = _early_claims(session)
         with transaction.atomic(using=database()):
             current = _locked(user)
             if current.password == user.password:
                 if renewed not in {None, current.password}:
                     old, new = password_fingerprint(str(renewed)), password_fingerprint(current.password)
                     UserSession.objects.carry_over(user=current, old=old, new=new)
-                pair = start_session(user=current, client=client)
+                extra = extra_claims(session) if extra is None else extra
+                pair = start_session(session, user=current, extra=extra, client=client)
                 transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
                 return pair
         # Changed since the backend has read it: to another password, or by a login that renewed the hash of this one.
@@ -107,6 +113,17 @@ def _start_session(
             break
         user.password = current.password
     raise InvalidCredentialsError
+
+
+def _early_claims(session: UserSession) -> Mapping[str, Any] | None:
+    """Ask the host for its claims before anything is locked; None for who will be turned away in a moment.
+
+    These must not wait for the host's code: a registration that leads nowhere has none to wait for.
+    """
+    user = session.user
+    if settings.ACCESS_TOKEN_CLAIMS is None or not may_authenticate(user):
+        return None
+    return extra_claims(session) if not settings.EMAIL_VERIFICATION_REQUIRED or is_verified(user) else None
 
 
 def _locked(user: Any) -> Any:

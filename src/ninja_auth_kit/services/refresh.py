@@ -16,7 +16,8 @@ from ninja_auth_kit.exceptions import (
     TokenReusedError,
 )
 from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, database
-from ninja_auth_kit.services.sessions import TokenPair, token_pair
+from ninja_auth_kit.services.claims import extra_claims
+from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
 from ninja_auth_kit.services.throttling import count_strange_token
 from ninja_auth_kit.tokens import RefreshClaims, issue_refresh_token, read_refresh_token, refresh_token_digest
 
@@ -42,6 +43,7 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
         TokenReusedError: it was reuse; the session is over.
         SessionEndedError: the session was over before.
         ThrottledError: too many strange tokens from this network.
+        ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` gives what cannot be put into a token; nothing is rotated.
     """
     session_id = None
     try:
@@ -79,15 +81,20 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
         if claims.generation > session.generation:
             raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
         if claims.generation == session.generation:
-            if session.refresh_token == refresh_token_digest(token) and _rotate(session, now, client=client):
-                return token_pair(session)
+            if session.refresh_token != refresh_token_digest(token):
+                continue
+            # Before the rotation: where the host's claims fail, the refresh token is not spent.
+            access = access_token(session, extra=extra_claims(session))
+            if _rotate(session, now, client=client):
+                return token_pair(session, access_token=access)
             continue
         if not _is_in_grace(claims, session, now):
             raise _end_reused(claims, session, client=client)
         if BlacklistedToken.objects.filter(token=session.refresh_token).exists():
             break
+        access = access_token(session, extra=extra_claims(session))
         _announce(session, client=client, rotated=False)
-        return token_pair(session)
+        return token_pair(session, access_token=access)
     raise SessionEndedError  # the current token is on the blacklist
 
 

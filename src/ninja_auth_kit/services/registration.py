@@ -1,6 +1,8 @@
 """Registration: an account that waits for its address to be verified."""
 
+from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -26,9 +28,11 @@ from ninja_auth_kit.models import (
     lock_user,
     lock_username,
     release_address,
+    settable_field,
     stored_email,
     user_by_key,
 )
+from ninja_auth_kit.services.field_values import checked_values, refuse_broken_rules
 from ninja_auth_kit.services.hashing import hashing
 from ninja_auth_kit.services.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.password_rules import check_new_password
@@ -37,7 +41,14 @@ from ninja_auth_kit.services.verification import mail_verification_link, verific
 
 
 @sensitive_variables()
-def register(*, email: str, password: str, client: ClientInfo, username: str | None = None) -> None:
+def register(
+    *,
+    email: str,
+    password: str,
+    client: ClientInfo,
+    username: str | None = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Register an address. The caller learns nothing about who has an account; the owner of the address gets a mail.
 
     A new address gets an account and a verification link. An address that waits for its verification gets the new
@@ -50,17 +61,19 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         password: as typed.
         client: who is calling.
         username: required where the user model has a name beside the address, None where it has not.
+        fields: further fields of the user model; None as a value stands for the model's default.
 
     Raises:
         RegistrationClosedError: `REGISTRATION_OPEN` is False.
-        InvalidInputError: the address, the name or the password breaks a rule, or the name is taken: the only
-            conflict ever disclosed.
+        InvalidInputError: the address, the name, the password or a field breaks a rule, or the name is taken: the
+            only conflict ever disclosed.
+        ValueError: `fields` has one that only the kit or an administrator sets.
         ThrottledError: too many requests from this network.
     """
     count_request(client)
     page = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
     try:
-        candidate = _candidate(email=email, username=username, password=password)
+        candidate = _candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and is_pending(owner) else None
         _refuse_taken_name(candidate)
@@ -69,7 +82,7 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
         if owner is not None and pending is None:
             _turn_away(candidate, owner, email=email, client=client)
             return
-        user = _save(candidate, pending, email=email, client=client)
+        user = _save(candidate, pending, email=email, fields=fields, client=client)
     except (RegistrationClosedError, InvalidInputError) as refusal:
         reason = refusal.errors[0].code if isinstance(refusal, InvalidInputError) else refusal.code
         _announce_failure(email=email, client=client, reason=reason)
@@ -81,16 +94,17 @@ def register(*, email: str, password: str, client: ClientInfo, username: str | N
 
 
 @sensitive_variables()
-def _candidate(*, email: str, username: str | None, password: str) -> Any:
+def _candidate(*, email: str, username: str | None, password: str, fields: Mapping[str, Any]) -> Any:
     """Return the unsaved user, with everything checked that needs no look at who is there already."""
     if not settings.REGISTRATION_OPEN:
         raise RegistrationClosedError
     checked_email(email)
-    values = {email_field(): email}
+    values = {**checked_values(fields, none_is_default=True), email_field(): email}
     model = get_user_model()
     if has_username():
         values[model.USERNAME_FIELD] = checked_username(username or "")
     candidate = model(**values)
+    refuse_broken_rules(candidate)
     check_new_password(password, user=candidate)
     return candidate
 
@@ -150,27 +164,31 @@ def mail_account_exists(key: Any, *, client: ClientInfo, is_free: bool) -> None:
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
 
 
-def _save(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
+def _save(
+    candidate: Any, pending: Any | None, *, email: str, fields: Collection[str], client: ClientInfo
+) -> Any | None:
     """Store the registration and return its user, or None where another of the same address came first.
 
     Of several that run at once the first to commit wins. The others have read the state before it, find it changed,
     and change nothing.
     """
     try:
-        return _store(candidate, pending, email=email, client=client)
+        return _store(candidate, pending, email=email, fields=fields, client=client)
     except IntegrityError:
         if pending is None and (find_user(email) or find_holder(email)):
             return None
         if release_address(email):
-            return _store(candidate, pending, email=email, client=client)
+            return _store(candidate, pending, email=email, fields=fields, client=client)
         _refuse_taken_name(candidate)  # somebody else was quicker with the name
         raise
 
 
-def _store(candidate: Any, pending: Any | None, *, email: str, client: ClientInfo) -> Any | None:
+def _store(
+    candidate: Any, pending: Any | None, *, email: str, fields: Collection[str], client: ClientInfo
+) -> Any | None:
     with transaction.atomic(using=database()):
         _hold_name(candidate)
-        user = candidate if pending is None else _replaced(candidate, pending)
+        user = candidate if pending is None else _replaced(candidate, pending, fields)
         if user is None:
             return None
         address = EmailAddress(user=user) if pending is None else user.authkit_email
@@ -181,8 +199,11 @@ def _store(candidate: Any, pending: Any | None, *, email: str, client: ClientInf
         return user
 
 
-def _replaced(candidate: Any, pending: Any) -> Any | None:
-    """Return the pending user with the new registration's values, or None where it is not the one that was read."""
+def _replaced(candidate: Any, pending: Any, fields: Collection[str]) -> Any | None:
+    """Return the pending user with the new registration's values, or None where it is not the one that was read.
+
+    A field that the new registration leaves out goes back to its default: whoever came first may have been a stranger.
+    """
     user = lock_user(pending.pk)
     if user is None or user.password != pending.password or not is_pending(user):
         return None
@@ -190,6 +211,8 @@ def _replaced(candidate: Any, pending: Any) -> Any | None:
     user._password = candidate._password  # as set_password() leaves it, for save() to tell the password validators
     setattr(user, email_field(), getattr(candidate, email_field()))
     setattr(user, user.USERNAME_FIELD, candidate.get_username())
+    for column in (settable_field(name).attname for name in fields):
+        setattr(user, column, getattr(candidate, column))
     OneTimeToken.objects.filter(user=user).delete()
     return user
 

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -22,6 +23,7 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import EndReason, UserSession, database
 from ninja_auth_kit.tokens import (
+    AccessClaims,
     issue_access_token,
     issue_refresh_token,
     password_fingerprint,
@@ -59,7 +61,11 @@ def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
         SessionEndedError: logout, another login, a disabled account, a changed password, or the absolute limit.
         ServiceUnavailableError: the database did not answer; nobody gets in (ASVS 16.5.3).
     """
-    claims = read_access_token(token)
+    return session_of(read_access_token(token), with_email=with_email)
+
+
+def session_of(claims: AccessClaims, *, with_email: bool = False) -> UserSession:
+    """Return the live session of an access token that was read already; see `check_access_token`."""
     try:
         session = UserSession.objects.load(claims.session_id, with_email=with_email)
     except Error as error:
@@ -72,39 +78,54 @@ def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
     return session
 
 
-def start_session(*, user: Any, client: ClientInfo) -> TokenPair:
+def new_session(*, user: Any, client: ClientInfo) -> UserSession:
+    """Return a session that is not stored yet, for the host to see before it says what the token is to claim."""
+    return UserSession(
+        id=uuid.uuid4(),
+        user=user,
+        login_time=timezone.now(),
+        ip_address=client.ip_address,
+        user_agent=client.user_agent,
+    )
+
+
+def start_session(session: UserSession, *, user: Any, extra: Mapping[str, Any], client: ClientInfo) -> TokenPair:
     """Start a session, and end what the limit leaves no place for.
 
     The caller holds the lock of the user's row, which puts logins of one user in a line; the unique index on the
     slot would refuse a second session even without it.
 
+    Args:
+        session: of `new_session`.
+        user: whose; locked.
+        extra: the host's claims for the access token.
+        client: who is calling.
+
     Raises:
         SessionLimitReachedError: there is no place, and `SESSION_LIMIT_POLICY` is "reject".
+        ImproperlyConfigured: the claims cannot be put into a token; the transaction must roll back.
     """
     now = timezone.now()
-    key = uuid.uuid4()
-    session = UserSession(
-        id=key,
-        user=user,
-        login_time=now,
-        slot=_free_slot(user, client=client),
-        refresh_token=refresh_token_digest(issue_refresh_token(session_id=key, generation=0)),
-        refreshed_at=now,
-        refresh_expires_at=now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME),
-        expires_at=now + settings.SESSION_LIFETIME,
-        auth_hash=password_fingerprint(user.password),
-        ip_address=client.ip_address,
-        user_agent=client.user_agent,
-    )
+    session.user, session.login_time, session.refreshed_at = user, now, now
+    session.slot = _free_slot(user, client=client)
+    session.refresh_token = refresh_token_digest(issue_refresh_token(session_id=session.pk, generation=0))
+    session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
+    session.expires_at = now + settings.SESSION_LIFETIME
+    session.auth_hash = password_fingerprint(user.password)
     session.save(using=database(), force_insert=True)
-    signals.logged_in.announce(using=database(), user=user, client=client, session_id=key)
-    return token_pair(session)
+    signals.logged_in.announce(using=database(), user=user, client=client, session_id=session.pk)
+    return token_pair(session, access_token=access_token(session, extra=extra))
 
 
-def token_pair(session: UserSession) -> TokenPair:
+def access_token(session: UserSession, *, extra: Mapping[str, Any]) -> str:
+    """Return a new access token of a session, with the host's claims in it."""
+    return issue_access_token(user_id=str(session.user_id), session_id=session.pk, extra=extra)
+
+
+def token_pair(session: UserSession, *, access_token: str) -> TokenPair:
     """Return an access token and the current refresh token of a session."""
     return TokenPair(
-        access_token=issue_access_token(user_id=str(session.user_id), session_id=session.pk),
+        access_token=access_token,
         expires_in=int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
         refresh_token=issue_refresh_token(session_id=session.pk, generation=session.generation),
         refresh_expires_in=max(0, round((session.refresh_expires_at - timezone.now()).total_seconds())),

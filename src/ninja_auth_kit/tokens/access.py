@@ -9,12 +9,14 @@ import json
 import re
 import secrets
 from base64 import urlsafe_b64decode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import jwt
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from jwt.algorithms import HMACAlgorithm
 
@@ -25,6 +27,8 @@ from ninja_auth_kit.tokens.keys import key_id
 
 TYPE = "at+jwt"  # RFC 9068 section 2.1
 MAXIMUM_LENGTH = 4096
+# What RFC 7519 section 4.1 and RFC 9068 section 2.2 have registered, and `sid`: the kit's to say, or nobody's.
+CLAIMS = frozenset({"iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "client_id"})
 # How far ahead the clock of another of our hosts may be when it issues; expiry allows nothing.
 CLOCK_SKEW = 60
 
@@ -34,19 +38,35 @@ _WORD = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,255}")
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a genuine access token says; times in seconds since the epoch."""
+    """What a genuine access token says; times in seconds since the epoch.
+
+    Attributes:
+        extra: what `ACCESS_TOKEN_CLAIMS` has put in, as it was when the token was issued; often empty.
+    """
 
     user_id: str
     session_id: UUID
     token_id: str
     issued_at: int
     expires_at: int
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
-def issue_access_token(*, user_id: str, session_id: UUID) -> str:
-    """Return a new access token for one session of one user, good for `ACCESS_TOKEN_LIFETIME`."""
+def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, Any] | None = None) -> str:
+    """Return a new access token for one session of one user, good for `ACCESS_TOKEN_LIFETIME`.
+
+    Args:
+        user_id: the `sub` claim.
+        session_id: the `sid` claim.
+        extra: claims of the host.
+
+    Raises:
+        ImproperlyConfigured: `extra` has a claim that is the kit's, is no JSON, or is so much that no verifier would
+            take the token. No value is repeated.
+    """
     now = int(timezone.now().timestamp())
-    claims = {
+    claims: dict[str, Any] = {
+        **_checked_extra(extra or {}),
         "iss": settings.ISSUER,
         "aud": settings.AUDIENCE,
         "sub": user_id,
@@ -57,8 +77,31 @@ def issue_access_token(*, user_id: str, session_id: UUID) -> str:
     }
     algorithm = settings.JWT_ALGORITHM
     header = {"typ": TYPE, "kid": key_id("access token")}
-    payload = json.dumps(claims, separators=(",", ":")).encode()
-    return _jws(algorithm).encode(payload, settings.JWT_SECRET_KEY, algorithm, header)
+    token = _jws(algorithm).encode(_json(claims), settings.JWT_SECRET_KEY, algorithm, header)
+    if len(token) > MAXIMUM_LENGTH:
+        raise _misconfigured(f"are too much: the token has {len(token)} characters, and {MAXIMUM_LENGTH} are the most")
+    return token
+
+
+def _checked_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in extra:
+        if not isinstance(name, str):
+            raise _misconfigured(f"have a name that is a {type(name).__name__} and no string")
+        if name in CLAIMS:
+            raise _misconfigured(f"must not have {name!r}, which is the kit's to say")
+    return extra
+
+
+def _json(claims: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # Not `from error`, whose text may have a value in it.
+        raise _misconfigured(f"cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _misconfigured(what: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"The claims that NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] returns {what}.")
 
 
 def read_access_token(token: str) -> AccessClaims:
@@ -117,7 +160,8 @@ def _claims(payload: dict[str, Any]) -> AccessClaims:
         raise InvalidTokenError
     if not 0 < expires_at - issued_at <= settings.ACCESS_TOKEN_LIFETIME.total_seconds():
         raise InvalidTokenError
-    return AccessClaims(subject, session_id, token_id, issued_at, expires_at)
+    extra = {name: value for name, value in payload.items() if name not in CLAIMS}
+    return AccessClaims(subject, session_id, token_id, issued_at, expires_at, extra)
 
 
 def _word(value: object) -> str:

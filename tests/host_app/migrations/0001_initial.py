@@ -2,6 +2,7 @@
 
 import uuid
 
+import django.db.models.deletion
 from django.db import migrations, models
 
 
@@ -30,6 +31,22 @@ class Migration(migrations.Migration):
                 ("email", models.EmailField(max_length=254, unique=True)),
                 ("is_active", models.BooleanField(default=True)),
                 ("is_staff", models.BooleanField(default=False)),
+                ("first_name", models.CharField(blank=True, max_length=150)),
+                ("last_name", models.CharField(blank=True, max_length=150)),
+                ("nickname", models.CharField(blank=True, max_length=30, null=True, unique=True)),
+                ("about", models.JSONField(blank=True, default=dict)),
+                ("age", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("note", models.CharField(default="of the staff", editable=False, max_length=30)),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="auth.group",
+                    ),
+                ),
                 (
                     "groups",
                     models.ManyToManyField(
@@ -55,6 +72,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "swappable": "AUTH_USER_MODEL",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("age__gte", 13)), name="host_app_old_enough"),
+                ],
             },
         ),
     ]

@@ -1,34 +1,50 @@
-"""GET and DELETE me."""
+"""GET, PATCH and DELETE me."""
+
+from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router, Status
+from ninja import Router, Schema, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
-from ninja_auth_kit.api.schemas import PasswordIn, UserOut
+from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, WITH_BODY, operation
+from ninja_auth_kit.api.host_schemas import further_fields, profile_schema, user_schema
+from ninja_auth_kit.api.schemas import PasswordIn
 from ninja_auth_kit.api.security import JWTAuth
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import AccountProtectedError, WrongPasswordError
-from ninja_auth_kit.models import email_field, has_username, is_verified
 
 router = Router()
+Profile, User = profile_schema(), user_schema()
 
 
 @router.get(
     "me",
-    **operation("me", summary="Who am I", success={200: UserOut}, errors=WITH_BEARER, auth=JWTAuth(with_email=True)),
+    **operation("me", summary="Who am I", success={200: User}, errors=WITH_BEARER, auth=JWTAuth(with_email=True)),
 )
-def me(request: HttpRequest) -> UserOut:
+def me(request: HttpRequest) -> Schema:
     """Return the user of the access token."""
-    user = request.user
-    return UserOut(
-        id=str(user.pk),
-        username=user.get_username() if has_username() else None,
-        email=getattr(user, email_field()) or "",
-        email_verified=is_verified(user),
-        date_joined=getattr(user, "date_joined", None),
-        last_login=getattr(user, "last_login", None),
-    )
+    return _shown(request, request.user)
+
+
+@router.patch(
+    "me",
+    **operation(
+        "update_me",
+        summary="Change my profile",
+        success={200: User},
+        errors=(*WITH_BODY, *WITH_BEARER),
+        auth=JWTAuth(with_email=True),
+    ),
+)
+def update_me(request: HttpRequest, body: Profile) -> Schema:  # type: ignore[valid-type]
+    """Change what is sent, leave the rest, and return the user. Address and password have endpoints of their own."""
+    values = further_fields(body, sent_alone=True)
+    user = services.update_account(user=request.user, values=values, client=ClientInfo.of(request))
+    return _shown(request, user)
+
+
+def _shown(request: HttpRequest, user: Any) -> Schema:
+    return User.model_validate(user, context={"request": request, "response_status": 200})
 
 
 @router.delete(

@@ -6,7 +6,8 @@ from ninja import Router, Status
 
 from ninja_auth_kit import services
 from ninja_auth_kit.api.contract import LIMITED, operation
-from ninja_auth_kit.api.schemas import Detail, RegistrationIn, registration_schema
+from ninja_auth_kit.api.host_schemas import further_fields, registration_schema
+from ninja_auth_kit.api.schemas import Detail, RegistrationIn
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import RegistrationClosedError
 
@@ -29,6 +30,7 @@ def register(request: HttpRequest, body: Registration) -> Status[Detail]:  # typ
         email=registration.email,
         password=registration.password.get_secret_value(),
         username=getattr(registration, "username", None),
+        fields=further_fields(registration, sent_alone=False),
         client=ClientInfo.of(request),
     )
     return Status(202, Detail(detail=_("We have sent you a mail. Follow the link in it to verify your address.")))
