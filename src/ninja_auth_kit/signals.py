@@ -8,6 +8,7 @@ A signal is heard at two moments:
   undoes the action. The audit outbox listens here, so that an event is recorded exactly when its action is.
 
 Every signal carries `user` (None where nobody is known) and `client` (a `ClientInfo`, or None outside a request).
+Where an administrator acted, it also carries `by` ("admin") and `actor_id` (the administrator's primary key, as text).
 Beside these signals the kit sends Django's own `user_logged_in`, `user_logged_out` and `user_login_failed`.
 """
 
@@ -105,7 +106,8 @@ account_deletion_failed = ActionSignal()
 # The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
 logged_out = ActionSignal()
 
-# A session was ended, neither by a logout nor by a reuse.   session_id: UUID, reason: str, by: "user" | "system"
+# A session was ended, neither by a logout nor by a reuse.   session_id: UUID, reason: str,
+# by: "user" | "admin" | "system"
 session_revoked = ActionSignal()
 
 # A limit of THROTTLES was reached; told once for each window of it. user is None where nobody is known.

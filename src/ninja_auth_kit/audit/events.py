@@ -29,7 +29,7 @@ from ninja_auth_kit.tokens import pseudonym
 SHARDS = 16
 
 # Who acts -> the CloudEvents extension `authtype`.
-_AUTH_TYPES = {"user": "user", "anonymous": "unauthenticated", "system": "system"}
+_AUTH_TYPES = {"user": "user", "admin": "user", "anonymous": "unauthenticated", "system": "system"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class EventType:
         name: entity and action, as in the CloudEvents type `ninja-auth-kit.<name>.v1`.
         route: entity, action and outcome, as in the routing key `auth.<route>`.
         actor: who acts, where the signal does not say it in `by`: "user" (the subject), "anonymous" (nobody has proved
-            anything yet) or "system" (a rule).
+            anything yet) or "system" (a rule). An "admin" is never the rule, so only the signal says it.
         details: what the signal carries that goes into `data.details`.
         fact: True of what is so even if everything around it rolls back.
     """
@@ -165,7 +165,7 @@ def _data(event: EventType, *, client: ClientInfo, user: Any | None, facts: dict
     return {
         "outcome": event.outcome,
         "reason": facts.get("reason"),
-        "actor": {"type": actor, "id": user_id if actor == "user" else None},
+        "actor": {"type": actor, "id": user_id if actor == "user" else facts.get("actor_id")},
         "target": {
             "type": "user",
             "id": user_id,

@@ -16,11 +16,29 @@
     W002  registration cannot fill a required field of the user model
     W003  access tokens outlive what a service that verifies them alone should trust
     W004  no URL of the kit is in the URLconf
+    W010  BASE_URL is no https address that others can reach (--deploy)
+    W011  a FRONTEND_URLS address is none (--deploy)
+    W012  the broker is on another machine, and reached without TLS (--deploy)
+    W013  the broker is on another machine, and the user is guest (--deploy)
+    W014  web processes publish the audit events themselves (--deploy)
+    W015  AUTH_PASSWORD_VALIDATORS is empty (--deploy)
+    W016  new passwords get a hash that is cheap to guess (--deploy)
+    W017  ATOMIC_REQUESTS is on (--deploy)
+    W018  Django trusts a proxy, and the kit does not (--deploy)
+    W019  mails go nowhere (--deploy)
+    W020  who registers need not prove the address (--deploy)
+    W021  a click on a link verifies an address without the password (--deploy)
+    W022  a session lasts longer than 30 days (--deploy)
+    W023  times are local, and the clocks change (--deploy)
+    W024  guesses, mails or requests are not limited (--deploy)
+
+Those with (--deploy) are of `manage.py check --deploy`: right on a laptop, and unsafe where others come in. They are
+no errors, so that whoever has a reason, such as a network of one's own, can name them in SILENCED_SYSTEM_CHECKS.
 
 A weak JWT_SECRET_KEY is not here: it stops the process before any check runs (`tokens.refuse_weak_key`).
 """
 
-from ninja_auth_kit.checks import broker, database, kit, paths, urls, users
+from ninja_auth_kit.checks import broker, choices, database, kit, mails, passwords, paths, urls, users
 from ninja_auth_kit.checks.rules import RULES
 
-__all__ = ["RULES", "broker", "database", "kit", "paths", "urls", "users"]
+__all__ = ["RULES", "broker", "choices", "database", "kit", "mails", "passwords", "paths", "urls", "users"]

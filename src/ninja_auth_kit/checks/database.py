@@ -7,7 +7,7 @@ from django.db import connections
 from psycopg import IsolationLevel
 
 from ninja_auth_kit import models
-from ninja_auth_kit.checks.messages import error
+from ninja_auth_kit.checks.messages import error, warning
 
 
 # Not Tags.database: Django runs those checks only where databases are named, so neither in `check` nor in `runserver`.
@@ -42,5 +42,23 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
             f"Leave 'isolation_level' out of DATABASES[{alias!r}]['OPTIONS']. Above READ COMMITTED a login that has "
             "waited for another of the same user does not see the session that the other began, takes its slot, and "
             "fails on the unique index: parallel logins would be server errors.",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_atomic_requests(**_: Any) -> list[CheckMessage]:
+    """W017: a transaction around the kit's own holds its locks and undoes what it has committed."""
+    alias = models.database()
+    if not connections[alias].settings_dict.get("ATOMIC_REQUESTS"):
+        return []
+    return [
+        warning(
+            "W017",
+            f"ATOMIC_REQUESTS is on for the database {alias!r}.",
+            f"Set DATABASES[{alias!r}]['ATOMIC_REQUESTS'] = False, and put transaction.atomic() where your own views "
+            "need it; transaction.non_atomic_requests has no effect on an operation of Ninja. Locks are held until "
+            "the answer is made. And where a view of yours calls the services, an exception that nobody handles "
+            "undoes what must stay: a session ended for reuse lives on, the event of a failed login is lost.",
         )
     ]

@@ -7,6 +7,8 @@ from django.core.checks import CheckMessage, Tags, register
 from django.urls import NoReverseMatch, get_resolver, reverse
 
 from ninja_auth_kit import emails
+from ninja_auth_kit.checks.hosts import is_public_https
+from ninja_auth_kit.checks.kit import is_sound
 from ninja_auth_kit.checks.messages import error, warning
 from ninja_auth_kit.conf import settings
 
@@ -18,6 +20,26 @@ def check_base_url(**_: Any) -> list[CheckMessage]:
         return []
     hint = "Set NINJA_AUTH_KIT['BASE_URL'] to the scheme and host of your site, such as 'https://example.com'."
     return [error("E007", "NINJA_AUTH_KIT['BASE_URL'] is missing, and DEBUG is off.", hint)]
+
+
+@register(Tags.urls, deploy=True)
+def check_links(**_: Any) -> list[CheckMessage]:
+    """W010 and W011: a link in a mail carries a token, and must lead to a page that others cannot read or forge."""
+    if not is_sound():
+        return []
+    found: list[CheckMessage] = []
+    if settings.BASE_URL is not None and not is_public_https(settings.BASE_URL):
+        hint = "Set NINJA_AUTH_KIT['BASE_URL'] to where your users find the site, such as 'https://example.com'."
+        found.append(
+            warning("W010", "BASE_URL, which links in mails begin with, is not https or is this machine.", hint)
+        )
+    for name, url in settings.FRONTEND_URLS.items():
+        if not is_public_https(url):
+            hint = (
+                f"Set NINJA_AUTH_KIT['FRONTEND_URLS'][{name!r}] to the page's public address, beginning with https://."
+            )
+            found.append(warning("W011", f"FRONTEND_URLS[{name!r}] is not https or is this machine.", hint))
+    return found
 
 
 @register(Tags.urls)

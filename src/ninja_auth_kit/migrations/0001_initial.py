@@ -163,6 +163,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "e-mail address",
                 "verbose_name_plural": "e-mail addresses",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("verified_at", None)), fields=["id"], name="authkit_email_waiting"
+                    )
+                ],
                 "constraints": [models.UniqueConstraint(fields=("canonical",), name="authkit_email_canonical")],
             },
         ),

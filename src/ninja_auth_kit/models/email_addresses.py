@@ -85,6 +85,10 @@ class EmailAddress(models.Model):
     class Meta:
         verbose_name = _("e-mail address")
         verbose_name_plural = _("e-mail addresses")
+        indexes = [
+            # For the admin's list of addresses that wait; they are few among many.
+            models.Index(fields=["id"], condition=models.Q(verified_at=None), name="authkit_email_waiting")
+        ]
         constraints = [models.UniqueConstraint(fields=["canonical"], name="authkit_email_canonical")]
 
     def __str__(self) -> str:

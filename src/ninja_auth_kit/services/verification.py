@@ -91,7 +91,7 @@ def verification_page() -> str:
     return emails.page_url(Purpose.VERIFY_EMAIL)
 
 
-def mail_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo) -> None:
+def mail_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
     """Mail a new verification link after the answer; the older link of the user dies.
 
     Even for nobody a job is started, so that the answer takes as long; the job then does nothing.
@@ -100,12 +100,12 @@ def mail_verification_link(user: Any | None, *, email: str, page: str, client: C
         user: to whom, or None.
         email: the address as typed.
         page: what the link opens.
-        client: who is calling.
+        client: who is calling, and whose limits count; None for an administrator.
     """
     emails.after_answer(lambda: _mail_verification_link(user, email, page, client), using=database())
 
 
-def _mail_verification_link(asked: Any | None, email: str, page: str, client: ClientInfo) -> None:
+def _mail_verification_link(asked: Any | None, email: str, page: str, client: ClientInfo | None) -> None:
     user = None if asked is None else user_by_key(asked.pk)
     # With another password it was replaced in the meantime, and the newer registration sends its own mail.
     is_same = asked is not None and user is not None and user.password == asked.password

@@ -1,0 +1,93 @@
+"""E-mail addresses, for which an administrator can vouch, or have the link mailed again."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.models import EmailAddress
+from ninja_auth_kit.services.vouching import Outcome, mail_link_again, vouch_for_address
+
+NAMED = 10  # as many skipped addresses stand in one message
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """Only addresses that nobody has proved."""
+
+    title = _("state")
+    parameter_name = "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the one choice beside "all"."""
+        return [("1", _("Waits for verification"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those that wait, or all."""
+        return queryset.filter(verified_at=None) if self.value() == "1" else queryset
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ReadOnlyAdmin):
+    """Whose address is which, and whether it is proved: the newest first."""
+
+    list_display = ("email", "user", "verified_at")
+    list_select_related = ("user",)
+    list_filter = (WaitingFilter,)
+    ordering = ("-pk",)
+    search_fields = ("canonical", "user")
+    search_help_text = _("An e-mail address, or the primary key of a user, as a whole.")
+    raw_id_fields = ("user",)
+    fields = ("email", "canonical", "user", "verified_at")
+    actions = ("mark_verified", "send_link")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by what has an index."""
+        term = search_term.strip()
+        return (queryset.filter(user__in=sought_users(term)) if term else queryset), False
+
+    @admin.action(permissions=["act"], description=_("Mark as verified"))
+    def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
+        """Vouch for each, and say which were skipped and why."""
+        done = self._each(request, queryset, vouch_for_address, note=gettext("Marked as verified."))
+        text = ngettext(
+            "%(count)d address was marked as verified.", "%(count)d addresses were marked as verified.", done
+        )
+        self.message_user(request, text % {"count": done})
+
+    @admin.action(permissions=["act"], description=_("Send a verification link"))
+    def send_link(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
+        """Have a link mailed to each that waits, and say which were skipped and why."""
+        try:
+            done = self._each(request, queryset, mail_link_again, note=gettext("Sent a verification link."))
+        except ImproperlyConfigured as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
+        text = ngettext("%(count)d link is on its way.", "%(count)d links are on their way.", done)
+        self.message_user(request, text % {"count": done})
+
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[EmailAddress], act: Callable[..., Outcome], *, note: str
+    ) -> int:
+        """Do it to each address, and return to how many it was done."""
+        client = ClientInfo.of(request)
+        outcomes: dict[Outcome, list[EmailAddress]] = defaultdict(list)
+        for address in queryset[:ROWS]:
+            outcomes[act(address=address, admin=request.user, client=client)].append(address)
+        done = outcomes.pop(Outcome.DONE, [])
+        self.note(request, [*done], note)
+        for outcome, skipped in outcomes.items():
+            names = ", ".join(address.email for address in skipped[:NAMED]) + (", …" if skipped[NAMED:] else "")
+            text = gettext("%(count)d skipped (%(names)s): %(reason)s.")
+            values = {"count": len(skipped), "names": names, "reason": outcome.label}
+            self.message_user(request, text % values, messages.WARNING)
+        return len(done)

@@ -1,0 +1,58 @@
+"""Audit events on their way: those that wait for the relay, and those that the broker refused."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin
+from ninja_auth_kit.audit.requeue import requeue
+from ninja_auth_kit.models import AuditDeferred, AuditOutbox, database
+
+
+@admin.register(AuditOutbox)
+class AuditOutboxAdmin(ReadOnlyAdmin):
+    """What waits, the next to be sent first. Rows that stay here tell of a relay that does not run."""
+
+    unread = ("payload",)
+
+    list_display = ("id", "routing_key", "event_id", "created_at")
+    ordering = ("pk",)
+    fields = ("event_id", "routing_key", "shard", "created_at", "payload")
+
+
+@admin.register(AuditDeferred)
+class AuditDeferredAdmin(ReadOnlyAdmin):
+    """What the broker refused, the oldest first."""
+
+    unread = ("payload",)
+
+    list_display = ("id", "routing_key", "event_id", "created_at", "state", "reason", "attempts", "next_attempt_at")
+    ordering = ("pk",)
+    fields = (
+        "event_id",
+        "routing_key",
+        "shard",
+        "created_at",
+        "state",
+        "reason",
+        "last_error",
+        "attempts",
+        "next_attempt_at",
+        "payload",
+    )
+    actions = ("requeue_selected",)
+
+    @admin.action(permissions=["act"], description=_("Put back into the outbox"))
+    def requeue_selected(self, request: HttpRequest, queryset: QuerySet[AuditDeferred]) -> None:
+        """Let the relay try them again, and say how many those are."""
+        chosen = list(queryset[:ROWS])
+        moved = requeue([event.pk for event in chosen], using=database())
+        self.note(request, [event for event in chosen if event.pk in moved], gettext("Put back into the outbox."))
+        text = ngettext(
+            "%(count)d event is in the outbox again", "%(count)d events are in the outbox again", len(moved)
+        )
+        stayed = len(chosen) - len(moved)
+        text += gettext("; %(stayed)d stayed: what is poison would be refused again.") if stayed else "."
+        self.message_user(request, text % {"count": len(moved), "stayed": stayed})

@@ -1,0 +1,99 @@
+"""Sessions, which an administrator can end, and withdrawn refresh tokens."""
+
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.models import BlacklistedToken, UserSession
+from ninja_auth_kit.services.revocation import revoke_chosen_sessions
+
+
+class LiveFilter(admin.SimpleListFilter):
+    """Only sessions that have neither ended nor expired."""
+
+    title = _("state")
+    parameter_name = "live"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the one choice beside "all". The opposite has no index and is most of the table anyway."""
+        return [("1", _("Live"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the live ones, or all."""
+        if self.value() != "1":
+            return queryset
+        return queryset.filter(is_active=True, refresh_expires_at__gt=timezone.now())
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ReadOnlyAdmin):
+    """Who is and was logged in, and where: what was used last comes first."""
+
+    unread = ("refresh_token", "auth_hash")
+
+    list_display = ("id", "user", "login_time", "refreshed_at", "is_active", "end_reason", "ip_address", "user_agent")
+    list_select_related = ("user",)
+    list_filter = (LiveFilter,)
+    ordering = ("-refresh_expires_at", "-pk")
+    search_fields = ("id", "user")
+    search_help_text = _("The id of a session, or the e-mail address or the primary key of a user, as a whole.")
+    raw_id_fields = ("user",)
+    fields = (
+        "id",
+        "user",
+        "login_time",
+        "is_active",
+        "logout_time",
+        "end_reason",
+        "slot",
+        "generation",
+        "refreshed_at",
+        "refresh_expires_at",
+        "expires_at",
+        "ip_address",
+        "user_agent",
+    )
+    actions = ("end_selected",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by what has an index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(user__in=sought_users(term))
+        with suppress(ValueError):
+            wanted |= Q(pk=UUID(term))
+        return queryset.filter(wanted), False
+
+    @admin.action(permissions=["act"], description=_("End selected sessions"))
+    def end_selected(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        """End them, and say how many there were to end."""
+        chosen = list(queryset[:ROWS])
+        ended = revoke_chosen_sessions(sessions=chosen, admin=request.user, client=ClientInfo.of(request))
+        self.note(request, [session for session in chosen if session.pk in ended], gettext("Ended the session."))
+        text = ngettext("%(count)d session was ended", "%(count)d sessions were ended", len(ended))
+        before = len(chosen) - len(ended)
+        text += gettext("; %(before)d had ended before.") if before else "."
+        self.message_user(request, text % {"count": len(ended), "before": before})
+
+
+@admin.register(BlacklistedToken)
+class BlacklistedTokenAdmin(ReadOnlyAdmin):
+    """When refresh tokens were withdrawn; which ones, nobody needs to read."""
+
+    unread = ("token",)
+
+    list_display = ("id", "blacklisted_at")
+    ordering = ("-blacklisted_at", "-pk")
+    fields = ("blacklisted_at",)

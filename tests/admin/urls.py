@@ -1,0 +1,8 @@
+"""The URLs of the tests, and the admin."""
+
+from django.contrib import admin
+from django.urls import path
+
+from tests.urls import urlpatterns as kit
+
+urlpatterns = [*kit, path("admin/", admin.site.urls)]

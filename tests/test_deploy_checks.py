@@ -1,0 +1,368 @@
+"""`manage.py check --deploy`: every unsafe choice has a number and a hint, and a good deployment hears nothing."""
+
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import django
+import pytest
+from django.contrib.auth import hashers
+from django.db import connection
+from pytest_django import Settings
+
+from ninja_auth_kit import checks
+from ninja_auth_kit.conf import DEFAULT_THROTTLES
+from tests.test_checks import ids, ours
+
+BACKENDS = "django.core.mail.backends"
+
+
+def set_mail_backend(settings: Settings, backend: str) -> None:
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": backend}}
+    else:
+        settings.EMAIL_BACKEND = backend
+
+
+@pytest.fixture(autouse=True)
+def deployment(settings: Settings, kit: Callable[..., None]) -> None:
+    """A deployment as it should be; each test spoils one thing."""
+    kit(BASE_URL="https://example.com", FRONTEND_URLS={"verify_email": "https://app.example.com/verify"})
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    settings.RABBITMQ_HOST, settings.RABBITMQ_TLS = "broker.example.com", True
+    settings.RABBITMQ_USER, settings.RABBITMQ_PASSWORD = "kit", "p5s8v2y7b4e1h6k9"
+    settings.AUTH_PASSWORD_VALIDATORS = [
+        {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 15}}
+    ]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+    set_mail_backend(settings, f"{BACKENDS}.smtp.EmailBackend")
+
+
+def warned(number: str) -> tuple[str, str]:
+    """Return the message and the hint of the only warning."""
+    (message,) = ours(deploy=True)
+    assert message.id == f"ninja_auth_kit.{number}"
+    assert not message.is_serious()
+    return message.msg, str(message.hint)
+
+
+def test_a_good_deployment_hears_nothing() -> None:
+    assert ids(deploy=True) == []
+
+
+def test_what_is_a_matter_of_deployment_is_not_said_on_a_laptop(kit: Callable[..., None], settings: Settings) -> None:
+    settings.AUTH_PASSWORD_VALIDATORS = []
+    settings.RABBITMQ_TLS = False
+    kit(BASE_URL="http://127.0.0.1:8000", EMAIL_VERIFICATION_REQUIRED=False)
+
+    assert ids() == []
+    assert set(ids(deploy=True)) == {"W010", "W012", "W015", "W020"}
+
+
+def test_without_a_broker_a_deployment_is_warned(settings: Settings) -> None:
+    settings.RABBITMQ_HOST = None
+
+    assert "ninja_auth_kit.audit" in warned("W001")[1]
+
+
+@pytest.mark.security("CFG-03")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com",
+        "https://localhost:8000",
+        "https://127.0.0.1",
+        "http://[::1]:8000",
+        "https://app.LOCALHOST",
+    ],
+)
+def test_links_that_others_can_read_or_cannot_follow_are_named(kit: Callable[..., None], url: str) -> None:
+    kit(BASE_URL=url)
+    assert "https://example.com" in warned("W010")[1]
+
+    kit(BASE_URL="https://example.com", FRONTEND_URLS={"reset_password": url})
+    assert "FRONTEND_URLS'" in warned("W011")[1]
+    assert "'reset_password'" in warned("W011")[0]
+
+
+def test_the_address_that_debug_makes_up_is_none_for_a_deployment(
+    kit: Callable[..., None], settings: Settings
+) -> None:
+    kit(BASE_URL=None, AUDIT_EMBEDDED_RELAY=False)
+    settings.DEBUG = True
+
+    warned("W010")
+
+
+@pytest.mark.security("AUD-12")
+def test_a_broker_in_plain_text_on_another_machine_is_named(settings: Settings) -> None:
+    settings.RABBITMQ_TLS = False
+
+    assert "RABBITMQ_TLS = True" in warned("W012")[1]
+
+
+@pytest.mark.security("AUD-12")
+@pytest.mark.parametrize("user", ["guest", "", None])
+def test_the_guest_of_a_broker_on_another_machine_is_named(settings: Settings, user: str | None) -> None:
+    settings.RABBITMQ_USER = user
+
+    assert "RABBITMQ_USER and RABBITMQ_PASSWORD" in warned("W013")[1]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_a_broker_on_this_machine_may_be_plain_and_its_user_guest(settings: Settings, host: str) -> None:
+    settings.RABBITMQ_HOST, settings.RABBITMQ_TLS, settings.RABBITMQ_USER = host, False, None
+
+    assert ids(deploy=True) == []
+
+
+def test_no_warning_of_the_broker_shows_the_password(settings: Settings) -> None:
+    settings.RABBITMQ_TLS, settings.RABBITMQ_USER, settings.RABBITMQ_PASSWORD = False, "guest", "c4n4ry"
+
+    assert ids(deploy=True) == ["W012", "W013"]
+    assert "c4n4ry" not in str(ours(deploy=True))
+
+
+def test_a_relay_in_web_processes_is_named(kit: Callable[..., None], settings: Settings) -> None:
+    kit(AUDIT_EMBEDDED_RELAY=True)
+    assert "authkit_relay" in warned("W014")[1]
+
+    kit(AUDIT_EMBEDDED_RELAY=None)
+    settings.DEBUG = True  # which it follows
+    warned("W014")
+
+
+def test_no_password_rules_of_the_host_are_named_with_what_then_holds(settings: Settings) -> None:
+    settings.AUTH_PASSWORD_VALIDATORS = []
+
+    assert "the kit asks for 15 characters" in warned("W015")[1]
+
+
+class Pbkdf2(hashers.PBKDF2PasswordHasher):
+    iterations = 599_999
+
+
+class Pbkdf2Enough(hashers.PBKDF2PasswordHasher):
+    iterations = 600_000
+
+
+class Pbkdf2Sha1(hashers.PBKDF2SHA1PasswordHasher):
+    iterations = 1_299_999
+
+
+class Argon2(hashers.Argon2PasswordHasher):
+    time_cost, memory_cost = 2, 19_455
+
+
+class Argon2Enough(hashers.Argon2PasswordHasher):
+    time_cost, memory_cost = 7, 12_288
+
+
+class ScryptEnough(hashers.ScryptPasswordHasher):
+    work_factor, parallelism = 2**17, 1
+
+
+class ScryptInSmallBlocks(ScryptEnough):
+    block_size = 4
+
+
+class Bcrypt(hashers.BCryptPasswordHasher):
+    rounds = 9
+
+
+class Sha1(hashers.BasePasswordHasher):
+    algorithm = "sha1"
+
+
+class Own(hashers.BasePasswordHasher):
+    algorithm = "of the host's own making"
+
+
+DJANGO = "django.contrib.auth.hashers."
+
+
+@pytest.mark.security("CRED-15", "CFG-05")
+@pytest.mark.parametrize(
+    "hasher",
+    [
+        DJANGO + "MD5PasswordHasher",
+        DJANGO + "ScryptPasswordHasher",  # Django's own N is 2^14
+        *(f"{__name__}.{kind.__name__}" for kind in (Pbkdf2, Pbkdf2Sha1, Argon2, ScryptInSmallBlocks, Bcrypt, Sha1)),
+    ],
+)
+def test_a_hash_that_is_cheap_to_guess_is_named(settings: Settings, hasher: str) -> None:
+    settings.PASSWORD_HASHERS = [hasher, DJANGO + "PBKDF2PasswordHasher"]
+
+    message, hint = warned("W016")
+
+    assert hasher.rpartition(".")[2] in message
+    assert "'django.contrib.auth.hashers.Argon2PasswordHasher' first" in hint
+
+
+@pytest.mark.parametrize(
+    "hasher",
+    [
+        *(DJANGO + name for name in ("Argon2PasswordHasher", "BCryptSHA256PasswordHasher", "PBKDF2PasswordHasher")),
+        *(f"{__name__}.{kind.__name__}" for kind in (Pbkdf2Enough, Argon2Enough, ScryptEnough, Own)),
+    ],
+)
+def test_a_costly_hash_is_fine_and_cheap_ones_may_stand_below_it(settings: Settings, hasher: str) -> None:
+    settings.PASSWORD_HASHERS = [hasher, DJANGO + "MD5PasswordHasher"]
+
+    assert ids(deploy=True) == []
+
+
+def test_no_hash_at_all_is_named(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = []
+
+    assert "nothing is first" in warned("W016")[0]
+
+
+@pytest.mark.security("CFG-05")
+def test_a_transaction_around_every_request_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+
+    assert "DATABASES['default']['ATOMIC_REQUESTS'] = False" in warned("W017")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https")),
+        ("USE_X_FORWARDED_HOST", True),
+        ("USE_X_FORWARDED_PORT", True),
+    ],
+)
+def test_a_proxy_that_the_kit_does_not_know_of_is_named(
+    settings: Settings, kit: Callable[..., None], name: str, value: Any
+) -> None:
+    setattr(settings, name, value)
+    message, hint = warned("W018")
+    assert name in message
+    assert "['TRUSTED_PROXY_COUNT']" in hint
+
+    kit(TRUSTED_PROXY_COUNT=1)
+    assert ids(deploy=True) == []
+
+
+@pytest.mark.security("CFG-03")
+@pytest.mark.parametrize("kind", ["console", "dummy", "filebased", "locmem"])
+def test_mails_that_go_nowhere_are_named(settings: Settings, kind: str) -> None:
+    set_mail_backend(settings, f"{BACKENDS}.{kind}.EmailBackend")
+
+    message, hint = warned("W019")
+
+    assert kind in message
+    assert "EMAIL_HOST" in hint
+
+
+def test_a_backend_of_a_mail_service_is_fine(settings: Settings) -> None:
+    set_mail_backend(settings, "anymail.backends.postmark.EmailBackend")
+
+    assert ids(deploy=True) == []
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1 there is always a backend")
+def test_no_default_mailer_is_named_and_one_without_a_backend_is_smtp(settings: Settings) -> None:
+    settings.MAILERS = {}
+    assert "no default mailer" in warned("W019")[0]
+
+    settings.MAILERS = {"default": {"OPTIONS": {"host": "mail.example.com"}}}
+    assert ids(deploy=True) == []
+
+
+@pytest.mark.filterwarnings("ignore:The EMAIL_BACKEND setting is deprecated")  # it is this test that sets it
+def test_a_host_that_has_not_moved_to_mailers_is_heard_too_and_not_warned_twice(settings: Settings) -> None:
+    if hasattr(settings, "MAILERS"):
+        del settings.MAILERS
+    settings.EMAIL_BACKEND = f"{BACKENDS}.console.EmailBackend"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (message,) = checks.mails.check_mails()
+    assert "console" in message.msg
+
+    settings.EMAIL_BACKEND = f"{BACKENDS}.smtp.EmailBackend"
+    assert checks.mails.check_mails() == []
+
+
+def test_addresses_that_nobody_proves_are_named_where_people_register(kit: Callable[..., None]) -> None:
+    kit(EMAIL_VERIFICATION_REQUIRED=False)
+    warned("W020")
+
+    kit(EMAIL_VERIFICATION_REQUIRED=False, REGISTRATION_OPEN=False)
+    assert ids(deploy=True) == []
+
+
+def test_a_click_that_is_enough_is_named(kit: Callable[..., None]) -> None:
+    kit(EMAIL_VERIFICATION_REQUIRES_PASSWORD=False)
+
+    warned("W021")
+
+
+@pytest.mark.security("CFG-05")
+def test_a_session_of_more_than_a_month_is_named(kit: Callable[..., None]) -> None:
+    kit(SESSION_LIFETIME=timedelta(days=30, seconds=1))
+    assert "timedelta(days=30)" in warned("W022")[1]
+
+    kit(SESSION_LIFETIME=timedelta(days=30), REFRESH_TOKEN_LIFETIME=timedelta(days=30))
+    assert ids(deploy=True) == []
+
+
+@pytest.mark.parametrize(
+    ("use_tz", "zone", "numbers"),
+    [
+        (False, "Europe/Berlin", ["W023"]),
+        (False, "America/Chicago", ["W023"]),
+        (False, "UTC", []),
+        (False, "Asia/Tokyo", []),
+        (True, "Europe/Berlin", []),
+    ],
+)
+def test_local_times_whose_clocks_change_are_named(
+    settings: Settings, use_tz: bool, zone: str, numbers: list[str]
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
+
+    assert ids(deploy=True) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SESSION_LIFETIME", "a month"),
+        ("FRONTEND_URLS", ["https://example.com"]),
+        ("BASE_URL", 7),
+        ("TRUSTED_PROXY_COUNT", None),
+        ("SESSION_LIFETYME", 1),
+    ],
+)
+def test_a_mistake_is_an_error_and_breaks_no_check_of_the_deployment(
+    kit: Callable[..., None], name: str, value: Any
+) -> None:
+    kit(**{name: value})
+
+    assert {number[0] for number in ids(deploy=True)} == {"E"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("RABBITMQ_HOST", 7), ("RABBITMQ_PORT", "amqp"), ("RABBITMQ_TLS", "no")])
+def test_a_mistake_in_the_broker_s_settings_breaks_none_either(settings: Settings, name: str, value: Any) -> None:
+    setattr(settings, name, value)
+
+    assert ids(deploy=True) == ["E008"]
+
+
+def test_settings_that_are_no_dict_break_none_either(settings: Settings) -> None:
+    settings.NINJA_AUTH_KIT = []
+
+    assert "E001" in ids(deploy=True)
+
+
+@pytest.mark.security("BF-12")
+@pytest.mark.parametrize("missing", [["login_account"], ["mail_recipient", "mail_network"], list(DEFAULT_THROTTLES)])
+def test_limits_that_are_off_are_named(kit: Callable[..., None], missing: list[str]) -> None:
+    kit(THROTTLES={rule: rates for rule, rates in DEFAULT_THROTTLES.items() if rule not in missing})
+
+    message, hint = warned("W024")
+    assert ", ".join(missing) in message
+    assert "DEFAULT_THROTTLES" in hint
