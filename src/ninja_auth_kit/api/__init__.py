@@ -13,6 +13,7 @@ from ninja_auth_kit.api.bodies import with_checked_body
 from ninja_auth_kit.api.endpoints import (
     account,
     email_change,
+    jwks,
     login,
     logout,
     passwords,
@@ -32,7 +33,7 @@ __all__ = ["install", "router"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
-FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change)
+FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 
 router = Router()
 router.add_decorator(translating_failures, mode="operation")

@@ -15,7 +15,8 @@
     W003  access tokens outlive what a service that verifies them alone should trust
     W004  no URL of the kit is in the URLconf
 
-A weak JWT_SECRET_KEY is not here: it stops the process before any check runs (`tokens.refuse_weak_key`).
+A weak key in JWT_SECRET_KEY or SIGNING_KEYS is not here: it stops the process before any check runs
+(`tokens.refuse_weak_key`).
 """
 
 from ninja_auth_kit.checks import broker, database, kit, urls, users

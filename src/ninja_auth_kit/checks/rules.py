@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from ninja_auth_kit.tokens import ALGORITHMS
+from ninja_auth_kit.tokens import ALGORITHMS, ASYMMETRIC
 
 Rule = tuple[Callable[[Any], bool], str]
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -59,6 +59,13 @@ def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(map(is_text, value))
 
 
+def _is_key(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"alg", "key", "state"} <= set(value) <= {"alg", "key", "kid", "state"}:
+        return False
+    known = value["alg"] in (*ALGORITHMS, *ASYMMETRIC) and value["state"] in ("active", "verify-only")
+    return known and isinstance(value["key"], str) and isinstance(value.get("kid", ""), str)
+
+
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
@@ -66,6 +73,10 @@ PAGES = frozenset({"verify_email", "reset_password", "change_email"})
 
 RULES: dict[str, Rule] = {
     "JWT_ALGORITHM": _one_of(*ALGORITHMS),
+    "SIGNING_KEYS": (
+        lambda value: value is None or (isinstance(value, list | tuple) and all(map(_is_key, value))),
+        "a list of dicts with 'alg', 'key', 'state' ('active' or 'verify-only') and, if you like, 'kid', or None",
+    ),
     "ISSUER": _TEXT,
     "AUDIENCE": _TEXT,
     "ACCESS_TOKEN_LIFETIME": _duration(timedelta(seconds=1), _DAY),

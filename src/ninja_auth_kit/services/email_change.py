@@ -28,6 +28,7 @@ from ninja_auth_kit.models import (
     email_field,
     find_holder,
     find_holders,
+    has_account_state,
     has_address,
     is_pending,
     lock_user,
@@ -112,7 +113,7 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 
 def _is_current(row: OneTimeToken, user: Any) -> bool:
-    return may_authenticate(user) and row.auth_hash == account_state(user)
+    return may_authenticate(user) and has_account_state(user, row.auth_hash)
 
 
 def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
@@ -136,7 +137,7 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
 
 def _mail_link(key: Any, state: str, new_email: str, page: str) -> None:
     user = user_by_key(key)
-    if user is None or account_state(user) != state:
+    if user is None or not has_account_state(user, state):
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME

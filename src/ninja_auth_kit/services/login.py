@@ -30,7 +30,6 @@ from ninja_auth_kit.models import (
 )
 from ninja_auth_kit.services.credentials import authenticate
 from ninja_auth_kit.services.sessions import TokenPair, start_session
-from ninja_auth_kit.tokens import password_fingerprint
 
 # Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
 _ATTEMPTS = 5
@@ -91,9 +90,8 @@ def _start_session(
         with transaction.atomic(using=database()):
             current = _locked(user)
             if current.password == user.password:
-                if renewed not in {None, current.password}:
-                    old, new = password_fingerprint(str(renewed)), password_fingerprint(current.password)
-                    UserSession.objects.carry_over(user=current, old=old, new=new)
+                if renewed is not None and renewed != current.password:
+                    UserSession.objects.carry_over(user=current, old=renewed, new=current.password)
                 pair = start_session(user=current, client=client)
                 transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
                 return pair

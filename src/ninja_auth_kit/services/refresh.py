@@ -17,7 +17,13 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, database
 from ninja_auth_kit.services.sessions import TokenPair, token_pair
-from ninja_auth_kit.tokens import RefreshClaims, issue_refresh_token, read_refresh_token, refresh_token_digest
+from ninja_auth_kit.tokens import (
+    RefreshClaims,
+    is_refresh_token_digest,
+    issue_refresh_token,
+    read_refresh_token,
+    refresh_token_digest,
+)
 
 # A caller who loses the race for a rotation reads again and finds the winner's; more often than that is no race.
 _ATTEMPTS = 3
@@ -68,7 +74,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
         if claims.generation > session.generation:
             raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
         if claims.generation == session.generation:
-            if session.refresh_token == refresh_token_digest(token) and _rotate(session, now, client=client):
+            if is_refresh_token_digest(session.refresh_token, token) and _rotate(session, now, client=client):
                 return token_pair(session)
             continue
         if not _is_in_grace(claims, session, now):
