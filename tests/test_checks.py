@@ -85,8 +85,19 @@ NO_URLS: list[Any] = [
     "\x00https://example.com",
 ]
 
+KEY_ENTRY = {"alg": "HS256", "key": "x", "state": "verify-only"}
+WRONG_OF_A_KEY: list[dict[str, Any]] = [
+    {"alg": "none"},
+    {"alg": []},
+    {"key": b"x"},
+    {"state": "on"},
+    {"kid": 7},
+    {"x": 1},
+]
+
 WRONG: list[tuple[str, list[Any]]] = [
     ("JWT_ALGORITHM", ["none", "RS256", "hs256", None]),
+    ("SIGNING_KEYS", [{}, "key", 7, [None], [{}], *([{**KEY_ENTRY, **wrong}] for wrong in WRONG_OF_A_KEY)]),
     ("ISSUER", ["", "two words", "a\x00b", None, 7]),
     ("AUDIENCE", ["", ["a", "b"]]),
     ("ACCESS_TOKEN_LIFETIME", [0, -5, "5 minutes", 5.5, True, timedelta(days=2)]),

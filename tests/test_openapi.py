@@ -28,6 +28,7 @@ OPERATIONS = {
     "auth_me": ("get", "/api/auth/me"),
     "auth_list_sessions": ("get", "/api/auth/sessions"),
     "auth_end_session": ("delete", "/api/auth/sessions/{session_id}"),
+    "auth_jwks": ("get", "/api/auth/.well-known/jwks.json"),
 }
 
 

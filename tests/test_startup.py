@@ -1,20 +1,24 @@
 """Refusing to start: under every server, with a message that says why and prints a command that helps."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from ninja_auth_kit.tokens import KEY_COMMAND, refuse_weak_key
-from ninja_auth_kit.tokens.keys import PUBLISHED_KEYS
+from ninja_auth_kit.tokens.strength import PUBLISHED_KEYS
+from tests.keys import entry, odd, pem, public_pem
 from tests.private_broker import free_port
 from tests.servers import ROOT
-from tests.settings import SECRET_KEY
+from tests.settings import JWT_SECRET_KEY, SECRET_KEY
 
 GOOD = "Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ"
 README_KEY = "change-me-to-a-long-random-value-of-your-own-please"
@@ -144,3 +148,211 @@ def test_every_key_that_our_own_pages_show_is_refused(settings: Settings) -> Non
         settings.JWT_SECRET_KEY = key
         with pytest.raises(ImproperlyConfigured):
             refuse_weak_key()
+
+
+FORMER = "verify-only"
+ANOTHER = JWT_SECRET_KEY[::-1]
+SIGNING_KEYS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "no list": (lambda: {"alg": "ES256"}, "SIGNING_KEYS must be a list of dicts", "authkit_keys generate"),
+    "text": (lambda: "ES256", "SIGNING_KEYS must be a list of dicts", "authkit_keys generate"),
+    "no dict": (lambda: ["x"], "SIGNING_KEYS[0] must be a dict", "authkit_keys generate"),
+    "a member missing": (lambda: [{"alg": "ES256", "key": "x"}], "SIGNING_KEYS[0] must be a dict", "state"),
+    "a member unknown": (lambda: [{**entry("ES256", pem("ES256")), "use": "sig"}], "nothing else", "authkit_keys"),
+    "none": (lambda: [entry("none", "")], "SIGNING_KEYS[0]['alg'] must be one of", "authkit_keys"),
+    "an algorithm of another world": (
+        lambda: [entry("ES384", odd("P-384"))],
+        "['alg'] must be one of",
+        "authkit_keys",
+    ),
+    "an algorithm that is no text": (
+        lambda: [{**entry("x", "x"), "alg": ["RS256"]}],
+        "must be one of",
+        "authkit_keys",
+    ),
+    "a state unknown": (
+        lambda: [entry("ES256", pem("ES256"), "retired")],
+        "'active' or 'verify-only'",
+        "authkit_keys",
+    ),
+    "bytes": (
+        lambda: [{**entry("ES256", ""), "key": pem("ES256").encode()}],
+        "SIGNING_KEYS[0]['key'] must be a string, not bytes",
+        "Decode it",
+    ),
+    "RSA 1024": (lambda: [entry("RS256", odd("RSA 1024"))], "has 1024 bits; RS256 needs at least 2048", "--alg RS256"),
+    "RSA 1024 for PSS": (lambda: [entry("PS256", odd("RSA 1024"), FORMER)], "needs at least 2048", "--alg PS256"),
+    "RSA for ES256": (lambda: [entry("ES256", pem("RS256"))], "is an RSA key; ES256 needs an EC key", "--alg ES256"),
+    "EC for RS256": (
+        lambda: [entry("RS256", pem("ES256"))],
+        "an EC key on the curve secp256r1; RS256",
+        "correct 'alg'",
+    ),
+    "Ed25519 for ES256": (lambda: [entry("ES256", pem("EdDSA"))], "ES256 needs an EC key on the curve P-256", "--alg"),
+    "another curve": (lambda: [entry("ES256", odd("P-384"))], "is an EC key on the curve secp384r1", "--alg ES256"),
+    "the curve of Bitcoin": (lambda: [entry("ES256", odd("secp256k1"))], "on the curve secp256k1", "--alg ES256"),
+    "Ed448": (lambda: [entry("EdDSA", odd("Ed448"))], "EdDSA needs an Ed25519 key", "--alg EdDSA"),
+    "DSA": (lambda: [entry("RS256", odd("DSA"))], "DSAPublicKey; RS256 needs an RSA key", "--alg RS256"),
+    "encrypted": (lambda: [entry("ES256", odd("encrypted"))], "is encrypted with a passphrase", "openssl pkey"),
+    "encrypted, as OpenSSL used to": (
+        lambda: [entry("ES256", odd("encrypted, as OpenSSL used to"))],
+        "is encrypted with a passphrase",
+        "openssl pkey",
+    ),
+    "a certificate": (lambda: [entry("RS256", odd("a certificate"), FORMER)], "cannot be read", "no certificate"),
+    "a file name": (lambda: [entry("ES256", "/etc/keys/jwt.pem")], "cannot be read", "no file name"),
+    "line breaks lost": (
+        lambda: [entry("ES256", pem("ES256").replace("\n", "\\n"))],
+        "cannot be read",
+        "in place of a break",
+    ),
+    "cut off": (lambda: [entry("ES256", pem("ES256")[:100])], "cannot be read", "It must be PEM"),
+    "empty": (lambda: [entry("ES256", "")], "SIGNING_KEYS[0]['key'] cannot be read", "It must be PEM"),
+    "no text of any kind": (lambda: [entry("ES256", "\ud800\x00")], "cannot be read", "It must be PEM"),
+    "active with the public key alone": (
+        lambda: [entry("ES256", public_pem(pem("ES256")))],
+        "is active and has the public key alone",
+        "Give the private key",
+    ),
+    "a kid that is another's": (
+        lambda: [{**entry("ES256", pem("ES256")), "kid": "main"}],
+        "SIGNING_KEYS[0]['kid'] is not the name of this key",
+        "Leave 'kid' out, or write '",
+    ),
+    "two active": (
+        lambda: [entry("ES256", pem("ES256")), entry("RS256", pem("RS256"))],
+        "SIGNING_KEYS[0] and SIGNING_KEYS[1] are active",
+        "all but one",
+    ),
+    "one key twice": (
+        lambda: [entry("ES256", pem("ES256")), entry("ES256", public_pem(pem("ES256")), FORMER)],
+        "SIGNING_KEYS[1] and SIGNING_KEYS[0] are one key",
+        "Remove the entry",
+    ),
+    "one key, two algorithms": (
+        lambda: [entry("RS256", pem("RS256")), entry("PS256", pem("RS256"), FORMER)],
+        "are one key",
+        "one algorithm",
+    ),
+    "the present secret": (
+        lambda: [entry("HS256", JWT_SECRET_KEY, FORMER)],
+        "SIGNING_KEYS[0] and JWT_SECRET_KEY are one key",
+        "Remove the entry",
+    ),
+    "an active secret": (
+        lambda: [entry("HS256", ANOTHER)],
+        "the active secret is always JWT_SECRET_KEY",
+        "put the secret into JWT_SECRET_KEY",
+    ),
+    "a short secret": (lambda: [entry("HS256", "x7Kq2mP9", FORMER)], "has 8 bytes; HS256 needs at least 32", "forged"),
+    "a secret short for its hash": (lambda: [entry("HS512", ANOTHER, FORMER)], "HS512 needs at least 64", "forged"),
+    "a secret of one letter": (lambda: [entry("HS256", "a" * 64, FORMER)], "repeats a few characters", "forged"),
+    "the key of Django": (lambda: [entry("HS256", SECRET_KEY, FORMER)], "same as SECRET_KEY", "forged"),
+    "the example of the README": (lambda: [entry("HS256", README_KEY, FORMER)], "from documentation", "forged"),
+    "a public key as a secret": (
+        lambda: [entry("HS256", public_pem(pem("ES256")), FORMER)],
+        "is an asymmetric key, a certificate or a JWK",
+        "forged",
+    ),
+}
+
+
+@pytest.mark.security("CFG-01", "CFG-02", "CFG-04", "JWT-06")
+@pytest.mark.parametrize("name", SIGNING_KEYS)
+def test_a_signing_key_that_must_not_be_used_is_refused_for_its_reason_and_never_shown(
+    kit: Callable[..., None], name: str
+) -> None:
+    make, fault, remedy = SIGNING_KEYS[name]
+    keys = make()
+    kit(SIGNING_KEYS=keys)
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        refuse_weak_key()
+
+    text = str(caught.value)
+    assert text.startswith("ninja_auth_kit refuses to start: SIGNING_KEYS")
+    assert fault in text
+    assert remedy in text
+    assert caught.value.__cause__ is None
+    for one in keys if isinstance(keys, list) else []:
+        key = str(one["key"]) if isinstance(one, dict) else ""
+        lines = [line for line in re.split(r"\\n|\n", key) if len(line) > 7 and "-----" not in line]
+        assert not any(line in text for line in lines)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        lambda: [entry("ES256", pem("ES256")), entry("EdDSA", public_pem(pem("EdDSA")), FORMER)],
+        lambda: (entry("RS256", pem("RS256")), entry("PS256", pem("PS256"), FORMER)),
+        lambda: [entry("HS256", ANOTHER, FORMER), entry("HS512", ANOTHER * 2, FORMER)],
+        lambda: [entry("ES256", pem("ES256"), FORMER)],
+    ],
+)
+def test_keys_that_go_together_are_taken(kit: Callable[..., None], make: Callable[[], Any]) -> None:
+    kit(SIGNING_KEYS=make())
+
+    refuse_weak_key()
+
+
+def test_the_name_that_is_printed_for_a_key_is_the_right_one(kit: Callable[..., None]) -> None:
+    for one in (entry("ES256", pem("ES256")), entry("HS256", ANOTHER, FORMER)):
+        kit(SIGNING_KEYS=[{**one, "kid": "main"}])
+        with pytest.raises(ImproperlyConfigured) as caught:
+            refuse_weak_key()
+        name = re.search(r"write '([\w-]+)'", str(caught.value))
+        assert name is not None
+
+        kit(SIGNING_KEYS=[{**one, "kid": name[1]}])
+
+        refuse_weak_key()
+
+
+@pytest.mark.security("CFG-01", "CFG-02")
+@pytest.mark.parametrize("server", SERVERS)
+def test_no_server_starts_on_a_weak_signing_key(server: str) -> None:
+    kit = json.dumps({"SIGNING_KEYS": [entry("RS256", odd("RSA 1024"))]})
+
+    code, output = start(SERVERS[server], TEST_KIT=kit)
+
+    assert code != 0
+    assert "ninja_auth_kit refuses to start: SIGNING_KEYS[0]['key'] has 1024 bits" in output
+    assert not any(line in output for line in odd("RSA 1024").splitlines())
+
+
+@pytest.mark.security("CFG-01", "JWT-04")
+def test_a_public_key_is_no_secret(settings: Settings) -> None:
+    for key in (
+        public_pem(pem("ES256")),
+        pem("RS256"),
+        odd("a certificate"),
+        '{"kty": "EC", "crv": "P-256", "x": "abc"}',
+    ):
+        settings.JWT_SECRET_KEY = key
+
+        with pytest.raises(ImproperlyConfigured, match="JWT_SECRET_KEY is an asymmetric key, a certificate or a JWK"):
+            refuse_weak_key()
+
+
+WITHOUT_CRYPTOGRAPHY = (
+    "import sys; sys.modules['cryptography'] = None; "
+    "from django.core.management import execute_from_command_line as run; run(sys.argv)"
+)
+
+
+def test_without_cryptography_secrets_work_and_other_keys_say_what_to_install() -> None:
+    code, output = start(["-c", WITHOUT_CRYPTOGRAPHY, "check"])
+    assert code == 0, output
+    code, output = start(["-c", WITHOUT_CRYPTOGRAPHY, "authkit_keys", "rotate", "--alg", "HS256"])
+    assert code == 0, output
+    code, output = start(["-c", WITHOUT_CRYPTOGRAPHY, "authkit_keys", "generate", "--alg", "ES256"])
+    assert code == 1
+    assert "CommandError: A key for ES256 needs the package cryptography, which is not installed." in output
+    assert "pip install django-ninja-auth-kit[crypto]" in output
+
+    kit = json.dumps({"SIGNING_KEYS": [entry("ES256", pem("ES256"))]})
+    code, output = start(["-c", WITHOUT_CRYPTOGRAPHY, "check"], TEST_KIT=kit)
+
+    assert code != 0
+    assert "refuses to start: SIGNING_KEYS[0]['key'] needs the package cryptography, which is not installed." in output
+    assert "pip install django-ninja-auth-kit[crypto]" in output

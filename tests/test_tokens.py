@@ -1,7 +1,8 @@
 """Access tokens that we did not issue, in every way one can think of, and the pieces that tokens are made of.
 
 All forgeries are signed with the real key unless a row says otherwise, so only the named defect can be what refuses
-them. Each is presented to a protected endpoint over HTTP and must get the one answer that all bad tokens get.
+them. Each is presented to a protected endpoint over HTTP and must get the one answer that all bad tokens get; once
+where a secret signs, and once where a private key does.
 """
 
 import base64
@@ -16,18 +17,22 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.contrib.auth import get_user_model
 from django.utils import timezone
+from jwt.algorithms import ECAlgorithm
 from pytest_django import Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.tokens import issue_access_token, read_access_token
+from ninja_auth_kit.tokens import generate_key, issue_access_token, read_access_token
 from tests.conftest import Api
 from tests.settings import JWT_SECRET_KEY as KEY
 from tests.settings import SECRET_KEY
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
+PEM = generate_key("ES256").text
+PRIVATE_KEY = load_pem_private_key(PEM.encode(), None)
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 
 
@@ -48,13 +53,16 @@ class Forger:
         self.header: dict[str, Any] = json.loads(decode(self.segments[0]))
         self.claims: dict[str, Any] = json.loads(decode(self.segments[1]))
 
-    def sign(self, header: Any, payload: Any, *, key: str | bytes = KEY, alg: str = "HS256") -> str:
+    def sign(self, header: Any, payload: Any, *, key: str | bytes | None = None, alg: str | None = None) -> str:
+        """Sign with the real key and its algorithm, or by HMAC with another key or hash."""
         parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, payload)]
         body = ".".join(encode(part) for part in parts)
-        secret = key.encode() if isinstance(key, str) else key
-        return f"{body}.{encode(hmac.digest(secret, body.encode(), HASHES[alg]))}"
+        if key is None and alg is None and self.header["alg"] == "ES256":
+            return f"{body}.{encode(ECAlgorithm(ECAlgorithm.SHA256).sign(body.encode(), PRIVATE_KEY))}"
+        secret = key.encode() if isinstance(key, str) else KEY.encode() if key is None else key
+        return f"{body}.{encode(hmac.digest(secret, body.encode(), HASHES[alg or 'HS256']))}"
 
-    def with_header(self, *, drop: tuple[str, ...] = (), key: str | bytes = KEY, **change: Any) -> str:
+    def with_header(self, *, drop: tuple[str, ...] = (), key: str | bytes | None = None, **change: Any) -> str:
         header = {name: value for name, value in {**self.header, **change}.items() if name not in drop}
         return self.sign(header, self.claims, key=key)
 
@@ -66,6 +74,13 @@ class Forger:
         """Put a literal of JSON in the place of a claim, one that `json.dumps` would not write."""
         claims = json.dumps({**self.claims, name: "@"}).replace('"@"', literal)
         return self.sign(self.header, claims.encode())
+
+
+@pytest.fixture(params=["HS256", "ES256"])
+def algorithm(request: pytest.FixtureRequest, kit: Callable[..., None]) -> str:
+    if request.param == "ES256":
+        kit(SIGNING_KEYS=[{"alg": "ES256", "key": PEM, "state": "active"}])
+    return str(request.param)
 
 
 @pytest.fixture
@@ -286,7 +301,8 @@ CORPUS = {
 
 
 @pytest.mark.security(*(f"JWT-{number:02}" for number in (*range(2, 10), *range(11, 17), *range(18, 25), 26)))
-def test_every_forgery_gets_one_and_the_same_answer(api: Api, forger: Forger) -> None:
+def test_every_forgery_gets_one_and_the_same_answer(algorithm: str, api: Api, forger: Forger) -> None:
+    assert forger.header["alg"] == algorithm
     reference = api.get("me", token="bad")
     assert (reference.status_code, reference.json()["code"]) == (401, "invalid_token")
     assert reference["WWW-Authenticate"] == 'Bearer error="invalid_token"'
@@ -306,10 +322,10 @@ def test_every_forgery_gets_one_and_the_same_answer(api: Api, forger: Forger) ->
 
 
 @pytest.mark.security("JWT-01")
-def test_a_genuine_token_gets_in(api: Api, forger: Forger) -> None:
+def test_a_genuine_token_gets_in(algorithm: str, api: Api, forger: Forger) -> None:
     assert api.is_in(forger.token)
     assert api.is_in(forger.sign(forger.header, forger.claims))
-    assert forger.header == {"alg": "HS256", "typ": "at+jwt", "kid": forger.header["kid"]}
+    assert forger.header == {"alg": algorithm, "typ": "at+jwt", "kid": forger.header["kid"]}
     assert set(forger.claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
 
 

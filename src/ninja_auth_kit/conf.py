@@ -5,7 +5,7 @@ Nothing is copied at import, so `override_settings` always works; the environmen
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -15,10 +15,20 @@ Duration = timedelta | int
 """A `timedelta`, or seconds as an int."""
 
 
+class SigningKey(TypedDict):
+    """One key of `SIGNING_KEYS`. `key` is PEM, or the former (or next) `JWT_SECRET_KEY`, which is verify-only."""
+
+    kid: NotRequired[str]
+    alg: Literal["HS256", "HS384", "HS512", "ES256", "EdDSA", "PS256", "RS256"]
+    key: str
+    state: Literal["active", "verify-only"]
+
+
 class AuthKitSettings(TypedDict, total=False):
     """The keys of `NINJA_AUTH_KIT`. Annotate yours with it, and the editor completes and checks them."""
 
     JWT_ALGORITHM: Literal["HS256", "HS384", "HS512"]
+    SIGNING_KEYS: Sequence[SigningKey] | None
     ISSUER: str
     AUDIENCE: str
     ACCESS_TOKEN_LIFETIME: Duration
@@ -69,6 +79,8 @@ DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
 
 DEFAULTS: AuthKitSettings = {
     "JWT_ALGORITHM": "HS256",
+    # None: JWT_SECRET_KEY signs access tokens, and nobody else can verify them.
+    "SIGNING_KEYS": None,
     "ISSUER": "ninja-auth-kit",
     "AUDIENCE": "ninja-auth-kit",
     # Short, because services that verify by signature alone cannot see a session end (RFC 9068 section 5).
@@ -109,6 +121,7 @@ class Settings:
     """The kit's settings as attributes; a duration is always a `timedelta`."""
 
     JWT_ALGORITHM: str
+    SIGNING_KEYS: Sequence[SigningKey] | None
     ISSUER: str
     AUDIENCE: str
     ACCESS_TOKEN_LIFETIME: timedelta
@@ -162,7 +175,7 @@ class Settings:
 
     @property
     def JWT_SECRET_KEY(self) -> str:  # noqa: N802  # a setting's name
-        """The root secret. `keys.refuse_weak_key` saw to it at start that it is a strong one."""
+        """The root secret. `tokens.refuse_weak_key` saw to it at start that it is a strong one."""
         key: str = django_settings.JWT_SECRET_KEY
         return key
 

@@ -15,6 +15,7 @@ from ninja_auth_kit.api.bodies import with_checked_body
 from ninja_auth_kit.api.endpoints import (
     account,
     email_change,
+    jwks,
     login,
     logout,
     passwords,
@@ -27,7 +28,7 @@ from ninja_auth_kit.api.errors import MethodNotAllowedError, problem_response, t
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
-FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change)
+FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 
 router = Router()
 router.add_decorator(translating_failures, mode="operation")

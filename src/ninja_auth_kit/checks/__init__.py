@@ -35,7 +35,8 @@
 Those with (--deploy) are of `manage.py check --deploy`: right on a laptop, and unsafe where others come in. They are
 no errors, so that whoever has a reason, such as a network of one's own, can name them in SILENCED_SYSTEM_CHECKS.
 
-A weak JWT_SECRET_KEY is not here: it stops the process before any check runs (`tokens.refuse_weak_key`).
+A weak key in JWT_SECRET_KEY or SIGNING_KEYS is not here: it stops the process before any check runs
+(`tokens.refuse_weak_key`).
 """
 
 from ninja_auth_kit.checks import broker, choices, database, kit, mails, passwords, paths, urls, users

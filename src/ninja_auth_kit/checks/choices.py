@@ -78,6 +78,6 @@ def _limits() -> Iterator[CheckMessage]:
         yield warning(
             "W024",
             f"Nothing limits {', '.join(missing)}.",
-            "Leave NINJA_AUTH_KIT['THROTTLES'] out, or begin yours with **DEFAULT_THROTTLES of ninja_auth_kit.conf and "
-            "change the rates that do not fit. Without them anybody can guess passwords and send mails without end.",
+            "Leave NINJA_AUTH_KIT['THROTTLES'] out. To change a rate, begin yours with **DEFAULT_THROTTLES, from "
+            "ninja_auth_kit.conf. Where nothing is limited, passwords can be guessed and mails caused without end.",
         )

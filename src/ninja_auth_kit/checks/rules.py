@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.services.limits import rates_of
-from ninja_auth_kit.tokens import ALGORITHMS
+from ninja_auth_kit.tokens import ALGORITHMS, ASYMMETRIC
 
 Rule = tuple[Callable[[Any], bool], str]
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -86,6 +86,13 @@ def _path_of(example: str) -> Rule:
     return fits, f"a dotted path, such as {example!r}, or None"
 
 
+def _is_key(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"alg", "key", "state"} <= set(value) <= {"alg", "key", "kid", "state"}:
+        return False
+    known = value["alg"] in (*ALGORITHMS, *ASYMMETRIC) and value["state"] in ("active", "verify-only")
+    return known and isinstance(value["key"], str) and isinstance(value.get("kid", ""), str)
+
+
 _TEXT: Rule = (is_text, "a non-empty string without white space")
 _BOOLEAN: Rule = (lambda value: isinstance(value, bool), "True or False")
 
@@ -93,6 +100,10 @@ PAGES = frozenset({"verify_email", "reset_password", "change_email"})
 
 RULES: dict[str, Rule] = {
     "JWT_ALGORITHM": _one_of(*ALGORITHMS),
+    "SIGNING_KEYS": (
+        lambda value: value is None or (isinstance(value, list | tuple) and all(map(_is_key, value))),
+        "a list of dicts with 'alg', 'key', 'state' ('active' or 'verify-only') and, if you like, 'kid', or None",
+    ),
     "ISSUER": _TEXT,
     "AUDIENCE": _TEXT,
     "ACCESS_TOKEN_LIFETIME": _duration(timedelta(seconds=1), _DAY),

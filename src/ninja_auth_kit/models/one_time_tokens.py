@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.primary import PrimaryManager
 from ninja_auth_kit.models.users import account_state
-from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest
+from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest, one_time_token_digests
 
 
 class Purpose(models.TextChoices):
@@ -51,8 +51,8 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
     @sensitive_variables()
     def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
         """Return the row of a token that can still be used, with its user and the user's address."""
-        digest = one_time_token_digest(purpose=purpose, token=token)
-        live = self.filter(digest=digest, used_at=None, expires_at__gt=timezone.now())
+        digests = one_time_token_digests(purpose=purpose, token=token)
+        live = self.filter(digest__in=digests, used_at=None, expires_at__gt=timezone.now())
         return live.select_related("user", "user__authkit_email").first()
 
     def consume(self, token: "OneTimeToken") -> bool:

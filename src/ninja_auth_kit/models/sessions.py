@@ -13,7 +13,12 @@ from ninja_auth_kit.models.blacklist import BlacklistedToken
 from ninja_auth_kit.models.primary import PrimaryManager, database
 from ninja_auth_kit.models.session_query import from_database, session_query
 from ninja_auth_kit.models.users import may_authenticate
-from ninja_auth_kit.tokens import DIGEST_PATTERN, password_fingerprint
+from ninja_auth_kit.tokens import (
+    DIGEST_PATTERN,
+    is_password_fingerprint,
+    password_fingerprint,
+    password_fingerprints,
+)
 
 
 class EndReason(models.TextChoices):
@@ -67,7 +72,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
 
         Args:
             session: as it was read; nothing happens unless the row is still like that and not withdrawn.
-            token: the digest of the new refresh token.
+            token: the digest of the new refresh token, under the current root; `auth_hash` moves there too.
             now: the time of the rotation.
             refresh_expires_at: when the new refresh token expires.
         """
@@ -78,12 +83,14 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             is_active=True,
             generation=session.generation,
             refresh_token=session.refresh_token,
+            auth_hash=session.auth_hash,  # a password may change in between, and carry the session over
         )
         changes = {
             "generation": session.generation + 1,
             "refresh_token": token,
             "refreshed_at": now,
             "refresh_expires_at": refresh_expires_at,
+            "auth_hash": password_fingerprint(session.user.password),
         }
         if unchanged.update(**changes) != 1:
             return False
@@ -132,12 +139,13 @@ class UserSessionManager(PrimaryManager["UserSession"]):
 
         Args:
             user: whose; locked.
-            old: the fingerprint of the hash before.
-            new: the fingerprint of the hash now.
+            old: the hash before.
+            new: the hash now.
             only: one session, instead of all.
         """
-        sessions = self.filter(user=user, is_active=True, auth_hash=old)
-        return (sessions if only is None else sessions.filter(pk=only)).update(auth_hash=new)
+        sessions = self.filter(user=user, is_active=True, auth_hash__in=password_fingerprints(old))
+        chosen = sessions if only is None else sessions.filter(pk=only)
+        return chosen.update(auth_hash=password_fingerprint(new))
 
 
 class UserSession(models.Model):
@@ -211,7 +219,7 @@ class UserSession(models.Model):
     def is_live(self) -> bool:
         """Tell whether it counts: active, its user may log in, and the password is still the one it began with."""
         user = self.user
-        return self.is_active and self.auth_hash == password_fingerprint(user.password) and may_authenticate(user)
+        return self.is_active and is_password_fingerprint(self.auth_hash, user.password) and may_authenticate(user)
 
     def has_expired(self, now: datetime) -> bool:
         """Tell whether its idle or its absolute limit has passed; the first never lies behind the second."""

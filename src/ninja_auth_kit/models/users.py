@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
-from ninja_auth_kit.tokens import password_fingerprint
+from ninja_auth_kit.tokens import is_password_fingerprint, password_fingerprint
 
 # The first half of the advisory locks' keys; the second is the name. Any constant that is ours alone.
 _NAME_LOCKS = 0x4E414B32
@@ -143,7 +143,12 @@ def stored_email(user: Any) -> str:
 
 def account_state(user: Any) -> str:
     """Return what ties a mailed token to an account as it is: its password and its address, whoever changes them."""
-    return password_fingerprint(f"{user.password}\n{getattr(user, email_field()) or ''}")
+    return password_fingerprint(_state(user))
+
+
+def has_account_state(user: Any, state: str) -> bool:
+    """Tell whether an account is still as it was when `account_state` returned this."""
+    return is_password_fingerprint(state, _state(user))
 
 
 def lock_username(name: str) -> None:
@@ -172,6 +177,10 @@ def may_authenticate(user: Any) -> bool:
         return False
     asked = [backend for backend in get_backends() if hasattr(backend, "user_can_authenticate")]
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
+
+
+def _state(user: Any) -> str:
+    return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
 
 def _users() -> QuerySet[Any]:

@@ -28,6 +28,7 @@ from ninja_auth_kit.models import (
     email_field,
     find_holder,
     find_holders,
+    has_account_state,
     has_address,
     is_pending,
     lock_user,
@@ -125,7 +126,7 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 
 def _is_current(row: OneTimeToken, user: Any) -> bool:
-    return may_authenticate(user) and row.auth_hash == account_state(user)
+    return may_authenticate(user) and has_account_state(user, row.auth_hash)
 
 
 def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
@@ -149,7 +150,7 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
 
 def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientInfo) -> None:
     is_free, user = may_mail_from(client), user_by_key(key)
-    if not is_free or user is None or account_state(user) != state:
+    if not is_free or user is None or not has_account_state(user, state):
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME

@@ -33,7 +33,6 @@ from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.credentials import authenticate
 from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
 from ninja_auth_kit.services.throttling import login_attempt
-from ninja_auth_kit.tokens import password_fingerprint
 
 # Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
 _ATTEMPTS = 5
@@ -101,9 +100,8 @@ def _start_session(
         with transaction.atomic(using=database()):
             current = _locked(user)
             if current.password == user.password:
-                if renewed not in {None, current.password}:
-                    old, new = password_fingerprint(str(renewed)), password_fingerprint(current.password)
-                    UserSession.objects.carry_over(user=current, old=old, new=new)
+                if renewed is not None and renewed != current.password:
+                    UserSession.objects.carry_over(user=current, old=renewed, new=current.password)
                 extra = extra_claims(session) if extra is None else extra
                 pair = start_session(session, user=current, extra=extra, client=client)
                 transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)

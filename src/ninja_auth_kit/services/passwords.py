@@ -25,9 +25,9 @@ from ninja_auth_kit.models import (
     OneTimeToken,
     Purpose,
     UserSession,
-    account_state,
     canonical_email,
     database,
+    has_account_state,
     lock_user,
     may_authenticate,
     prove_address,
@@ -44,7 +44,7 @@ from ninja_auth_kit.services.throttling import (
     may_mail_link,
     password_check,
 )
-from ninja_auth_kit.tokens import new_one_time_token, password_fingerprint
+from ninja_auth_kit.tokens import new_one_time_token
 
 
 @sensitive_variables()
@@ -76,8 +76,7 @@ def change_password(
     changed = _with_password(user, new_password)
     with transaction.atomic(using=database()):
         _require_unchanged(user)
-        old, new = password_fingerprint(user.password), password_fingerprint(changed.password)
-        if not UserSession.objects.carry_over(user=user, old=old, new=new, only=session_id):
+        if not UserSession.objects.carry_over(user=user, old=user.password, new=changed.password, only=session_id):
             raise SessionEndedError
         changed.save(using=database(), update_fields=["password"])
         ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, but=session_id)
@@ -156,7 +155,7 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
     mailed_at = row.expires_at - settings.PASSWORD_RESET_LIFETIME
     return (
         may_authenticate(user)
-        and row.auth_hash == account_state(user)
+        and has_account_state(user, row.auth_hash)
         and canonical_email(stored_email(user)) == canonical_email(row.email)
         and not UserSession.objects.filter(user=user, login_time__gt=mailed_at).exists()
     )

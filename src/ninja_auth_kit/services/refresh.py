@@ -19,7 +19,13 @@ from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, data
 from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
 from ninja_auth_kit.services.throttling import count_strange_token
-from ninja_auth_kit.tokens import RefreshClaims, issue_refresh_token, read_refresh_token, refresh_token_digest
+from ninja_auth_kit.tokens import (
+    RefreshClaims,
+    is_refresh_token_digest,
+    issue_refresh_token,
+    read_refresh_token,
+    refresh_token_digest,
+)
 
 # A caller who loses the race for a rotation reads again and finds the winner's; more often than that is no race.
 _ATTEMPTS = 3
@@ -81,7 +87,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
         if claims.generation > session.generation:
             raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
         if claims.generation == session.generation:
-            if session.refresh_token != refresh_token_digest(token):
+            if not is_refresh_token_digest(session.refresh_token, token):
                 continue
             # Before the rotation: where the host's claims fail, the refresh token is not spent.
             access = access_token(session, extra=extra_claims(session))

@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -24,9 +25,12 @@ from ninja_auth_kit.exceptions import (
 from ninja_auth_kit.models import EndReason, UserSession, database
 from ninja_auth_kit.tokens import (
     AccessClaims,
+    has_known_key,
+    is_password_fingerprint,
     issue_access_token,
     issue_refresh_token,
     password_fingerprint,
+    password_fingerprints,
     read_access_token,
     refresh_token_digest,
 )
@@ -127,7 +131,9 @@ def token_pair(session: UserSession, *, access_token: str) -> TokenPair:
     return TokenPair(
         access_token=access_token,
         expires_in=int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
-        refresh_token=issue_refresh_token(session_id=session.pk, generation=session.generation),
+        refresh_token=issue_refresh_token(
+            session_id=session.pk, generation=session.generation, stored=session.refresh_token
+        ),
         refresh_expires_in=max(0, round((session.refresh_expires_at - timezone.now()).total_seconds())),
         session_id=session.pk,
     )
@@ -137,7 +143,7 @@ def list_sessions(*, user: Any) -> QuerySet[UserSession]:
     """Return the sessions of a user that count, the newest first."""
     now = timezone.now()
     live = UserSession.objects.filter(user=user, is_active=True, refresh_expires_at__gt=now, expires_at__gt=now)
-    return live.filter(auth_hash=password_fingerprint(user.password)).order_by("-login_time")
+    return live.filter(auth_hash__in=password_fingerprints(user.password)).order_by("-login_time")
 
 
 def end_session(*, user: Any, session_id: str, client: ClientInfo) -> None:
@@ -179,13 +185,22 @@ def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
 
 def _without_dead(user: Any, *, client: ClientInfo) -> list[UserSession]:
     """Return the sessions that count, the oldest first, and end the active rows that do not: they take places."""
-    now, fingerprint = timezone.now(), password_fingerprint(user.password)
+    now = timezone.now()
     active = list(UserSession.objects.filter(user=user, is_active=True).order_by("login_time", "pk"))
-    expired = [session for session in active if session.has_expired(now)]
-    outdated = [session for session in active if session.auth_hash != fingerprint and session not in expired]
-    _end(user, expired, EndReason.EXPIRED, client=client)
-    _end(user, outdated, EndReason.PASSWORD_CHANGED, client=client)
-    return [session for session in active if session not in expired and session not in outdated]
+    fates = {session: _fate(session, user, now) for session in active}
+    for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED):
+        _end(user, [session for session in active if fates[session] is reason], reason, client=client)
+    return [session for session in active if fates[session] is None]
+
+
+def _fate(session: UserSession, user: Any, now: datetime) -> EndReason | None:
+    """Return why a session does not count any more, or None where it does."""
+    if session.has_expired(now):
+        return EndReason.EXPIRED
+    if is_password_fingerprint(session.auth_hash, user.password):
+        return None
+    # Of a root that was removed nothing can be compared: removing it is what ended the session.
+    return EndReason.PASSWORD_CHANGED if has_known_key(session.auth_hash) else EndReason.REVOKED
 
 
 def _end(user: Any, sessions: list[UserSession], reason: EndReason, *, client: ClientInfo) -> None:

@@ -6,28 +6,55 @@ from ninja_auth_kit.tokens.access import (
     read_access_token,
     read_expired_access_token,
 )
-from ninja_auth_kit.tokens.digests import DIGEST_PATTERN, bucket_id, password_fingerprint, pseudonym
-from ninja_auth_kit.tokens.keys import ALGORITHMS, KEY_COMMAND, refuse_weak_key
-from ninja_auth_kit.tokens.one_time import new_one_time_token, one_time_token_digest
+from ninja_auth_kit.tokens.asymmetric import ASYMMETRIC, KeyFaultError
+from ninja_auth_kit.tokens.digests import (
+    DIGEST_PATTERN,
+    bucket_id,
+    has_known_key,
+    is_password_fingerprint,
+    password_fingerprint,
+    password_fingerprints,
+    pseudonym,
+)
+from ninja_auth_kit.tokens.generation import NewKey, generate_key
+from ninja_auth_kit.tokens.keys import ALGORITHMS, KEY_COMMAND
+from ninja_auth_kit.tokens.one_time import new_one_time_token, one_time_token_digest, one_time_token_digests
 from ninja_auth_kit.tokens.refresh import (
     RefreshClaims,
+    is_refresh_token_digest,
     issue_refresh_token,
     read_refresh_token,
     refresh_token_digest,
 )
+from ninja_auth_kit.tokens.signing import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, key_ring
+from ninja_auth_kit.tokens.strength import refuse_weak_key
 
 __all__ = [
+    "ACTIVE",
     "ALGORITHMS",
+    "ASYMMETRIC",
     "DIGEST_PATTERN",
     "KEY_COMMAND",
+    "VERIFY_ONLY",
     "AccessClaims",
+    "AccessKey",
+    "KeyFaultError",
+    "KeyRing",
+    "NewKey",
     "RefreshClaims",
     "bucket_id",
+    "generate_key",
+    "has_known_key",
+    "is_password_fingerprint",
+    "is_refresh_token_digest",
     "issue_access_token",
     "issue_refresh_token",
+    "key_ring",
     "new_one_time_token",
     "one_time_token_digest",
+    "one_time_token_digests",
     "password_fingerprint",
+    "password_fingerprints",
     "pseudonym",
     "read_access_token",
     "read_expired_access_token",

@@ -11,21 +11,18 @@ import secrets
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import jwt
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
-from jwt.algorithms import HMACAlgorithm
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import InvalidTokenError, TokenExpiredError
 from ninja_auth_kit.strict_json import parse_object
-from ninja_auth_kit.tokens.keys import key_id
+from ninja_auth_kit.tokens.signing import key_ring
 
-TYPE = "at+jwt"  # RFC 9068 section 2.1
 MAXIMUM_LENGTH = 4096
 # What RFC 7519 section 4.1 and RFC 9068 section 2.2 have registered, and `sid`: the kit's to say, or nobody's.
 CLAIMS = frozenset({"iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "client_id"})
@@ -75,9 +72,7 @@ def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, An
         "iat": now,
         "exp": now + int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
     }
-    algorithm = settings.JWT_ALGORITHM
-    header = {"typ": TYPE, "kid": key_id("access token")}
-    token = _jws(algorithm).encode(_json(claims), settings.JWT_SECRET_KEY, algorithm, header)
+    token = key_ring().signing.sign(_json(claims))
     if len(token) > MAXIMUM_LENGTH:
         raise _misconfigured(f"are too much: the token has {len(token)} characters, and {MAXIMUM_LENGTH} are the most")
     return token
@@ -135,10 +130,14 @@ def _verified_payload(token: str) -> dict[str, Any]:
     match = _COMPACT_JWS.fullmatch(token)
     if match is None:
         raise InvalidTokenError
-    algorithm = settings.JWT_ALGORITHM
-    if _json_object(match[1]) != {"alg": algorithm, "typ": TYPE, "kid": key_id("access token")}:
+    header = _json_object(match[1])
+    # The key is looked up by name among those configured, and the header must then be the one of that key: nothing
+    # that a token says chooses an algorithm, a file or an address (RFC 8725 sections 3.1 and 3.10).
+    kid = header.get("kid")
+    key = key_ring().verifying.get(kid) if isinstance(kid, str) else None
+    if key is None or header != key.header:
         raise InvalidTokenError
-    _jws(algorithm).decode_complete(token, settings.JWT_SECRET_KEY, [algorithm])
+    key.verify(token)
     return _json_object(match[2])
 
 
@@ -174,19 +173,3 @@ def _time(value: object) -> int:
     if type(value) is not int or value <= 0:  # a bool is an int, a float is not a NumericDate of ours
         raise InvalidTokenError
     return value
-
-
-class _CheckedHMAC(HMACAlgorithm):
-    """PyJWT's HMAC, without its look at every call for keys that `refuse_weak_key` has refused at start."""
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        return key.encode() if isinstance(key, str) else key
-
-
-@lru_cache(maxsize=3)
-def _jws(algorithm: str) -> jwt.PyJWS:
-    """Return a PyJWS that knows one algorithm and no other, not even "none" (RFC 8725 section 3.1)."""
-    hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
-    jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
-    jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
-    return jws

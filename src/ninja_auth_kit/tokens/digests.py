@@ -2,26 +2,62 @@
 
 Keyed, so that neither a reader of the database can use what it finds nor a writer can plant a token that verifies.
 A slow hash would add nothing: what is digested here has at least 128 bits of randomness or a key (ASVS 6.5.2).
+
+A digest names its key, so it is compared under the root that made it, as long as that is the current one or listed in
+`SIGNING_KEYS`; under a root that is neither, it fits nothing.
 """
 
 import hashlib
 import hmac
 from uuid import UUID
 
-from ninja_auth_kit.tokens.keys import derive_key, key_id
+from ninja_auth_kit.tokens.keys import derive_key, key_id, root_named, roots
 
 DIGEST_PATTERN = r"^v1\$[0-9a-f]{8}\$[0-9a-f]{64}$"
 
+_PASSWORD = "password fingerprint"  # noqa: S105  # a label
 
-def digest(label: str, value: str) -> str:
+
+def digest(label: str, value: str, *, root: str | None = None) -> str:
     """Return `v1$<key id>$<HMAC-SHA256>` of a value under the derived key of this use."""
-    mac = hmac.digest(derive_key(label), value.encode(), hashlib.sha256).hex()
-    return f"v1${key_id(label)}${mac}"
+    mac = hmac.digest(derive_key(label, root), value.encode(), hashlib.sha256).hex()
+    return f"v1${key_id(label, root)}${mac}"
+
+
+def digests(label: str, value: str) -> list[str]:
+    """Return the digest of a value under every root, to look for in the database; the current root's is the first."""
+    return [digest(label, value, root=root) for root in roots()]
+
+
+def root_of(stored: str, label: str) -> str | None:
+    """Return the root that a digest names; None where it is no root any more."""
+    return root_named(stored[3:11], label)
+
+
+def is_digest_of(stored: str, label: str, value: str) -> bool:
+    """Tell whether a digest is that of a value, under the root that it names."""
+    root = root_of(stored, label)
+    return root is not None and hmac.compare_digest(stored, digest(label, value, root=root))
 
 
 def password_fingerprint(password_hash: str) -> str:
     """Return what ties a session to the state of the password: when the password changes, the session is over."""
-    return digest("password fingerprint", password_hash)
+    return digest(_PASSWORD, password_hash)
+
+
+def password_fingerprints(password_hash: str) -> list[str]:
+    """Return the fingerprints that rows may have of this state of the password, one for each root."""
+    return digests(_PASSWORD, password_hash)
+
+
+def is_password_fingerprint(stored: str, password_hash: str) -> bool:
+    """Tell whether a fingerprint is that of this state of the password."""
+    return is_digest_of(stored, _PASSWORD, password_hash)
+
+
+def has_known_key(fingerprint: str) -> bool:
+    """Tell whether a fingerprint of a password can be compared at all: its root has not been removed."""
+    return root_of(fingerprint, _PASSWORD) is not None
 
 
 def pseudonym(value: str) -> str:

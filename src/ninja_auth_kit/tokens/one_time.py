@@ -2,7 +2,7 @@
 
 import secrets
 
-from ninja_auth_kit.tokens.digests import digest
+from ninja_auth_kit.tokens.digests import digest, digests
 
 PREFIX = "nako_"
 
@@ -14,4 +14,13 @@ def new_one_time_token() -> str:
 
 def one_time_token_digest(*, purpose: str, token: str) -> str:
     """Return what `OneTimeToken.digest` holds for this token and this purpose."""
-    return digest(f"one-time token: {purpose}", token)
+    return digest(_label(purpose), token)
+
+
+def one_time_token_digests(*, purpose: str, token: str) -> list[str]:
+    """Return what `OneTimeToken.digest` may hold for this token and this purpose: one digest for each root."""
+    return digests(_label(purpose), token)
+
+
+def _label(purpose: str) -> str:
+    return f"one-time token: {purpose}"

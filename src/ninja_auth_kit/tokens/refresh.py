@@ -2,7 +2,8 @@
 
 A token is `nakr_` and base64url of the session id (16 bytes), the generation (4 bytes) and an HMAC (32 bytes). It
 can be issued again for the same generation, which is what lets twenty parallel refreshes end with one successor.
-The prefix lets secret scanners find a leaked one.
+The prefix lets secret scanners find a leaked one. Each generation keeps the root that it was issued under, until the
+next one moves the session to the current root.
 """
 
 import base64
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.tokens.digests import digest
-from ninja_auth_kit.tokens.keys import derive_key
+from ninja_auth_kit.tokens.digests import digest, is_digest_of, root_of
+from ninja_auth_kit.tokens.keys import derive_key, roots
 
 PREFIX = "nakr_"
 _LABEL = "refresh token"
@@ -29,11 +30,21 @@ class RefreshClaims:
     generation: int
 
 
-def issue_refresh_token(*, session_id: UUID, generation: int) -> str:
-    """Return the refresh token of one generation of a session; the same arguments give the same token."""
-    body = session_id.bytes + generation.to_bytes(4)
-    mac = hmac.digest(derive_key(_LABEL), body, hashlib.sha256)
-    return PREFIX + base64.urlsafe_b64encode(body + mac).rstrip(b"=").decode()
+def issue_refresh_token(*, session_id: UUID, generation: int, stored: str | None = None) -> str:
+    """Return the refresh token of one generation of a session; the same arguments give the same token.
+
+    Args:
+        session_id: which session.
+        generation: which generation.
+        stored: the digest of a token that was issued before, to get that very token again; None for a new one.
+
+    Raises:
+        InvalidTokenError: the root that `stored` names is none any more, so the token is good for nothing.
+    """
+    root = roots()[0] if stored is None else root_of(stored, _LABEL)
+    if root is None:
+        raise InvalidTokenError
+    return _issue(session_id.bytes + generation.to_bytes(4), root)
 
 
 def read_refresh_token(token: str) -> RefreshClaims:
@@ -41,7 +52,7 @@ def read_refresh_token(token: str) -> RefreshClaims:
 
     Raises:
         InvalidTokenError: it is not. Alternate encodings of a genuine token are not genuine either: the token is
-            compared as a whole, in constant time, with the one we would issue.
+            compared as a whole, in constant time, with the one we would issue under each root.
     """
     if len(token) != _LENGTH or not token.startswith(PREFIX) or not token.isascii():
         raise InvalidTokenError
@@ -51,13 +62,21 @@ def read_refresh_token(token: str) -> RefreshClaims:
         raise InvalidTokenError from error
     if len(body) != 20:
         raise InvalidTokenError
-    claims = RefreshClaims(session_id=UUID(bytes=body[:16]), generation=int.from_bytes(body[16:]))
-    genuine = issue_refresh_token(session_id=claims.session_id, generation=claims.generation)
-    if not hmac.compare_digest(token, genuine):
+    if not any(hmac.compare_digest(token, _issue(body, root)) for root in roots()):
         raise InvalidTokenError
-    return claims
+    return RefreshClaims(session_id=UUID(bytes=body[:16]), generation=int.from_bytes(body[16:]))
 
 
 def refresh_token_digest(token: str) -> str:
     """Return what `UserSession.refresh_token` and `BlacklistedToken.token` hold for this refresh token."""
     return digest(_LABEL, token)
+
+
+def is_refresh_token_digest(stored: str, token: str) -> bool:
+    """Tell whether a digest is that of this refresh token, under the root that it names."""
+    return is_digest_of(stored, _LABEL, token)
+
+
+def _issue(body: bytes, root: str) -> str:
+    mac = hmac.digest(derive_key(_LABEL, root), body, hashlib.sha256)
+    return PREFIX + base64.urlsafe_b64encode(body + mac).rstrip(b"=").decode()

@@ -1,0 +1,146 @@
+"""Asymmetric keys: reading and making them, their RFC 7638 thumbprints and their public JWKs.
+
+`cryptography` (the extra `crypto`) is imported when such a key is used, and not before.
+"""
+
+import hashlib
+import json
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from jwt.algorithms import get_default_algorithms
+
+ASYMMETRIC = ("ES256", "EdDSA", "PS256", "RS256")
+SMALLEST_RSA = 2048  # bits; RFC 7518 section 3.3
+_NEW_RSA = 3072  # bits; as strong as the other two kinds, and good beyond 2030 (NIST SP 800-57)
+
+_WANTED = {
+    "ES256": "an EC key on the curve P-256",
+    "EdDSA": "an Ed25519 key",
+    "PS256": "an RSA key",
+    "RS256": "an RSA key",
+}
+_PEM = (
+    "It must be PEM text that begins with -----BEGIN PRIVATE KEY----- or, for one that only verifies, with -----BEGIN "
+    "PUBLIC KEY-----, line breaks included: no file name, no certificate, no JWK, and no '\\n' in place of a break."
+)
+# What RFC 7638 section 3.2 and RFC 8037 section 2 hash: the members that make the public key, and no others.
+_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
+
+
+class KeyFaultError(ValueError):
+    """A key that cannot be used.
+
+    Args:
+        fault: what is wrong, in words that follow the key's name and never show it.
+        remedy: what helps.
+    """
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(fault)
+        self.fault, self.remedy = fault, remedy
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """An asymmetric key as `cryptography` has it; `private` is None where the public key alone was given."""
+
+    kid: str
+    jwk: dict[str, str]
+    public: Any = field(repr=False)
+    private: Any = field(repr=False)
+
+
+@lru_cache(maxsize=32)
+def load_key(pem: str, algorithm: str) -> KeyPair:
+    """Read a key and see that it goes with its algorithm. Once for each key: reading takes longer than signing.
+
+    Args:
+        pem: a private key (PKCS#8, PKCS#1 or SEC 1, not encrypted) or a public one (SubjectPublicKeyInfo), as PEM.
+        algorithm: one of `ASYMMETRIC`.
+
+    Raises:
+        KeyFaultError: it cannot be read, is of another kind, or too short.
+    """
+    require_cryptography()
+    private = _parse(pem) if "PRIVATE KEY-----" in pem else None
+    public = _parse(pem) if private is None else private.public_key()
+    _refuse_mismatch(public, algorithm)
+    full: dict[str, str] = _pyjwt_algorithm(algorithm).to_jwk(public, as_dict=True)
+    members = {name: full[name] for name in _MEMBERS[full["kty"]]}
+    kid = _thumbprint(members)
+    return KeyPair(kid, {**members, "kid": kid, "alg": algorithm, "use": "sig"}, public, private)
+
+
+def new_pem(algorithm: str) -> str:
+    """Return a new private key for an algorithm, as PEM (PKCS#8).
+
+    Raises:
+        KeyFaultError: `cryptography` is not installed.
+    """
+    require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key: Any
+    if algorithm == "ES256":
+        key = ec.generate_private_key(ec.SECP256R1())
+    elif algorithm == "EdDSA":
+        key = ed25519.Ed25519PrivateKey.generate()
+    else:
+        key = rsa.generate_private_key(public_exponent=65_537, key_size=_NEW_RSA)
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode()
+
+
+def require_cryptography() -> None:
+    """Raise `KeyFaultError` where `cryptography` is not installed."""
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        fault = "needs the package cryptography, which is not installed."
+        raise KeyFaultError(fault, "Install it with the extra: pip install django-ninja-auth-kit[crypto]") from None
+
+
+def _parse(pem: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+    try:
+        data = pem.encode()
+        return load_pem_private_key(data, None) if "PRIVATE KEY-----" in pem else load_pem_public_key(data)
+    except TypeError:
+        remedy = "Decrypt it (openssl pkey -in key.pem), and keep it where your other secrets are."
+        raise KeyFaultError("is encrypted with a passphrase.", remedy) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFaultError("cannot be read.", _PEM) from None
+
+
+def _refuse_mismatch(public: Any, algorithm: str) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if isinstance(public, rsa.RSAPublicKey):
+        fits, found = _WANTED[algorithm] == "an RSA key", "an RSA key"
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        on_p256 = isinstance(public.curve, ec.SECP256R1)
+        fits, found = algorithm == "ES256" and on_p256, f"an EC key on the curve {public.curve.name}"
+    else:
+        fits = algorithm == "EdDSA" and isinstance(public, ed25519.Ed25519PublicKey)
+        found = f"a key of the type {type(public).__name__}"
+    remedy = f"Make one with `manage.py authkit_keys generate --alg {algorithm}`, or correct 'alg'."
+    if not fits:
+        raise KeyFaultError(f"is {found}; {algorithm} needs {_WANTED[algorithm]}.", remedy)
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size < SMALLEST_RSA:
+        raise KeyFaultError(f"has {public.key_size} bits; {algorithm} needs at least {SMALLEST_RSA}.", remedy)
+
+
+def _pyjwt_algorithm(algorithm: str) -> Any:
+    return get_default_algorithms()[algorithm]
+
+
+def _thumbprint(members: dict[str, str]) -> str:
+    """Return the RFC 7638 thumbprint of a JWK that has its required members alone."""
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    return urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()

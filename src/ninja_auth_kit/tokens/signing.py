@@ -1,0 +1,106 @@
+"""The keys of access tokens: which one signs, which ones verify, and what other services may know of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jwt
+from jwt.algorithms import HMACAlgorithm
+
+from ninja_auth_kit.conf import settings
+from ninja_auth_kit.tokens.asymmetric import load_key
+from ninja_auth_kit.tokens.keys import ALGORITHMS, key_id
+
+TYPE = "at+jwt"  # RFC 9068 section 2.1
+ACTIVE = "active"
+VERIFY_ONLY = "verify-only"
+
+
+class AccessKey:
+    """One key, with one algorithm (RFC 8725 section 3.1).
+
+    Attributes:
+        header: the header of every token that it has signed, and of no other.
+        jwk: its public half for other services, as RFC 7517 has it; None for a secret.
+    """
+
+    def __init__(self, *, algorithm: str, key: str, state: str) -> None:
+        self.algorithm, self.state = algorithm, state
+        self.jwk: dict[str, str] | None = None
+        if algorithm in ALGORITHMS:
+            self.kid = key_id("access token", key)
+            self._private = self._public = key.encode()
+        else:
+            pair = load_key(key, algorithm)
+            self.kid, self.jwk, self._private, self._public = pair.kid, pair.jwk, pair.private, pair.public
+        self.header = {"alg": algorithm, "typ": TYPE, "kid": self.kid}
+        self._jws = _jws(algorithm)
+
+    def __repr__(self) -> str:
+        return f"<AccessKey {self.kid} {self.algorithm} {self.state}>"
+
+    def sign(self, payload: bytes) -> str:
+        """Return a compact JWS of a payload."""
+        return self._jws.encode(payload, self._private, self.algorithm, self.header)
+
+    def verify(self, token: str) -> None:
+        """Check the signature of a compact JWS whose header is that of this key.
+
+        Raises:
+            jwt.PyJWTError: it is none of this key's.
+        """
+        self._jws.decode_complete(token, self._public, [self.algorithm])
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The configured keys.
+
+    Attributes:
+        keys: all of them; the first is `JWT_SECRET_KEY`, the others stand in the order of `SIGNING_KEYS`.
+        signing: the one that signs.
+        verifying: those that verify, by `kid`. All are of one kind, HMAC or asymmetric (RFC 8725 section 2.1).
+    """
+
+    keys: tuple[AccessKey, ...]
+    signing: AccessKey
+    verifying: Mapping[str, AccessKey]
+
+    @property
+    def public(self) -> list[dict[str, str]]:
+        """The keys that other services may know, as JWKs: also those that do not sign yet or do not sign any more."""
+        return [key.jwk for key in self.keys if key.jwk is not None]
+
+
+def key_ring() -> KeyRing:
+    """Return the configured keys; `refuse_weak_key` has seen to it at start that they fit together."""
+    listed = tuple((entry["alg"], entry["key"], entry["state"]) for entry in settings.SIGNING_KEYS or ())
+    return _key_ring(settings.JWT_SECRET_KEY, settings.JWT_ALGORITHM, listed)
+
+
+@lru_cache(maxsize=8)
+def _key_ring(secret: str, algorithm: str, listed: tuple[tuple[str, str, str], ...]) -> KeyRing:
+    root = AccessKey(algorithm=algorithm, key=secret, state=ACTIVE)
+    others = [AccessKey(algorithm=alg, key=key, state=state) for alg, key, state in listed]
+    signing = next((key for key in others if key.state == ACTIVE), root)
+    keys = (root, *others)
+    one_kind = [key for key in keys if (key.jwk is None) == (signing.jwk is None)]
+    return KeyRing(keys, signing, {key.kid: key for key in one_kind})
+
+
+class _CheckedHMAC(HMACAlgorithm):
+    """PyJWT's HMAC, without its look at every call for keys that `refuse_weak_key` has refused at start."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key.encode() if isinstance(key, str) else key
+
+
+@lru_cache(maxsize=8)
+def _jws(algorithm: str) -> jwt.PyJWS:
+    """Return a PyJWS that knows one algorithm and no other, not even "none" (RFC 8725 section 3.1)."""
+    if algorithm not in ALGORITHMS:
+        return jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
+    hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
+    jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
+    jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
+    return jws
