@@ -4,6 +4,7 @@ Nothing is copied at import, so `override_settings` always works; the environmen
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
@@ -155,13 +156,14 @@ class Settings:
 settings = Settings()
 
 
-class Broker(TypedDict):
-    """Where RabbitMQ is and how to log in."""
+@dataclass(frozen=True)
+class Broker:
+    """Where RabbitMQ is and how to log in. The password stays out of error reports, which print local variables."""
 
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     vhost: str
     tls: bool
 
