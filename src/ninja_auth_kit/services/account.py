@@ -15,7 +15,7 @@ from ninja_auth_kit.models import EndReason, UserSession, database, lock_user
 from ninja_auth_kit.services.throttling import password_check
 
 
-@sensitive_variables("password")
+@sensitive_variables()
 def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
     """Delete a user and everything that the database holds on to the user by a cascade. The audit trail stays.
 
