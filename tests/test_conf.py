@@ -7,7 +7,7 @@ import pytest
 from django.test import override_settings
 from pytest_django import Settings
 
-from ninja_auth_kit.conf import broker
+from ninja_auth_kit.conf import Broker, broker
 from ninja_auth_kit.conf import settings as kit_settings
 
 
@@ -53,14 +53,13 @@ def test_the_broker_is_none_without_a_host_and_has_defaults_with_one(settings: S
 
     settings.RABBITMQ_HOST = "broker.example.com"
 
-    assert broker() == {
-        "host": "broker.example.com",
-        "port": 5672,
-        "user": "guest",
-        "password": "guest",
-        "vhost": "/",
-        "tls": False,
-    }
+    assert broker() == Broker(
+        host="broker.example.com",
+        port=5672,
+        user="guest",
+        password="guest",
+        vhost="/",
+        tls=False,
+    )
     settings.RABBITMQ_TLS = True
-    assert broker() is not None
-    assert broker()["port"] == 5671  # type: ignore[index]
+    assert broker().port == 5671

@@ -400,9 +400,7 @@ def test_the_walk_listens_where_the_kit_publishes(variables: dict[str, str], whe
     kit = "from ninja_auth_kit.conf import broker; b = broker()"
 
     listens = run("-c", f"{walk}; print(p.host, p.port, p.virtual_host, tls)", **environment)
-    publishes = manage(
-        "shell", "-v0", "-c", f"{kit}; print(b['host'], b['port'], b['vhost'], b['tls'])", **environment
-    )
+    publishes = manage("shell", "-v0", "-c", f"{kit}; print(b.host, b.port, b.vhost, b.tls)", **environment)
 
     assert listens.stdout.strip() == publishes.stdout.strip() == where, listens.stderr + publishes.stderr
 

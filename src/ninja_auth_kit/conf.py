@@ -4,6 +4,7 @@ Nothing is copied at import, so `override_settings` always works; the environmen
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -198,13 +199,14 @@ def imported(setting: str) -> Any:
         raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {error}") from error
 
 
-class Broker(TypedDict):
-    """Where RabbitMQ is and how to log in."""
+@dataclass(frozen=True)
+class Broker:
+    """Where RabbitMQ is and how to log in. The password stays out of error reports, which print local variables."""
 
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     vhost: str
     tls: bool
 

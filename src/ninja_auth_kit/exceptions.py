@@ -21,6 +21,7 @@ Codes are for programs and never translated; messages are for people and never c
 Which HTTP status a code has is decided in one table, in `api/errors.py`.
 """
 
+import traceback
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
@@ -35,6 +36,24 @@ class AuthKitError(Exception):
 
     def __str__(self) -> str:
         return str(self.message)
+
+
+def forget_local_variables(error: BaseException) -> None:
+    """Empty the frames that an error has left, those of the errors that led to it too.
+
+    Error trackers send the local variables of every frame, and passwords and tokens are among them (ASVS 16.2.5).
+    Django's `sensitive_variables` stops Django's own reports alone, and its authentication backends undo it below
+    themselves: they name `password`, and what they call has it as `raw_password`.
+
+    Args:
+        error: on its way out; frames that still run keep their variables.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        traceback.clear_frames(current.__traceback__)
+        current = current.__cause__ or current.__context__
 
 
 @dataclass(frozen=True)

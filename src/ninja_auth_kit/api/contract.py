@@ -12,6 +12,7 @@ from ninja_auth_kit.api.errors import (
     ServerError,
     UnsupportedMediaTypeError,
     status_of,
+    translating_failures,
 )
 from ninja_auth_kit.exceptions import (
     AuthKitError,
@@ -42,10 +43,21 @@ _FIELD_ERRORS = {
     },
 }
 
-_RETRY_AFTER = {
-    "description": "In how many seconds it makes sense to try again.",
-    "required": True,
-    "schema": {"type": "integer", "minimum": 1},
+_HEADERS: dict[HTTPStatus, dict[str, Any]] = {
+    HTTPStatus.UNAUTHORIZED: {
+        "WWW-Authenticate": {
+            "description": "Names an error where the token was bad, and none where there was no token.",
+            "required": True,
+            "schema": {"type": "string", "enum": ["Bearer", 'Bearer error="invalid_token"']},
+        }
+    },
+    HTTPStatus.TOO_MANY_REQUESTS: {
+        "Retry-After": {
+            "description": "In how many seconds it makes sense to try again.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 1},
+        }
+    },
 }
 
 
@@ -68,6 +80,8 @@ def operation(
         auth: the authenticator, or None for everybody. Never left out: a host's API may have one for all its routes.
         body_is_optional: whether no body is as good as one.
     """
+    if auth is not None:  # Ninja runs it before the endpoint, and it can fail as well
+        auth.authenticate = translating_failures(auth.authenticate)
     extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
     if body_is_optional:
         extra["requestBody"] = {"required": False}
@@ -112,6 +126,6 @@ def _problem(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, A
         "description": " ".join(dict.fromkeys(str(kind.message) for kind in kinds)),
         "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        problem["headers"] = {"Retry-After": _RETRY_AFTER}
+    if status in _HEADERS:
+        problem["headers"] = _HEADERS[status]
     return problem

@@ -10,10 +10,11 @@ from django.core.signals import got_request_exception
 from django.db.utils import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 from ninja import NinjaAPI
 
 from ninja_auth_kit import exceptions
-from ninja_auth_kit.exceptions import AuthKitError, InvalidInputError
+from ninja_auth_kit.exceptions import AuthKitError, InvalidInputError, forget_local_variables
 
 logger = logging.getLogger("ninja_auth_kit.api")
 
@@ -137,8 +138,12 @@ def add_error_handlers(api: NinjaAPI) -> None:
 
 
 def translating_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate an endpoint so that a database that is away is a 503, and any other failure a 500 without a word."""
+    """Decorate an endpoint so that a database that is away is a 503, and any other failure a 500 without a word.
 
+    Reports of the failure, Django's and others', have no local variables: see `forget_local_variables`.
+    """
+
+    @sensitive_variables()
     @wraps(endpoint)
     def translated(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -146,9 +151,13 @@ def translating_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except AuthKitError:
             raise
         except (OperationalError, InterfaceError) as error:
+            args, kwargs = (), {}
+            forget_local_variables(error)
             logger.error("The database did not answer.", exc_info=error)
             raise exceptions.ServiceUnavailableError from error
         except Exception as error:
+            args, kwargs = (), {}
+            forget_local_variables(error)
             # As Django's own handler does, so that error trackers and the test client hear of it.
             got_request_exception.send(sender=None, request=request)
             logger.error("An endpoint of ninja_auth_kit failed.", exc_info=error)

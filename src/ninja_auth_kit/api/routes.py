@@ -26,8 +26,6 @@ from ninja_auth_kit.api.endpoints import (
 )
 from ninja_auth_kit.api.errors import MethodNotAllowedError, problem_response, translating_failures
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-
 FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 
 router = Router()
@@ -35,13 +33,26 @@ router.add_decorator(translating_failures, mode="operation")
 router.add_decorator(with_checked_body, mode="view")
 
 
+class _AnyMethod(str):
+    """Equals every method, as methods are what callers make up: QUERY, PROPFIND, FOO.
+
+    Ninja asks the operations of a path in their order whether the method is among theirs, so it stands in the last.
+    """
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
 def _refuse_other_methods(feature_router: Router) -> None:
     """Answer the methods that a path does not have with a problem, where Ninja would send plain text."""
     for path, view in feature_router.path_operations.items():
         _serve_head(view)
         allowed = {method for operation in view.operations for method in operation.methods}
-        others = [method for method in METHODS if method not in allowed]
-        feature_router.api_operation(others, path, auth=None, include_in_schema=False)(_refusal(path, allowed))
+        refuse = feature_router.api_operation([_AnyMethod("*")], path, auth=None, include_in_schema=False)
+        refuse(_refusal(path, allowed))
 
 
 def _serve_head(view: PathView) -> None:

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject, empty
+from django.views.decorators.debug import sensitive_variables
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
 
@@ -76,6 +77,7 @@ class JWTAuth(HttpBearer):
         except (InvalidTokenError, ServiceUnavailableError) as error:
             raise _known_to_ninja(error) from error
 
+    @sensitive_variables()
     def authenticate(self, request: HttpRequest, token: str) -> Any:
         """Return the user of a token, and put it on the request."""
         claims = read_access_token(token)

@@ -69,13 +69,13 @@ def check_transport(**_: Any) -> list[CheckMessage]:
     itself lets `guest` in from its own machine only, and an audit stream must not keep people from logging in.
     """
     address = None if _misfits() else broker()
-    if address is None or is_loopback(address["host"]):
+    if address is None or is_loopback(address.host):
         return []
     return [*_plain(address), *_guest(address)]
 
 
 def _plain(address: Broker) -> Iterator[CheckMessage]:
-    if not address["tls"]:
+    if not address.tls:
         yield warning(
             "W012",
             "The broker is on another machine, and reached without TLS.",
@@ -85,7 +85,7 @@ def _plain(address: Broker) -> Iterator[CheckMessage]:
 
 
 def _guest(address: Broker) -> Iterator[CheckMessage]:
-    if address["user"] == "guest":
+    if address.user == "guest":
         yield warning(
             "W013",
             "The broker is on another machine, and the user is guest.",

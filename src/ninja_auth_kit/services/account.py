@@ -25,7 +25,7 @@ from ninja_auth_kit.services.field_values import checked_values, refusal_of
 from ninja_auth_kit.services.throttling import password_check
 
 
-@sensitive_variables("values")
+@sensitive_variables()
 def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) -> Any:
     """Set fields of a user and return the user as it is now. What has its value already is not written.
 
@@ -70,7 +70,7 @@ def _is_same(before: Any, after: Any) -> bool:
     return bool(before == after)
 
 
-@sensitive_variables("password")
+@sensitive_variables()
 def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
     """Delete a user and everything that the database holds on to the user by a cascade. The audit trail stays.
 

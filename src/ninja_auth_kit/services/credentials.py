@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError
+from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_local_variables
 from ninja_auth_kit.models import (
     InvalidEmailError,
     ShadowRegistration,
@@ -109,6 +109,9 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
         except (ValueError, ValidationError):  # no name that the field can have: "x" is no number
             make_password(password)
             continue
+        except Exception as error:
+            forget_local_variables(error)
+            raise
         if user is not None:
             user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"
             return user

@@ -48,7 +48,7 @@ from ninja_auth_kit.services.throttling import (
 )
 
 
-@sensitive_variables("password")
+@sensitive_variables()
 def request_email_change(*, user: Any, new_email: str, password: str, client: ClientInfo) -> None:
     """Mail a link to the new address, and a notice to the one that the account has. Nothing changes yet.
 
@@ -81,7 +81,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
 
 
-@sensitive_variables("token")
+@sensitive_variables()
 def confirm_email_change(*, token: str, client: ClientInfo) -> None:
     """Give the account the address that the token was mailed to. All sessions end, and all other links die.
 

@@ -16,7 +16,7 @@ from ninja_auth_kit.models import EndReason, UserSession, database, lock_user, u
 from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
 
 
-@sensitive_variables("access_token", "refresh_token")
+@sensitive_variables()
 def logout(*, request: HttpRequest, access_token: str | None = None, refresh_token: str | None = None) -> None:
     """End the caller's own session. It never fails and never tells: garbage and repetitions end nothing (RFC 7009).
 

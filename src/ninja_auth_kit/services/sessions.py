@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
@@ -52,6 +53,7 @@ class TokenPair:
         return f"<TokenPair of session {self.session_id}>"
 
 
+@sensitive_variables()
 def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
     """Return the live session of an access token, with its user, by one query.
 

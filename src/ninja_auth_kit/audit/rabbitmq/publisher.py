@@ -70,18 +70,18 @@ class RabbitMQ:
             self._connection = None
 
     def _error(self, cause: str) -> BrokerError:
-        return BrokerError(cause, host=self.address["host"], port=self.address["port"])
+        return BrokerError(cause, host=self.address.host, port=self.address.port)
 
 
 def _parameters(address: Broker) -> pika.ConnectionParameters:
     """Return how to connect. One try, for the relay backs off by itself; a dead peer is found within 15 seconds."""
-    context = ssl.create_default_context() if address["tls"] else None
+    context = ssl.create_default_context() if address.tls else None
     return pika.ConnectionParameters(
-        host=address["host"],
-        port=address["port"],
-        virtual_host=address["vhost"],
-        credentials=pika.PlainCredentials(address["user"], address["password"]),
-        ssl_options=pika.SSLOptions(context, address["host"]) if context else None,
+        host=address.host,
+        port=address.port,
+        virtual_host=address.vhost,
+        credentials=pika.PlainCredentials(address.user, address.password),
+        ssl_options=pika.SSLOptions(context, address.host) if context else None,
         heartbeat=15,
         blocked_connection_timeout=30,
         connection_attempts=1,

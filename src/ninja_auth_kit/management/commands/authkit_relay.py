@@ -65,7 +65,7 @@ class Command(BaseCommand):
             signal.signal(number, finish)
         if relay.wait_for_broker(stop, tell=lambda error: self._say(f"Waiting for the broker. {error}")):
             publisher = relay.publisher
-            host, port = publisher.address["host"], publisher.address["port"]
+            host, port = publisher.address.host, publisher.address.port
             self._say(f"Publishing to {publisher.exchange} on {host}:{port}.")
         relay.run(stop)
 

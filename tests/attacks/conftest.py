@@ -1,0 +1,138 @@
+"""What the attacks share: the operations as the OpenAPI document has them, and what any answer must be."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.test import Client, TestCase
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import settings as kit_settings
+from ninja_auth_kit.models import OneTimeToken, Purpose
+from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
+from tests.conftest import EMAIL, PASSWORD
+
+DOCUMENT = "/api/auth/openapi.json"
+PURPOSES = {"password/reset": Purpose.RESET_PASSWORD, "email/change": Purpose.CHANGE_EMAIL}
+MEMBERS = {"type", "title", "status", "detail", "code"}
+
+
+def bounded(examples: int) -> settings:
+    """Return how Hypothesis searches: the same examples at every run, as many as that, and no file written.
+
+    Neither a deadline for an example nor a look at how fast they are made: the machine of a test run may be busy, and
+    that is no defect of the kit.
+    """
+    return settings(
+        derandomize=True,
+        database=None,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the document."""
+
+    method: str
+    path: str
+    description: dict[str, Any]
+    schemas: dict[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.description["operationId"])
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether it asks for an access token."""
+        return "security" in self.description
+
+    @property
+    def members(self) -> list[str]:
+        """The names of the members of the body; none where there is no body."""
+        return list(self._body.get("properties", []))
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those that must be there."""
+        return list(self._body.get("required", []))
+
+    @property
+    def _body(self) -> dict[str, Any]:
+        if "requestBody" not in self.description:
+            return {}
+        (content,) = self.description["requestBody"]["content"].values()
+        reference = content["schema"].get("$ref", "").rpartition("/")[2]
+        return dict(self.schemas.get(reference, content["schema"]))
+
+    def assert_documented(self, response: Any) -> None:
+        """Assert that the document knows this answer, that nobody stores it, and that an error is a problem."""
+        status = response.status_code
+        assert status < 500, (status, response.content)
+        assert response["Cache-Control"] == "no-store"
+        assert str(status) in self.description["responses"], (str(self), status, response.content)
+        content = self.description["responses"][str(status)].get("content")
+        if content is None:
+            assert response.content == b""
+            return
+        assert list(content) == [response["Content-Type"].partition(";")[0]]
+        if status < 400:
+            return
+        body = response.json()
+        assert set(body) == (MEMBERS | {"errors"} if status == 422 else MEMBERS)
+        assert body["status"] == status
+        (kind,) = content.values()
+        assert body["code"] in kind["schema"]["properties"]["code"]["enum"]
+        assert ("WWW-Authenticate" in response.headers) is (status == 401)
+
+
+@functools.cache
+def operations() -> list[Operation]:
+    """Return every operation of the document, so that a new one is attacked without anybody thinking of it."""
+    document = Client().get(DOCUMENT).json()
+    return [
+        Operation(method.upper(), path, description, document["components"]["schemas"])
+        for path, methods in document["paths"].items()
+        for method, description in methods.items()
+    ]
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Run one example with what would follow its commit, and undo it: each finds what the first one found."""
+    with transaction.atomic():
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            yield
+        transaction.set_rollback(True)
+
+
+def started(user: Any) -> TokenPair:
+    """Start a session without a login, which would take its time."""
+    client = ClientInfo(ip_address="127.0.0.1")
+    return start_session(new_session(user=user, client=client), user=user, extra={}, client=client)
+
+
+def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:
+    """Return what is right for each member of the body of an operation, and an access token."""
+    pair = started(user)
+    purpose = next((one for part, one in PURPOSES.items() if part in operation.path), Purpose.VERIFY_EMAIL)
+    expires_at = timezone.now() + kit_settings.PASSWORD_RESET_LIFETIME
+    return {
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+        "session_id": str(pair.session_id),
+        "token": OneTimeToken.objects.issue(purpose=purpose, user=user, email=EMAIL, expires_at=expires_at),
+        "email": EMAIL,
+        "new_email": "new@example.com",
+        "username": None if operation.path.endswith("/login") else "somebody_else",  # a login takes one identifier
+        "password": PASSWORD,
+        "current_password": PASSWORD,
+        "new_password": "another long walk in the hills",
+    }

@@ -1,0 +1,173 @@
+"""Anything as a body, a path or a header: the kit answers what its OpenAPI document says, and repeats none of it."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.attacks.conftest import Operation, bounded, genuine_values, operations, undone
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "c4n4ry"
+GENUINE = "genuine"  # stands for the value that would be right
+
+# Any code point, surrogates among them, and then those that have broken parsers, databases, mails and logs.
+HOSTILE = "\x00\x1b\r\n\x7f\x85\u2028\u202e\u200b\ufeff\ud800\udfff\u0130\u0131\u212a\ufb00{}%'\""
+letters = st.characters() | st.sampled_from(HOSTILE)
+texts = st.builds(
+    "".join, st.tuples(st.text(letters, max_size=30), st.sampled_from([CANARY, "", "@example.com"]), st.text(letters))
+)
+long_texts = st.builds(
+    lambda piece, times: CANARY + piece * times,
+    st.text(letters, min_size=1, max_size=3),
+    st.sampled_from([300, 1100, 9000]),
+)
+numbers = (
+    st.integers().map(str) | st.floats().map(json.dumps) | st.sampled_from(["1e400", "-0", "9" * 4000, "9" * 5000])
+)
+nested = st.recursive(
+    st.none() | st.booleans() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=8,
+)
+deep = st.sampled_from([10, 500, 9000]).map(lambda depth: "[" * depth + "]" * depth)
+# JSON as text, so that it can say what no Python value says: a member twice, a number of 5,000 digits.
+strings = (texts | long_texts).map(json.dumps)
+raw_strings = texts.map(lambda text: json.dumps(text, ensure_ascii=False))
+values = strings | raw_strings | numbers | nested.map(json.dumps) | deep
+
+
+def bodies(operation: Operation) -> st.SearchStrategy[list[tuple[str, str]] | bytes]:
+    """Return bodies of an operation, most of them right but for a member or two.
+
+    As pairs of name and JSON, each member right, wrong or missing, with others that do not belong; or as raw bytes.
+    """
+    missing = st.sets(st.sampled_from(operation.members), max_size=1)
+    wrong = st.dictionaries(st.sampled_from(operation.members), values, max_size=2)
+    more = st.just([]) | st.lists(st.tuples(texts | st.sampled_from(operation.members), values), max_size=2)
+
+    def pairs(missing: set[str], wrong: dict[str, str], more: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(name, wrong.get(name, GENUINE)) for name in operation.members if name not in missing] + more
+
+    broken = st.builds(pairs, missing, wrong, more)
+    return st.one_of(broken, broken, broken, st.binary(max_size=200), values.map(_bytes))
+
+
+def right(operation: Operation) -> list[tuple[str, str]]:
+    """Return the body that is right in every member."""
+    return [(name, GENUINE) for name in operation.members]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+def _written(body: list[tuple[str, str]] | bytes, genuine: dict[str, str | None]) -> bytes:
+    """Return a body as it is sent."""
+    if isinstance(body, bytes):
+        return body
+    members = [
+        f"{json.dumps(name)}:{json.dumps(genuine[name]) if value == GENUINE else value}" for name, value in body
+    ]
+    return _bytes("{" + ",".join(members) + "}")
+
+
+def _assert_says_nothing(response: Any) -> None:
+    assert CANARY not in response.content.decode() + str(response.headers)
+
+
+@pytest.mark.security("CRED-10", "CRED-11", "CRED-18", "CRED-19", "DOS-02", "HTTP-01", "HTTP-04")
+@pytest.mark.parametrize("operation", [one for one in operations() if one.members], ids=str)
+def test_whatever_the_body_the_answer_is_a_documented_one_and_repeats_nothing(operation: Operation, user: Any) -> None:
+    genuine = genuine_values(user, operation)
+    seen = set()
+
+    @bounded(80)
+    @example(body=right(operation), is_logged_in=True)
+    @given(body=bodies(operation), is_logged_in=st.sampled_from([True, True, True, False]))
+    def attack(body: list[tuple[str, str]] | bytes, is_logged_in: bool) -> None:
+        token = genuine["access_token"] if is_logged_in else None
+
+        with undone():
+            response = Api()(operation.method, operation.path, _written(body, genuine), token=token)
+
+        operation.assert_documented(response)
+        _assert_says_nothing(response)
+        seen.add(response.status_code)
+
+    attack()
+    assert any(status < 300 for status in seen), "no example got through to where the work is done"
+
+
+@pytest.mark.security("CRED-11", "CRED-19")
+@pytest.mark.parametrize("operation", [one for one in operations() if one.members], ids=str)
+def test_one_hostile_letter_in_one_member_is_no_failure_of_ours(operation: Operation, user: Any) -> None:
+    genuine = genuine_values(user, operation)
+    for name in operation.members:
+        for letter in HOSTILE:
+            for text in (f"{CANARY}{letter}", f"{CANARY}{letter}@example.com"):
+                # Without the members that are not required: a login with two identifiers is looked at no further.
+                body = [(one, GENUINE) for one in operation.required if one != name] + [(name, json.dumps(text))]
+                with undone():
+                    response = Api()(
+                        operation.method, operation.path, _written(body, genuine), token=genuine["access_token"]
+                    )
+                operation.assert_documented(response)
+                _assert_says_nothing(response)
+
+
+header_texts = st.text(st.characters(max_codepoint=255), max_size=60).map(lambda text: CANARY + text)
+authorizations = st.one_of(
+    header_texts,
+    header_texts.map(lambda text: f"Bearer {text}"),
+    st.text("abcXYZ019-_.=~+/ ", max_size=60).map(lambda text: f"bearer {text}"),
+    st.text("ey.", max_size=5000).map(lambda text: f"Bearer {text}"),
+    st.just(GENUINE),
+)
+HEADERS = (
+    "COOKIE",
+    "USER_AGENT",
+    "X_REQUEST_ID",
+    "TRACEPARENT",
+    "X_FORWARDED_FOR",
+    "ACCEPT",
+    "TRANSFER_ENCODING",
+    "ORIGIN",
+)
+headers = st.dictionaries(st.sampled_from([f"HTTP_{name}" for name in HEADERS]), header_texts, max_size=3)
+
+
+@pytest.mark.security("CRED-11", "CRED-19", "JWT-25", "HTTP-01", "HTTP-02", "AUD-10")
+@pytest.mark.parametrize("operation", operations(), ids=str)
+def test_whatever_the_headers_and_the_path_the_answer_is_a_documented_one(operation: Operation, user: Any) -> None:
+    genuine = genuine_values(user, operation)
+
+    @bounded(40)
+    @given(
+        authorization=authorizations,
+        segment=texts | st.just(GENUINE),
+        content_type=st.sampled_from(["application/json", "application/json; charset=\xe9", ""]) | header_texts,
+        more=headers,
+    )
+    def attack(authorization: str, segment: str, content_type: str, more: dict[str, str]) -> None:
+        is_genuine = authorization == GENUINE
+        value = f"Bearer {genuine['access_token']}" if is_genuine else authorization
+        segment = genuine["session_id"] if segment == GENUINE else segment
+        path = operation.path.replace("{session_id}", quote(segment, safe="", errors="surrogatepass"))
+        body = _written(right(operation), genuine) if operation.members else None
+
+        more |= {"content_type": content_type, "HTTP_AUTHORIZATION": value}
+        with undone():
+            response = Api()(operation.method, path, body, **more)
+
+        operation.assert_documented(response)
+        _assert_says_nothing(response)
+        if operation.is_protected and not is_genuine:
+            assert response.status_code >= 400
+
+    attack()

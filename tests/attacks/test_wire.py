@@ -1,0 +1,96 @@
+"""Between the client and the kit: shared caches, and bodies that a real server receives."""
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from django.core.cache import cache
+from pytest_django import Settings
+
+from tests.conftest import Api
+from tests.servers import AsgiServer, Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MAXIMUM = 65_536
+
+
+@pytest.mark.security("HTTP-06")
+def test_a_cache_in_front_never_mixes_users(api: Api, make_user: Callable[..., object], settings: Settings) -> None:
+    settings.MIDDLEWARE = [
+        "django.middleware.cache.UpdateCacheMiddleware",
+        "django.middleware.cache.FetchFromCacheMiddleware",
+    ]
+    cache.clear()
+    people = ["ada@example.com", "grace@example.com"]
+    tokens = []
+    for email in people:
+        make_user(email)
+        tokens.append(api.pair(email)["access_token"])
+
+    seen = [api.get("me", token=token).json()["email"] for token in tokens * 2]
+    strangers = [api.get(path).status_code for path in ("me", "sessions")]
+    api.post("logout", token=tokens[0])
+
+    assert seen == people * 2
+    assert strangers == [401, 401]
+    assert api.get("me", token=tokens[0]).status_code == 401
+    assert "Authorization" in api.get("me", token=tokens[1])["Vary"]
+
+
+def answer(server: Server, request: bytes) -> tuple[int, bytes]:
+    """Send bytes as they are and return the status and all that comes back."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
+        received = b""
+        with suppress(ConnectionError):  # a server may hang up on a body that it does not want
+            wire.sendall(request)
+        with suppress(ConnectionError):
+            while piece := wire.recv(65_536):
+                received += piece
+    return int(received.split(b" ", 2)[1]), received
+
+
+def login(framing: bytes) -> bytes:
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return head + framing
+
+
+def chunked(body: bytes) -> bytes:
+    pieces = [body[start : start + 8192] for start in range(0, len(body), 8192)]
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return login(b"Transfer-Encoding: chunked\r\n\r\n") + framed + b"0\r\n\r\n"
+
+
+def measured(body: bytes) -> bytes:
+    return login(b"Content-Length: %d\r\n\r\n" % len(body)) + body
+
+
+@pytest.mark.security("DOS-01")
+@pytest.mark.parametrize("kind", [Server, AsgiServer])
+def test_a_body_over_the_limit_is_refused_however_it_is_framed(
+    servers: Callable[..., Server], kind: type[Server]
+) -> None:
+    server = servers(kind)
+    wrong = json.dumps({"email": "ada@example.com", "password": "wrong wrong wrong"}).encode()
+    fitting, large = wrong.ljust(MAXIMUM), wrong.ljust(MAXIMUM + 1)
+    reads_chunks = kind is AsgiServer  # Django under WSGI reads a body without a length as none
+
+    requests = {
+        "fitting": (measured(fitting), 401),
+        "large": (measured(large), 413),
+        "chunked": (chunked(fitting), 401 if reads_chunks else 411),
+        "large and chunked": (chunked(large), 413 if reads_chunks else 411),
+    }
+    if reads_chunks:  # a server that does not may hang up before its answer is read
+        requests["huge and chunked"] = chunked(wrong.ljust(4_000_000)), 413
+    else:  # under ASGI Django waits for the whole body before it asks anybody
+        requests["only promised"] = login(b"Content-Length: 99999999\r\n\r\n"), 413
+    answers = {what: answer(server, request) for what, (request, _) in requests.items()}
+
+    assert {what: status for what, (status, _) in answers.items()} == {
+        what: status for what, (_, status) in requests.items()
+    }
+    assert all(b"application/problem+json" in received for _, received in answers.values())
+    assert all(b"no-store" in received for _, received in answers.values())
