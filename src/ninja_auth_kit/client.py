@@ -11,6 +11,7 @@ from ninja_auth_kit.conf import settings
 
 USER_AGENT_LENGTH = 256
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):[0-9]{1,5}")  # as some proxies note a hop
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -61,8 +62,9 @@ def _ip_address(request: HttpRequest) -> str | None:
 
 
 def _parsed(text: str) -> str | None:
+    with_port = _WITH_PORT.fullmatch(text.strip())
     try:
-        address = ipaddress.ip_address(text.strip())
+        address = ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text.strip())
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)

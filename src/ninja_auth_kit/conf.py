@@ -69,13 +69,19 @@ DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
     "password_account": ("10/15m", "100/30d"),
     # Registrations and requests for mails from one network.
     "request_network": ("20/m", "200/h"),
-    # Tokens from one network that are none of ours.
+    # Passwords from one network, right or wrong, that are hashed: each takes a processor for a while.
+    "hash_network": ("60/m",),
+    # Tokens from one network that are refused.
     "token_network": ("60/m",),
-    # Mails that anybody can cause. What is over the limit is silently not sent.
-    "mail_recipient": ("3/h",),
+    # Mails that anybody can cause: to one recipient, by one network to one recipient, and by one network. What is over
+    # the limit is silently not sent. By network first, so that strangers cannot use up the mails of the owner.
+    "mail_recipient": ("10/h", "30/d"),
+    "mail_recipient_network": ("3/h",),
     "mail_network": ("20/h",),
     # Of the mails to one recipient, those that only say "you have an account": they must not use up the others.
     "mail_notice": ("1/h",),
+    # Mails that tell an owner what was done with the account.
+    "mail_owner": ("10/h",),
 }
 
 DEFAULTS: AuthKitSettings = {

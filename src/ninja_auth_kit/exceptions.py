@@ -161,7 +161,7 @@ class SessionNotFoundError(AuthKitError):
 
 
 class ServiceUnavailableError(AuthKitError):
-    """The database did not answer. Authentication fails closed (ASVS 16.5.3)."""
+    """The database did not answer, or too many passwords are being hashed. Nobody gets in then (ASVS 16.5.3)."""
 
     code = "service_unavailable"
     message = _("The service is not available at the moment. Try again later.")

@@ -59,7 +59,9 @@ WITH given AS (
         AS taken (id, resets_at) USING (id)
     ORDER BY id FOR UPDATE OF {table}
 )
-UPDATE {table} AS kept SET hits = CASE WHEN kept.id = ANY(%(cleared)s::uuid[]) THEN 0 ELSE kept.hits - 1 END
+UPDATE {table} AS kept SET
+    hits = kept.hits - 1,
+    resets_at = CASE WHEN kept.id = ANY(%(cleared)s::uuid[]) THEN %(now)s ELSE kept.resets_at END
 FROM given WHERE kept.id = given.id AND kept.hits > 0
     AND (kept.resets_at = given.resets_at OR kept.id = ANY(%(cleared)s::uuid[]))
 """
@@ -80,7 +82,7 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             "allowed": [bucket.allowed for bucket in by_id.values()],
             "resets": [now + bucket.window for bucket in by_id.values()],
             "now": now,
-            "alone": not connections[database()].in_atomic_block,
+            "alone": connections[database()].get_autocommit(),
         }
         with connections[database()].cursor() as cursor:
             cursor.execute(_TAKE.format(table=self._table()), values)
@@ -100,7 +102,8 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
 
         Args:
             taken: the hits; one whose window is over stays with it.
-            clearing: buckets among them that lose all their hits.
+            clearing: buckets among them that lose all their hits: their window ends, so that a hit of it that comes
+                back later takes nothing from the next.
         """
         if not taken:
             return
@@ -108,14 +111,15 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             "ids": [hit.bucket.id for hit in taken],
             "resets": [hit.resets_at for hit in taken],
             "cleared": [bucket.id for bucket in clearing],
+            "now": timezone.now(),
         }
         with connections[database()].cursor() as cursor:
             cursor.execute(_GIVE_BACK.format(table=self._table()), values)
 
     def clear(self, buckets: Sequence[Bucket]) -> None:
-        """Forget all hits of the buckets."""
+        """Forget all hits of the buckets, by ending their windows."""
         for key in sorted(bucket.id for bucket in buckets):
-            self.filter(pk=key).update(hits=0)
+            self.filter(pk=key).update(resets_at=timezone.now())
 
     def announce(self, bucket: "ThrottleBucket") -> bool:
         """Tell whether this full bucket has not been announced in its window yet; of many callers, one gets True."""

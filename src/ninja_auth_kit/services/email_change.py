@@ -40,10 +40,11 @@ from ninja_auth_kit.models import (
 from ninja_auth_kit.services.identifiers import checked_email
 from ninja_auth_kit.services.registration import mail_account_exists
 from ninja_auth_kit.services.throttling import (
+    count_refused_token,
     count_request,
-    count_strange_token,
     may_mail_from,
     may_mail_to,
+    may_tell_owner,
     password_check,
 )
 
@@ -92,11 +93,10 @@ def confirm_email_change(*, token: str, client: ClientInfo) -> None:
     Raises:
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address is
             in use by now, or the user has changed the password or been disabled.
-        ThrottledError: too many strange tokens from this network.
+        ThrottledError: too many refused tokens from this network.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.CHANGE_EMAIL, token=token)
     if row is None:
-        count_strange_token(client)
         raise _refused("invalid_token", client=client)
     former = stored_email(row.user)
     if not _change(row, client=client):
@@ -154,24 +154,25 @@ def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientIn
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
+    if not may_mail_to(new_email, client=client):
+        return
     # In any case, and so the older link dies in any case: that it lives on would tell that the address is in use.
     token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
         mail_account_exists(owner.pk, client=client, is_free=is_free)
         return
-    if not may_mail_to(new_email, client=client):
-        return
     context = {"link": f"{page}#token={token}", "token": token, "lifetime": timeuntil(expires_at, now)}
     emails.send("change_email", to=new_email, context={**emails.site_context(), **context})
 
 
 def _mail_notice(template: str, to: str) -> None:
-    if to:
+    if to and may_tell_owner(to):
         emails.send(template, to=to, context=emails.site_context())
 
 
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    count_refused_token(client)
     _announce_failure(reason, client=client, user=user)
     return InvalidOneTimeTokenError()
 

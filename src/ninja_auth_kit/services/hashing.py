@@ -19,9 +19,22 @@ _places = threading.BoundedSemaphore(AT_ONCE)
 _in_line = threading.BoundedSemaphore(MAXIMUM_WAITING)
 
 
+class Place:
+    """One of the places of this process, for as long as it is held."""
+
+    def __init__(self, places: threading.BoundedSemaphore) -> None:
+        self._places: threading.BoundedSemaphore | None = places
+
+    def give_up(self) -> None:
+        """Let another have it; twice is as once."""
+        if self._places is not None:
+            self._places.release()
+            self._places = None
+
+
 @contextmanager
-def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold one of the places of this process for hashing; never inside a transaction, for others may wait for it.
+def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[Place]:
+    """Hold a place for hashing; never inside a transaction, for others may wait for it.
 
     Args:
         before_waiting: called where no place is free, to refuse at once what will be refused anyway.
@@ -32,10 +45,11 @@ def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[
     if not _places.acquire(blocking=False):
         before_waiting()
         _wait()
+    place = Place(_places)
     try:
-        yield
+        yield place
     finally:
-        _places.release()
+        place.give_up()
 
 
 def _wait() -> None:

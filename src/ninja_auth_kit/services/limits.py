@@ -23,6 +23,9 @@ logger = logging.getLogger("ninja_auth_kit.throttling")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})?([smhd])")
 _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
+# Tunnels and providers give a /48 to one customer, or share it among a few.
+_SITE, _SITE_TIMES = 48, 8
+
 
 class Rate(NamedTuple):
     """So many hits in so long."""
@@ -67,15 +70,29 @@ def rates_of(value: str | Sequence[str]) -> list[Rate]:
     return [parse_rate(text) for text in ([value] if isinstance(value, str) else value)]
 
 
-def buckets(rule: str, subject: str | None) -> list[Bucket]:
+def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
     """Return the buckets of a subject, one for each rate of the rule; none where the rule is off or nobody is known.
 
     Each rate counts for itself: a minute that is over leaves the hour as it is.
+
+    Args:
+        rule: a key of `THROTTLES`.
+        subject: what is counted.
+        times: how many times as much is allowed.
     """
     if subject is None:
         return []
-    found = rates_of(settings.THROTTLES.get(rule, ()))
+    found = [Rate(times * rate.allowed, rate.window) for rate in rates_of(settings.THROTTLES.get(rule, ()))]
     return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in found]
+
+
+def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
+    """Return the buckets of the network that a caller is in, and of the larger one that an IPv6 customer may have."""
+    found = buckets(rule, network_of(client))
+    if client.ip_address is None or ":" not in client.ip_address:
+        return found
+    site = ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False)
+    return found + buckets(rule, str(site), times=_SITE_TIMES)
 
 
 def network_of(client: ClientInfo) -> str | None:

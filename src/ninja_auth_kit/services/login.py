@@ -61,16 +61,17 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         raise ValueError("login needs a username or an email")
     by_email = email is not None or not has_username()
     holder = _holder_of_address(identifier) if by_email else find_user_by_name(identifier)
-    try:
-        with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client):
+    with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client) as place:
+        try:
             user, same = authenticate(
                 request, identifier=identifier, holder=holder, by_email=by_email, password=password
             )
+            place.give_up()  # what follows may wait for locks and for the host's code
             renewed = holder.password if same and holder is not None else None
             return _start_session(user, request=request, client=client, password=password, renewed=renewed)
-    except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
-        _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
-        raise
+        except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
+            _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
+            raise
 
 
 def _holder_of_address(email: str) -> Any | None:

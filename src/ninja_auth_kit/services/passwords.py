@@ -28,20 +28,22 @@ from ninja_auth_kit.models import (
     canonical_email,
     database,
     has_account_state,
+    has_address,
     lock_user,
     may_authenticate,
     prove_address,
     stored_email,
     user_by_key,
 )
-from ninja_auth_kit.services.hashing import hashing
 from ninja_auth_kit.services.identifiers import user_of
 from ninja_auth_kit.services.password_rules import check_new_password
 from ninja_auth_kit.services.throttling import (
+    count_refused_token,
     count_request,
-    count_strange_token,
     forgive,
+    hashing_new_password,
     may_mail_link,
+    may_tell_owner,
     password_check,
 )
 from ninja_auth_kit.tokens import new_one_time_token
@@ -73,7 +75,7 @@ def change_password(
             )
             raise WrongPasswordError
     check_new_password(new_password, user=user, field="new_password")
-    changed = _with_password(user, new_password)
+    changed = _with_password(user, new_password, client)
     with transaction.atomic(using=database()):
         _require_unchanged(user)
         if not UserSession.objects.carry_over(user=user, old=user.password, new=changed.password, only=session_id):
@@ -120,14 +122,15 @@ def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo)
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, or its user
             has since logged in, changed the password or the address, or been disabled.
         InvalidInputError: `new_password` breaks a rule; the token can be used again.
-        ThrottledError: too many strange tokens from this network.
+        ThrottledError: too many refused tokens from this network.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=token)
     if row is None:
-        count_strange_token(client)
         raise _refused("invalid_token", client=client)
     check_new_password(new_password, user=row.user, field="new_password")
-    if not _reset(row, _with_password(row.user, new_password), client=client):
+    if not _is_current(row, row.user) or not _reset(
+        row, _with_password(row.user, new_password, client), client=client
+    ):
         raise _refused("superseded", client=client, user=row.user)
     forgive(row.user)
     emails.after_answer(partial(_mail_notice, row.user_id), using=database())
@@ -156,16 +159,16 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
     return (
         may_authenticate(user)
         and has_account_state(user, row.auth_hash)
-        and canonical_email(stored_email(user)) == canonical_email(row.email)
+        and has_address(user, canonical_email(row.email))
         and not UserSession.objects.filter(user=user, login_time__gt=mailed_at).exists()
     )
 
 
 @sensitive_variables()
-def _with_password(user: Any, password: str) -> Any:
+def _with_password(user: Any, password: str, client: ClientInfo) -> Any:
     """Return the user with a new password, not saved. Hashed before any transaction: no lock waits for a hash."""
     changed = copy.copy(user)
-    with hashing():
+    with hashing_new_password(client):
         changed.set_password(password)
     return changed
 
@@ -197,10 +200,11 @@ def _context(page: str, token: str) -> dict[str, Any]:
 
 def _mail_notice(key: Any) -> None:
     user = user_by_key(key)
-    if user is not None:
+    if user is not None and may_tell_owner(stored_email(user)):
         emails.send("password_changed", to=stored_email(user), context=emails.site_context())
 
 
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    count_refused_token(client)
     signals.password_reset_failed.announce(using=database(), user=user, client=client, reason=reason)
     return InvalidOneTimeTokenError()

@@ -18,7 +18,7 @@ from ninja_auth_kit.exceptions import (
 from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, database
 from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
-from ninja_auth_kit.services.throttling import count_strange_token
+from ninja_auth_kit.services.throttling import count_refused_token
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,
@@ -48,17 +48,18 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
         TokenExpiredError: the idle or the absolute limit has passed.
         TokenReusedError: it was reuse; the session is over.
         SessionEndedError: the session was over before.
-        ThrottledError: too many strange tokens from this network.
+        ThrottledError: too many refused tokens from this network.
         ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` gives what cannot be put into a token; nothing is rotated.
     """
     session_id = None
     try:
-        claims = _read(token, client=client)
+        claims = read_refresh_token(token)
         session_id = claims.session_id
         return _refresh(claims, token, client=client)
     except TokenReusedError:
         raise  # `_end_reused` has announced it
     except InvalidTokenError as refusal:
+        count_refused_token(client)
         session = UserSession.objects.load(session_id) if session_id else None
         signals.refresh_failed.announce(
             using=database(),
@@ -67,15 +68,6 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
             session_id=session_id,
             reason=refusal.code,
         )
-        raise
-
-
-@sensitive_variables()
-def _read(token: str, *, client: ClientInfo) -> RefreshClaims:
-    try:
-        return read_refresh_token(token)
-    except InvalidTokenError:
-        count_strange_token(client)
         raise
 
 

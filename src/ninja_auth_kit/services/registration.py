@@ -33,10 +33,9 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.field_values import checked_values, refuse_broken_rules
-from ninja_auth_kit.services.hashing import hashing
 from ninja_auth_kit.services.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.password_rules import check_new_password
-from ninja_auth_kit.services.throttling import count_request, may_mail_from, may_mail_to
+from ninja_auth_kit.services.throttling import count_request, hashing_new_password, may_mail_from, may_mail_to
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 
@@ -77,7 +76,7 @@ def register(
         owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and is_pending(owner) else None
         _refuse_taken_name(candidate)
-        with hashing():  # before any transaction: no lock waits for a hash
+        with hashing_new_password(client):  # before any transaction: no lock waits for a hash
             candidate.set_password(password)
         if owner is not None and pending is None:
             _turn_away(candidate, owner, email=email, client=client)
@@ -89,8 +88,7 @@ def register(
         raise
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
-    else:
-        mail_verification_link(user, email=email, page=page, client=client)
+    mail_verification_link(user, email=email, page=page, client=client)
 
 
 @sensitive_variables()

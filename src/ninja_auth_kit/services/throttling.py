@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.exceptions import EmailNotVerifiedError, SessionLimitReachedError, ThrottledError
+from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, ThrottledError
 from ninja_auth_kit.models import (
     Bucket,
     InvalidEmailError,
@@ -28,20 +28,23 @@ from ninja_auth_kit.models import (
     has_username,
     stored_email,
 )
-from ninja_auth_kit.services.hashing import hashing
-from ninja_auth_kit.services.limits import Refused, buckets, network_of, refuse_full, take
+from ninja_auth_kit.services.hashing import Place, hashing
+from ninja_auth_kit.services.limits import Refused, buckets, network_buckets, network_of, refuse_full, take
+from ninja_auth_kit.tokens import password_fingerprints
 
-# How long a login vouches for the network that it came from.
-_KNOWN_FOR = timedelta(days=30)
+# How long a session vouches for the network that it began in, from its last refresh.
+_KNOWN_FOR = timedelta(days=60)
+
+Act = Callable[[Sequence[Bucket], Refused], list[Taken]]
 
 
 @contextmanager
-def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[None]:
+def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[Place]:
     """Count a login against its account and its network, and hold a place for hashing.
 
     A wrong password stays counted. A login empties the bucket of its account and leaves that of the network as it was.
-    The right password of an address that is not verified empties nothing: it may be that of a registration that was
-    turned away, by whoever is guessing at the account.
+    The right password of an address that is not verified empties nothing, and counts against the network: it may be
+    that of a registration that was turned away, by whoever is guessing at the account.
 
     Args:
         identifier: the address or the name, as typed.
@@ -50,20 +53,26 @@ def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client
         client: who is calling.
 
     Raises:
-        ThrottledError: too many failures, of which the caller learns nothing more.
+        ThrottledError: too many failures, of which the caller learns nothing more. Also for a wrong password that was
+            looked at only because the account knows this network: others must not learn that it does.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    account = _account(identifier, by_email=by_email)
-    admit = partial(_admit, account, holder, network_of(client), Refused(client, holder, identifier))
-    with hashing(before_waiting=partial(admit, refuse_full)):
-        taken = admit(take)
+    admit = partial(_admit, _account(identifier, by_email=by_email, holder=holder), holder, client, identifier)
+    with hashing(before_waiting=partial(admit, refuse_full)) as place:
+        taken, refusal = admit(take)
+        account = [hit for hit in taken if hit.bucket.rule in {"login_account", "login_known_network"}]
+        network = [hit for hit in taken if hit.bucket.rule == "login_network"]
         try:
-            yield
-        except (EmailNotVerifiedError, SessionLimitReachedError):
-            ThrottleBucket.objects.give_back(taken)
+            yield place
+        except InvalidCredentialsError:
+            raise refusal or InvalidCredentialsError from None
+        except EmailNotVerifiedError:
+            ThrottleBucket.objects.give_back(account)
             raise
-    own = [hit.bucket for hit in taken if hit.bucket.rule != "login_network"]
-    ThrottleBucket.objects.give_back(taken, clearing=own)
+        except Exception:  # nothing that a guess could have caused
+            ThrottleBucket.objects.give_back([*account, *network])
+            raise
+    ThrottleBucket.objects.give_back([*account, *network], clearing=[hit.bucket for hit in account])
 
 
 @contextmanager
@@ -71,21 +80,36 @@ def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
     """Count a password that confirms something, and hold a place for hashing; what is raised inside stays counted.
 
     Raises:
-        ThrottledError: too many were wrong.
+        ThrottledError: too many were wrong, or too many are hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    wanted, refused = buckets("password_account", str(user.pk)), Refused(client, user)
+    account, refused = buckets("password_account", str(user.pk)), Refused(client, user)
+    wanted = [*account, *network_buckets("hash_network", client)]
     with hashing(before_waiting=partial(refuse_full, wanted, refused)):
         taken = take(wanted, refused)
         yield
-    ThrottleBucket.objects.give_back(taken, clearing=wanted)
+    ThrottleBucket.objects.give_back([hit for hit in taken if hit.bucket in account], clearing=account)
+
+
+@contextmanager
+def hashing_new_password(client: ClientInfo) -> Iterator[None]:
+    """Count a new password, and hold a place for hashing it.
+
+    Raises:
+        ThrottledError: too many are hashed for this network.
+        ServiceUnavailableError: too many passwords are being hashed.
+    """
+    wanted, refused = network_buckets("hash_network", client), Refused(client)
+    with hashing(before_waiting=partial(refuse_full, wanted, refused)):
+        take(wanted, refused)
+        yield
 
 
 def forgive(user: Any) -> None:
     """Forget the wrong passwords for an account: its owner has proved to be one, by a mailed token."""
     names = [_account(stored_email(user), by_email=True)]
     if has_username():
-        names.append(_account(user.get_username(), by_email=False))
+        names.append(_account(user.get_username(), by_email=False, holder=user))
     forgotten = [bucket for name in names for bucket in buckets("login_account", name)]
     ThrottleBucket.objects.clear([*forgotten, *buckets("password_account", str(user.pk))])
 
@@ -96,21 +120,21 @@ def count_request(client: ClientInfo) -> None:
     Raises:
         ThrottledError: too many from this network.
     """
-    take(buckets("request_network", network_of(client)), Refused(client))
+    take(network_buckets("request_network", client), Refused(client))
 
 
-def count_strange_token(client: ClientInfo) -> None:
-    """Count a token that is none of ours. Genuine ones are never counted, whatever became of them.
+def count_refused_token(client: ClientInfo) -> None:
+    """Count a token that was refused; good ones are never counted.
 
     Raises:
         ThrottledError: too many from this network.
     """
-    take(buckets("token_network", network_of(client)), Refused(client))
+    take(network_buckets("token_network", client), Refused(client))
 
 
 def may_mail_from(client: ClientInfo) -> bool:
     """Count a request that may cause a mail; tell whether it may. Whether it does must not show in the count."""
-    return _is_free(buckets("mail_network", network_of(client)), Refused(client))
+    return _is_free(network_buckets("mail_network", client), Refused(client))
 
 
 def may_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
@@ -128,7 +152,7 @@ def may_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) ->
         return user is not None
     is_free = may_mail_from(client)
     if user is None or not is_free:
-        ThrottleBucket.objects.full(buckets("mail_recipient", _account(email, by_email=True)))
+        ThrottleBucket.objects.full(_recipient(email, client))
         return False
     return may_mail_to(stored_email(user), client=client)
 
@@ -141,11 +165,19 @@ def may_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> b
         client: who is calling.
         is_notice: whether it only says that there is an account.
     """
-    recipient = _account(email, by_email=True)
-    wanted = buckets("mail_recipient", recipient)
-    if is_notice:
-        wanted += buckets("mail_notice", recipient)
-    return _is_free(wanted, Refused(client, identifier=email))
+    notice = buckets("mail_notice", _account(email, by_email=True)) if is_notice else []
+    return _is_free([*_recipient(email, client), *notice], Refused(client, identifier=email))
+
+
+def may_tell_owner(email: str) -> bool:
+    """Count a mail that tells an owner what was done with the account; tell whether it may go."""
+    return _is_free(buckets("mail_owner", _account(email, by_email=True)), Refused(None, identifier=email))
+
+
+def _recipient(email: str, client: ClientInfo) -> list[Bucket]:
+    recipient, network = _account(email, by_email=True), network_of(client)
+    own = buckets("mail_recipient_network", f"{recipient} from {network}" if network else None)
+    return [*buckets("mail_recipient", recipient), *own]
 
 
 def _is_free(wanted: list[Bucket], refused: Refused) -> bool:
@@ -156,42 +188,52 @@ def _is_free(wanted: list[Bucket], refused: Refused) -> bool:
     return True
 
 
-def _account(identifier: str, *, by_email: bool) -> str:
-    """Return an account's name as it is counted, in one spelling; an address and a name are not known to be one."""
-    if not by_email:
-        return f"name {get_user_model().normalize_username(identifier).casefold()}"
-    try:
-        return f"address {canonical_email(identifier.strip())}"
-    except InvalidEmailError:
-        return f"address {identifier.strip().casefold()}"
+def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> str:
+    """Return an account's name as it is counted; that an address and a name are one account, nobody is to learn.
+
+    A name is its holder's: to most hosts "ada" and "ADA" are two, and the login of one must not forgive guesses at the
+    other. Of names that nobody has, the spellings are one: to a backend of the host they may be.
+    """
+    if by_email:
+        try:
+            return f"address {canonical_email(identifier.strip())}"
+        except InvalidEmailError:
+            return f"address {identifier.strip().casefold()}"
+    if holder is not None:
+        return f"name {holder.get_username()}"
+    return f"name of nobody {get_user_model().normalize_username(identifier).casefold()}"
 
 
 def _admit(
-    account: str,
-    holder: Any | None,
-    network: str | None,
-    refused: Refused,
-    act: Callable[[Sequence[Bucket], Refused], list[Taken]],
-) -> list[Taken]:
-    """Take the buckets of a login, or look whether they can be taken."""
-    here = buckets("login_network", network)
+    account: str, holder: Any | None, client: ClientInfo, identifier: str, act: Act
+) -> tuple[list[Taken], ThrottledError | None]:
+    """Take the buckets of a login, or look whether they can be taken.
+
+    Returns:
+        What was taken, and what everybody else is told, where it was taken because the account knows this network.
+    """
+    refused, network = Refused(client, holder, identifier), network_of(client)
+    here = [*network_buckets("login_network", client), *network_buckets("hash_network", client)]
     try:
-        return act([*buckets("login_account", account), *here], refused)
-    except ThrottledError:
+        return act([*buckets("login_account", account), *here], refused), None
+    except ThrottledError as refusal:
         # Somebody may be guessing from elsewhere; this does not lock the owner out.
-        if not _is_known(holder, network):
+        if network is None or not _is_known(holder, network):
             raise
-        return act([*buckets("login_known_network", f"{account} from {network}"), *here], refused)
+        known = buckets("login_known_network", f"{account} from {network}")
+        return act([*known, *here], refused), refusal
 
 
-def _is_known(holder: Any | None, network: str | None) -> bool:
-    """Tell whether the account has lately logged in from this network; asked for nobody too, for it takes time."""
-    if network is None:
-        return False
+def _is_known(holder: Any | None, network: str) -> bool:
+    """Tell whether the account was lately logged in from this network with the password that it has now.
+
+    Asked for nobody too, for it takes time.
+    """
     addresses = ipaddress.ip_network(network)
     whose = {"pk": uuid.UUID(int=0)} if holder is None else {"user_id": holder.pk}
     return UserSession.objects.filter(
         **whose,
-        login_time__gt=timezone.now() - _KNOWN_FOR,
+        refreshed_at__gt=timezone.now() - _KNOWN_FOR,
+        auth_hash__in=password_fingerprints("" if holder is None else holder.password),
         ip_address__range=(str(addresses[0]), str(addresses[-1])),
     ).exists()

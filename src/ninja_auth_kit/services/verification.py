@@ -26,7 +26,7 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import user_of
-from ninja_auth_kit.services.throttling import count_request, count_strange_token, may_mail_link, password_check
+from ninja_auth_kit.services.throttling import count_refused_token, count_request, may_mail_link, password_check
 from ninja_auth_kit.tokens import new_one_time_token
 
 
@@ -47,13 +47,12 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
         InvalidInputError: `EMAIL_VERIFICATION_REQUIRES_PASSWORD` is on and there is no password.
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address
             is not the account's any more, or the password is wrong.
-        ThrottledError: too many wrong passwords for this account, or too many strange tokens from this network.
+        ThrottledError: too many wrong passwords for this account, or too many refused tokens from this network.
     """
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and password is None:
         raise InvalidInputError(FieldError("password", "required", _("This field is required.")))
     row = OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=token)
     if row is None:
-        count_strange_token(client)
         raise _refused("invalid_token", client=client)
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
         with password_check(user=row.user, client=client):
@@ -153,5 +152,6 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
+    count_refused_token(client)
     signals.verification_failed.announce(using=database(), user=user, client=client, reason=reason)
     return InvalidOneTimeTokenError()
