@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.utils import translation
+
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
     LengthRequiredError,
@@ -68,7 +70,8 @@ def operation(
         auth: the authenticator, or None for everybody. Never left out: a host's API may have one for all its routes.
         body_is_optional: whether no body is as good as one.
     """
-    extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
+    with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE says
+        extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
     if body_is_optional:
         extra["requestBody"] = {"required": False}
     return {
