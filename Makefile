@@ -10,7 +10,7 @@ space := $(empty) $(empty)
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 export PATH := $(PATH):$(subst $(space),:,$(wildcard $(PYENV)/versions/3.1[0-9].*/bin))
 
-.PHONY: demo test test-all format clean help
+.PHONY: demo test test-all format messages clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -28,6 +28,10 @@ test-all: $(VENV)/tox  ## the same on every supported pair of Python and Django
 format: $(VENV)/demo  ## format the code
 	@$(BIN)/pip install --quiet --group lint
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+messages: $(VENV)/demo  ## bring the catalogues up to date with the source, and compile them (needs gettext)
+	@cd src/ninja_auth_kit && $(CURDIR)/$(BIN)/python -m django makemessages --all --no-location --no-obsolete --no-wrap
+	@cd src/ninja_auth_kit && $(CURDIR)/$(BIN)/python -m django compilemessages
 
 clean:  ## remove what these commands have made
 	rm -rf $(VENV) .tox .local dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -62,14 +62,29 @@ def test_each_ended_session_is_one_event_that_says_who_ended_it(pages: Pages, ap
     assert event["data"]["client"] == {"ip": "192.0.2.7", "user_agent": "the admin's browser"}
 
 
+def test_an_administrator_is_told_in_the_language_of_the_site(
+    pages: Pages, api: Api, user: Any, settings: Settings
+) -> None:
+    for _ in range(3):
+        api.login()
+    settings.LANGUAGE_CODE = "de"
+
+    listed = pages.list(UserSession).content.decode()
+    response = pages.act(UserSession, "end_selected", *UserSession.objects.all())
+
+    assert told(response) == ["1 Sitzung wurde beendet. 2 waren schon vorher beendet."]
+    assert "Ausgewählte Sitzungen beenden" in listed
+    assert "Zeitpunkt der Anmeldung" in listed
+
+
 def test_what_has_ended_is_not_ended_again(pages: Pages, api: Api, user: Any) -> None:
     for _ in range(3):
         api.login()
     sessions = list(UserSession.objects.all())
 
-    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["1 session was ended; 2 had ended before."]
+    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["1 session was ended. 2 had ended before."]
     before = len(events())
-    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["0 sessions were ended; 3 had ended before."]
+    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["0 sessions were ended. 3 had ended before."]
 
     assert len(events()) == before
     replaced = UserSession.objects.filter(end_reason="replaced").first()
@@ -206,7 +221,7 @@ def test_deferred_events_go_back_into_the_outbox_in_their_order_and_poison_stays
 
     response = pages.act(AuditDeferred, "requeue_selected", *AuditDeferred.objects.order_by("-pk"))
 
-    assert told(response) == ["2 events are in the outbox again; 1 stayed: what is poison would be refused again."]
+    assert told(response) == ["2 events are in the outbox again. 1 stayed: what is poison would be refused again."]
     assert [row.reason for row in AuditDeferred.objects.all()] == ["poison"]
     assert list(AuditOutbox.objects.order_by("pk").values())[:2] == [waiting[0], waiting[2]]
     assert AuditOutbox.objects.count() == 3

@@ -188,5 +188,5 @@ def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
     response = pages.act(UserSession, "end_selected", first, select_across="1")
 
     assert len(listed) == 7
-    assert told(response) == [f"{len(active)} sessions were ended; {7 - len(active)} had ended before."]
+    assert told(response) == [f"{len(active)} sessions were ended. {7 - len(active)} had ended before."]
     assert set(UserSession.objects.filter(end_reason="revoked").values_list("pk", flat=True)) == active

@@ -87,6 +87,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         self.note(request, [*done], note)
         for outcome, skipped in outcomes.items():
             names = ", ".join(address.email for address in skipped[:NAMED]) + (", …" if skipped[NAMED:] else "")
+            # Translators: the reason is one of those that stand beside "it is verified already".
             text = gettext("%(count)d skipped (%(names)s): %(reason)s.")
             values = {"count": len(skipped), "names": names, "reason": outcome.label}
             self.message_user(request, text % values, messages.WARNING)

@@ -51,8 +51,13 @@ class AuditDeferredAdmin(ReadOnlyAdmin):
         moved = requeue([event.pk for event in chosen], using=database())
         self.note(request, [event for event in chosen if event.pk in moved], gettext("Put back into the outbox."))
         text = ngettext(
-            "%(count)d event is in the outbox again", "%(count)d events are in the outbox again", len(moved)
+            "%(count)d event is in the outbox again.", "%(count)d events are in the outbox again.", len(moved)
         )
         stayed = len(chosen) - len(moved)
-        text += gettext("; %(stayed)d stayed: what is poison would be refused again.") if stayed else "."
+        if stayed:
+            text += " " + ngettext(
+                "%(stayed)d stayed: what is poison would be refused again.",
+                "%(stayed)d stayed: what is poison would be refused again.",
+                stayed,
+            )
         self.message_user(request, text % {"count": len(moved), "stayed": stayed})

@@ -25,6 +25,7 @@ class LiveFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the one choice beside "all". The opposite has no index and is most of the table anyway."""
+        # Translators: sessions that have neither ended nor expired.
         return [("1", _("Live"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -82,9 +83,10 @@ class UserSessionAdmin(ReadOnlyAdmin):
         chosen = list(queryset[:ROWS])
         ended = revoke_chosen_sessions(sessions=chosen, admin=request.user, client=ClientInfo.of(request))
         self.note(request, [session for session in chosen if session.pk in ended], gettext("Ended the session."))
-        text = ngettext("%(count)d session was ended", "%(count)d sessions were ended", len(ended))
+        text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", len(ended))
         before = len(chosen) - len(ended)
-        text += gettext("; %(before)d had ended before.") if before else "."
+        if before:
+            text += " " + ngettext("%(before)d had ended before.", "%(before)d had ended before.", before)
         self.message_user(request, text % {"count": len(ended), "before": before})
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.utils import translation
+
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
     LengthRequiredError,
@@ -82,7 +84,8 @@ def operation(
     """
     if auth is not None:  # Ninja runs it before the endpoint, and it can fail as well
         auth.authenticate = translating_failures(auth.authenticate)
-    extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
+    with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE says
+        extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
     if body_is_optional:
         extra["requestBody"] = {"required": False}
     return {

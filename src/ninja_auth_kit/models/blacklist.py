@@ -15,7 +15,7 @@ class BlacklistedToken(models.Model):
     """
 
     token = models.CharField(max_length=500)
-    blacklisted_at = models.DateTimeField(default=timezone.now)
+    blacklisted_at = models.DateTimeField(_("withdrawn at"), default=timezone.now)
 
     objects = PrimaryManager["BlacklistedToken"]()
 
@@ -29,4 +29,4 @@ class BlacklistedToken(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"blacklisted token {self.pk}"
+        return f"{self._meta.verbose_name} {self.pk}"

@@ -72,13 +72,15 @@ class EmailAddress(models.Model):
 
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
         on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
         related_name="authkit_email",
         db_constraint=False,
     )
-    email = models.CharField(max_length=MAXIMUM_LENGTH)
-    canonical = models.CharField(max_length=MAXIMUM_LENGTH)
-    verified_at = models.DateTimeField(null=True, blank=True)
+    email = models.CharField(_("e-mail address"), max_length=MAXIMUM_LENGTH)
+    # Translators: the one spelling under which an address is looked up.
+    canonical = models.CharField(_("canonical spelling"), max_length=MAXIMUM_LENGTH)
+    verified_at = models.DateTimeField(_("verified at"), null=True, blank=True)
 
     objects = PrimaryManager["EmailAddress"]()
 

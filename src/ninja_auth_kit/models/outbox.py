@@ -18,11 +18,12 @@ class AuditOutbox(models.Model):
         payload: the body of the message, serialised once.
     """
 
-    event_id = models.UUIDField()
-    shard = models.SmallIntegerField()
-    routing_key = models.CharField(max_length=255)
-    payload = models.TextField()
-    created_at = models.DateTimeField(db_default=Now())
+    event_id = models.UUIDField(_("event ID"))
+    # Translators: which of the 16 lanes to the message broker the event travels in; a number.
+    shard = models.SmallIntegerField(_("lane"))
+    routing_key = models.CharField(_("routing key"), max_length=255)
+    payload = models.TextField(_("payload"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
         verbose_name = _("audit event in the outbox")
@@ -48,16 +49,17 @@ class AuditDeferred(models.Model):
         PARKED = "parked", _("waits for a person")
 
     id = models.BigIntegerField(primary_key=True)
-    event_id = models.UUIDField()
-    shard = models.SmallIntegerField()
-    routing_key = models.CharField(max_length=255)
-    payload = models.TextField()
-    created_at = models.DateTimeField()
-    state = models.CharField(max_length=8, choices=State)
-    reason = models.CharField(max_length=32)
-    last_error = models.TextField(blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    event_id = models.UUIDField(_("event ID"))
+    # Translators: which of the 16 lanes to the message broker the event travels in; a number.
+    shard = models.SmallIntegerField(_("lane"))
+    routing_key = models.CharField(_("routing key"), max_length=255)
+    payload = models.TextField(_("payload"))
+    created_at = models.DateTimeField(_("created at"))
+    state = models.CharField(_("state"), max_length=8, choices=State)
+    reason = models.CharField(_("reason"), max_length=32)
+    last_error = models.TextField(_("last error"), blank=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("deferred audit event")

@@ -166,24 +166,27 @@ class UserSession(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
         on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
         related_name="sessions",
         db_index=False,  # the index below begins with it
         db_constraint=False,
     )
-    login_time = models.DateTimeField(default=timezone.now)
-    is_active = models.BooleanField(default=True)
-    logout_time = models.DateTimeField(null=True, blank=True)
-    end_reason = models.CharField(max_length=20, choices=EndReason, blank=True)
-    slot = models.PositiveSmallIntegerField(null=True, blank=True)
+    login_time = models.DateTimeField(_("login time"), default=timezone.now)
+    is_active = models.BooleanField(_("active"), default=True)
+    logout_time = models.DateTimeField(_("logout time"), null=True, blank=True)
+    end_reason = models.CharField(_("end reason"), max_length=20, choices=EndReason, blank=True)
+    # Translators: which of the places that a user has for sessions; a number.
+    slot = models.PositiveSmallIntegerField(_("slot"), null=True, blank=True)
     refresh_token = models.CharField(max_length=500)
-    generation = models.PositiveIntegerField(default=0)
-    refreshed_at = models.DateTimeField(default=timezone.now)
-    refresh_expires_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
+    # Translators: how often the refresh token has been rotated; a number.
+    generation = models.PositiveIntegerField(_("generation"), default=0)
+    refreshed_at = models.DateTimeField(_("refreshed at"), default=timezone.now)
+    refresh_expires_at = models.DateTimeField(_("refresh token expires at"))
+    expires_at = models.DateTimeField(_("expires at"))
     auth_hash = models.CharField(max_length=100)
-    ip_address = models.GenericIPAddressField(null=True, blank=True)
-    user_agent = models.CharField(max_length=256, blank=True)
+    ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
+    user_agent = models.CharField(_("user agent"), max_length=256, blank=True)
 
     objects = UserSessionManager()
 
@@ -214,7 +217,7 @@ class UserSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"session {self.pk}"
+        return f"{self._meta.verbose_name} {self.pk}"
 
     def is_live(self) -> bool:
         """Tell whether it counts: active, its user may log in, and the password is still the one it began with."""

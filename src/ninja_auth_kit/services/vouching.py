@@ -25,6 +25,7 @@ from ninja_auth_kit.services.verification import mail_verification_link, verific
 class Outcome(TextChoices):
     """What became of one address."""
 
+    # Translators: why an administrator's action skipped an address; each stands after a colon.
     DONE = "done", _("done")
     VERIFIED = "verified", _("it is verified already")
     OUTDATED = "outdated", _("its account has another address by now, or is gone")
