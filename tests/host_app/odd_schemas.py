@@ -37,6 +37,12 @@ class NestingProfile(Schema):
     about: NestedChoices | None = None
 
 
+class SecretProfile(Schema):
+    """A profile with a secret."""
+
+    first_name: SecretStr | None = None
+
+
 class WholeUser(ModelSchema):
     """A user as Ninja makes one of the whole model."""
 
