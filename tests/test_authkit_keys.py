@@ -84,7 +84,51 @@ def test_beside_an_active_key_a_new_one_is_offered_verify_only(kit: Callable[...
 
     output = keys("generate")
 
-    assert [one["state"] for one in printed_settings(output, {"new": printed_key(output)})[0]] == ["verify-only"]
+    known = {"new": printed_key(output), key_ring().signing.kid: pem("ES256")}
+    (listed,) = printed_settings(output, known)
+    assert [one["state"] for one in listed] == ["active", "verify-only"]
+
+
+@pytest.mark.parametrize("present", [entry("ES256", pem("ES256")), entry("HS256", FORMER, "verify-only")])
+def test_what_is_printed_for_a_new_key_can_be_pasted_without_losing_one(
+    kit: Callable[..., None], present: dict[str, str]
+) -> None:
+    kit(SIGNING_KEYS=[present])
+    before = key_ring().keys[1]
+
+    output = keys("generate")
+
+    (listed,) = printed_settings(output, {"new": printed_key(output), before.kid: present["key"]})
+    with configured(listed):
+        assert [key.kid for key in key_ring().keys[1:]] == [before.kid, listed[1]["kid"]]
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "HS256"])
+@pytest.mark.parametrize("listed", [[], [entry("RS256", pem("RS256"))]])
+def test_the_plan_can_be_had_again_once_the_key_is_listed(
+    kit: Callable[..., None], algorithm: str, listed: list[dict[str, str]]
+) -> None:
+    kit(SIGNING_KEYS=listed)
+    first = keys("rotate", "--alg", algorithm)
+    new = printed_key(first)
+    kid = re.findall(r"rotate --to ([\w-]+)", first)[0]
+
+    kit(SIGNING_KEYS=[*listed, entry(algorithm, new, "verify-only")])
+    again = keys("rotate", "--to", kid)
+
+    assert again[again.index("1. List") :] == first[first.index("1. List") :]
+    assert not any(line in again for line in new.splitlines() if "-----" not in line)
+
+
+def test_a_plan_is_for_a_key_that_can_sign_and_does_not_yet(kit: Callable[..., None]) -> None:
+    kit(SIGNING_KEYS=[entry("ES256", pem("ES256")), entry("RS256", public_pem(pem("RS256")), "verify-only")])
+    active, public = (key.kid for key in key_ring().keys[1:])
+
+    for kid, reason in ((active, "listed verify-only"), ("none", "listed verify-only"), (public, "public half alone")):
+        with pytest.raises(CommandError, match=reason):
+            keys("rotate", "--to", kid)
+    with pytest.raises(CommandError, match="not allowed with"):
+        keys("rotate", "--to", active, "--alg", "ES256")
 
 
 def test_the_list_says_what_each_key_is_good_for(kit: Callable[..., None]) -> None:
@@ -189,6 +233,7 @@ def test_the_plan_for_a_first_pair_publishes_it_and_then_lets_it_sign(api: Api, 
         assert api.is_in(successor["access_token"])
         assert Forger(successor["access_token"]).header["alg"] == "EdDSA"
     assert "rotate --alg HS256" in output
+    assert "stop all workers, then start them with it" in " ".join(output.split())
 
 
 def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -> None:

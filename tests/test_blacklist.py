@@ -9,14 +9,15 @@ import time_machine
 from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, UserSession
-from ninja_auth_kit.tokens import refresh_token_digest
+from ninja_auth_kit.tokens import read_refresh_token, refresh_token_digest
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def is_blacklisted(token: str) -> bool:
-    return BlacklistedToken.objects.filter(token=refresh_token_digest(token)).exists()
+    user_id = UserSession.objects.get(pk=read_refresh_token(token).session_id).user_id
+    return BlacklistedToken.objects.filter(token=refresh_token_digest(token, user_id=user_id)).exists()
 
 
 def logout(api: Api, pair: dict[str, Any]) -> None:

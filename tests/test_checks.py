@@ -102,7 +102,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("AUDIENCE", ["", ["a", "b"]]),
     ("ACCESS_TOKEN_LIFETIME", [0, -5, "5 minutes", 5.5, True, timedelta(days=2)]),
     ("REFRESH_TOKEN_LIFETIME", [0, None, "x"]),
-    ("SESSION_LIFETIME", [0, None, "x"]),
+    ("SESSION_LIFETIME", [0, None, "x", 10**15, -(10**15), 10**400]),
     ("REFRESH_GRACE_PERIOD", [-1, 61, timedelta(seconds=61), None]),
     ("SESSION_LIMIT", [0, -1, 32_768, "1", True, 1.5]),
     ("SESSION_LIMIT_POLICY", ["newest", "", None]),
@@ -237,6 +237,17 @@ def test_an_isolation_level_that_makes_parallel_logins_fail_is_an_error(
 
     assert message.id == "ninja_auth_kit.E010"
     assert "parallel logins" in str(message.hint)
+
+
+def test_options_that_are_no_dict_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", None)
+
+    (message,) = ours()
+
+    assert (message.id, message.msg) == (
+        "ninja_auth_kit.E010",
+        "The OPTIONS of the database 'default' are no dict, so its isolation level is not known.",
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"isolation_level": IsolationLevel.READ_COMMITTED}, {"sslmode": "prefer"}])

@@ -78,6 +78,8 @@ def test_a_route_reads_them_at_one_place(api: Api, user: Any, says: Callable[...
         ({"big": "c4n4ry" * 1000}, "are too much: the token has"),
         ({"odd": {"c4n4ry"}}, "cannot be written as JSON (TypeError)"),
         ({"odd": float("nan")}, "cannot be written as JSON (ValueError)"),
+        ({"odd": "c4n4ry\ud800"}, "cannot be written as JSON (UnicodeEncodeError)"),
+        ({"odd": [{1: "c4n4ry", "1": "c4n4ry"}]}, "some object has a member twice"),
         ({"return": {7: "c4n4ry"}}, "have a name that is a int and no string"),
         ({"return": ["c4n4ry"]}, "must return a mapping, not list"),
         ({"return": None}, "must return a mapping, not NoneType"),
@@ -117,6 +119,16 @@ def test_the_longest_token_that_is_issued_is_one_that_is_read(api: Api, user: An
 
     assert 3500 < len(token) <= 4096
     assert api.get("/host/stateless-claims", token=token).json() == {"big": "x" * 2600}
+
+
+@pytest.mark.security("JWT-24")
+def test_a_letter_of_another_script_takes_no_more_than_its_bytes(
+    api: Api, user: Any, says: Callable[..., None]
+) -> None:
+    says(first="😀" * 150, last="😀" * 150)
+    token = api.pair()["access_token"]
+
+    assert api.get("/host/stateless-claims", token=token).json() == {"first": "😀" * 150, "last": "😀" * 150}
 
 
 @pytest.mark.security("CRED-05")

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -217,6 +218,26 @@ def test_no_hash_at_all_is_named(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = []
 
     assert "nothing is first" in warned("W016")[0]
+
+
+@pytest.mark.parametrize("hashers", [["no.such.Hasher"], ["builtins.dict"], 7])
+def test_a_hasher_that_cannot_be_loaded_is_named_with_the_cause(settings: Settings, hashers: Any) -> None:
+    settings.PASSWORD_HASHERS = hashers
+
+    message, hint = warned("W016")
+
+    assert message.startswith("No password can be hashed: ")
+    assert "Error: " in message
+    assert "PASSWORD_HASHERS" in hint
+
+
+@pytest.mark.parametrize("mailers", [[], "default", {"default": []}])
+def test_mailers_of_a_wrong_type_are_none(settings: Settings, monkeypatch: pytest.MonkeyPatch, mailers: Any) -> None:
+    monkeypatch.setattr(checks.mails, "django_settings", SimpleNamespace(MAILERS=mailers))
+
+    (message,) = checks.mails.check_mails()
+
+    assert message.msg == "Mails go nowhere: no default mailer."
 
 
 @pytest.mark.security("CFG-05")

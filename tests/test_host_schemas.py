@@ -18,13 +18,16 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, models
 from django.db.models.functions import Lower
+from pydantic import SecretBytes
 from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import services, signals
+from ninja_auth_kit.api.host_schemas import further_fields
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.exceptions import InvalidInputError
 from ninja_auth_kit.models import EmailAddress, has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events
-from tests.host_app.odd_schemas import Dangerous
+from tests.host_app.odd_schemas import ChoosingProfile, Dangerous
 from tests.servers import ROOT, Server
 from tests.test_checks import ids, ours
 
@@ -159,10 +162,11 @@ def test_nobody_gets_rights_by_a_field_that_the_schema_does_not_have(
     assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {("", "unknown_field")}
 
     api = host_api(PROFILE_SCHEMA=ODD + "AllowingProfile")
-    assert api.patch("me", {"first_name": "Ada", field: True}, token=token).status_code == 200
+    assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {("", "unknown_field")}
 
     after = dict(get_user_model().objects.values().get())
-    assert {**before, "first_name": "Ada", "last_login": after["last_login"]} == after
+    assert {**before, "last_login": after["last_login"]} == after
+    assert api.patch("me", {"first_name": "Ada"}, token=token).status_code == 200
     assert EmailAddress.objects.get().email == EMAIL
 
 
@@ -347,6 +351,37 @@ def test_a_secret_of_the_host_is_stored_and_not_its_asterisks(rich: Callable[...
     assert only_user().first_name == "Ada"
 
 
+def test_a_choice_is_stored_as_its_value_and_secret_bytes_as_text(host_api: Callable[..., Api], user: Any) -> None:
+    api = host_api(PROFILE_SCHEMA=ODD + "ChoosingProfile")
+    token = api.pair()["access_token"]
+
+    assert api.patch("me", {"first_name": "red", "last_name": "King é"}, token=token).status_code == 200
+
+    assert (only_user().first_name, only_user().last_name) == ("red", "King é")
+    assert api.patch("me", {"first_name": "blue"}, token=token).status_code == 422
+
+
+@needs_a_uuid_user
+def test_what_is_inside_a_value_is_stored_with_its_defaults_choices_and_secrets(
+    host_api: Callable[..., Api], user: Any
+) -> None:
+    api = host_api(PROFILE_SCHEMA=ODD + "NestingProfile")
+    about = {"colours": ["red"], "word": "mellon"}
+
+    assert api.patch("me", {"about": about}, token=api.pair()["access_token"]).status_code == 200
+
+    assert only_user().about == {**about, "score": 0}
+
+
+@pytest.mark.security("CRED-11")
+@pytest.mark.parametrize("secret", [b"\xff", b"\x00"])
+def test_secret_bytes_that_are_no_text_are_an_input_error(user: Any, secret: bytes) -> None:
+    body = ChoosingProfile(last_name=SecretBytes(secret))
+
+    with pytest.raises(InvalidInputError):
+        services.update_account(user=user, values=further_fields(body, sent_alone=True), client=ClientInfo())
+
+
 # REGISTRATION_SCHEMA
 
 
@@ -464,6 +499,11 @@ REFUSED = [
     ("REGISTRATION_SCHEMA", ODD + "DangerousRegistration", "E012"),
     ("REGISTRATION_SCHEMA", ODD + "RetypedRegistration", "E012"),
     ("REGISTRATION_SCHEMA", ODD + "UniqueRegistration", "E012"),
+    ("REGISTRATION_SCHEMA", ODD + "LooseRegistration", "E012"),
+    ("USER_SCHEMA", ODD + "WholeUser", "E012"),
+    ("USER_SCHEMA", ODD + "AliasedHash", "E012"),
+    ("PROFILE_SCHEMA", "tests.host_app.broken_schemas.Profile", "E011"),
+    ("PROFILE_SCHEMA", "tests.host_app.late_schemas.Profile", "E011"),
     ("PROFILE_SCHEMA", ODD + "Dangerous", "E012"),
     ("PROFILE_SCHEMA", ODD + "RequiringProfile", "E012"),
     ("PROFILE_SCHEMA", ODD + "ProfileOfTheWrongKind", "E012"),
@@ -481,7 +521,7 @@ def test_a_schema_that_must_not_be_is_a_check_error_and_no_api_is_built_with_it(
     with pytest.raises(ImproperlyConfigured) as caught:
         host_api()
 
-    assert str(caught.value) == message.msg
+    assert str(caught.value) == f"({message.id}) {message.msg}\n\tHINT: {message.hint}"
     assert f"NINJA_AUTH_KIT['{setting}']" in message.msg
     assert message.hint
 
@@ -592,7 +632,8 @@ def test_no_process_serves_what_must_not_be(setting: str, path: str, number: str
     code, output = start("-m", "django", "check", **{setting: path})
 
     assert code != 0
-    assert f"NINJA_AUTH_KIT['{setting}']" in output
+    assert f"(ninja_auth_kit.{number}) NINJA_AUTH_KIT['{setting}']" in output
+    assert "HINT: " in output
 
 
 def test_a_host_that_replaces_everything(servers: Callable[..., Server], tmp_path: Path) -> None:

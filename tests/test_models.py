@@ -15,7 +15,7 @@ from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
-DIGEST = refresh_token_digest("x")
+DIGEST = refresh_token_digest("x", user_id=7)
 
 
 def session(user: Any, **fields: Any) -> UserSession:

@@ -10,10 +10,10 @@ import time_machine
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit.models import BlacklistedToken, UserSession
-from ninja_auth_kit.tokens import issue_refresh_token, read_refresh_token
+from ninja_auth_kit.tokens import issue_refresh_token, password_fingerprint, read_refresh_token
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events
 from tests.servers import Server
 
@@ -251,6 +251,44 @@ def test_the_grace_period_does_not_hand_out_a_token_from_the_blacklist(api: Api,
     BlacklistedToken.objects.create(token=UserSession.objects.get().refresh_token)
 
     assert code(refresh(api, pair["refresh_token"])) == (401, "session_ended")
+
+
+@pytest.mark.security("SES-19")
+@pytest.mark.parametrize("presented", ["the current token", "its predecessor"])
+def test_who_writes_to_the_sessions_and_has_no_key_becomes_nobody_else(
+    api: Api, make_user: Callable[..., Any], audited: None, presented: str
+) -> None:
+    victim, mallory = make_user("victim@example.com"), make_user("mallory@example.com")
+    api.pair("victim@example.com")
+    first = api.pair("mallory@example.com")["refresh_token"]
+    second = refresh(api, first).json()["refresh_token"]
+    token = second if presented == "the current token" else first
+    auth_hash = UserSession.objects.get(user=victim).auth_hash
+    before = event_names()
+    UserSession.objects.filter(user=mallory).update(user_id=victim.pk, auth_hash=auth_hash, slot=7)
+
+    assert code(refresh(api, token)) == (401, "session_ended")
+
+    assert event_names()[len(before) :] == ["session.refresh_failed"]
+    UserSession.objects.filter(slot=7).update(
+        user_id=mallory.pk, auth_hash=password_fingerprint(mallory.password), slot=0
+    )
+    assert refresh(api, token).status_code == 200
+
+
+@pytest.mark.security("SES-19")
+def test_nobody_becomes_somebody_else_by_a_session_of_a_former_secret(
+    api: Api, make_user: Callable[..., Any], settings: Settings, kit: Callable[..., None]
+) -> None:
+    victim, mallory = make_user("victim@example.com"), make_user("mallory@example.com")
+    api.pair("victim@example.com")
+    token = api.pair("mallory@example.com")["refresh_token"]
+    auth_hash = UserSession.objects.get(user=victim).auth_hash
+    kit(SIGNING_KEYS=[{"alg": "HS256", "key": settings.JWT_SECRET_KEY, "state": "verify-only"}])
+    settings.JWT_SECRET_KEY = settings.JWT_SECRET_KEY[::-1]
+    UserSession.objects.filter(user=mallory).update(user_id=victim.pk, auth_hash=auth_hash, slot=7)
+
+    assert code(refresh(api, token)) == (401, "session_ended")
 
 
 def test_every_refused_refresh_is_announced_once(api: Api, pair: dict[str, Any], audited: None) -> None:

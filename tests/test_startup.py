@@ -119,6 +119,17 @@ def test_a_key_that_is_no_text_needs_to_be_decoded_and_not_replaced(settings: Se
     assert KEY_COMMAND not in str(caught.value)
 
 
+@pytest.mark.security("CFG-01")
+def test_a_key_of_raw_bytes_from_the_environment_is_refused_in_words(settings: Settings) -> None:
+    settings.JWT_SECRET_KEY = "\udcff\udcfe" + GOOD  # what os.environ makes of bytes that are no UTF-8
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        refuse_weak_key()
+
+    assert "refuses to start: JWT_SECRET_KEY has bytes in it that are no UTF-8" in str(caught.value)
+    assert GOOD not in str(caught.value)
+
+
 def test_the_command_that_is_printed_makes_a_good_key() -> None:
     program, flag, script = shlex.split(KEY_COMMAND)
     assert (program, flag) == ("python", "-c")
@@ -246,6 +257,11 @@ SIGNING_KEYS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "a short secret": (lambda: [entry("HS256", "x7Kq2mP9", FORMER)], "has 8 bytes; HS256 needs at least 32", "forged"),
     "a secret short for its hash": (lambda: [entry("HS512", ANOTHER, FORMER)], "HS512 needs at least 64", "forged"),
     "a secret of one letter": (lambda: [entry("HS256", "a" * 64, FORMER)], "repeats a few characters", "forged"),
+    "raw bytes of the environment": (
+        lambda: [entry("HS256", "\udcff\udcfe" + ANOTHER, FORMER)],
+        "SIGNING_KEYS[0]['key'] has bytes in it that are no UTF-8",
+        "base64",
+    ),
     "the key of Django": (lambda: [entry("HS256", SECRET_KEY, FORMER)], "same as SECRET_KEY", "forged"),
     "the example of the README": (lambda: [entry("HS256", README_KEY, FORMER)], "from documentation", "forged"),
     "a public key as a secret": (

@@ -102,6 +102,8 @@ def test_what_is_not_meant_for_the_service_is_refused(service: Service, forger: 
         "another issuer": forger.with_claims(iss="https://evil.example.com"),
         "no issuer": forger.with_claims(drop=("iss",)),
         "expired": forger.with_claims(iat=past - 300, exp=past),
+        "an expiry that is no whole number": forger.with_claims(exp=forger.claims["exp"] + 0.5),
+        "an expiry that is text": forger.with_claims(exp=str(forger.claims["exp"])),
         "no expiry": forger.with_claims(drop=("exp",)),
         "no subject": forger.with_claims(drop=("sub",)),
         "another type": forger.with_header(typ="JWT"),
@@ -165,6 +167,36 @@ def test_the_keys_are_fetched_once_and_again_for_one_that_is_new(
     assert not is_genuine(service, first)
     assert is_genuine(service, second)
     assert len(fetched) == 3
+
+
+@pytest.mark.security("JWT-04")
+def test_the_page_asks_for_a_library_that_the_tests_run_with_and_looks_at_the_clock_each_time() -> None:
+    assert "pip install 'joserfc>=1.4'" in PAGE
+    assert '"joserfc>=1.4"' in (ROOT / "pyproject.toml").read_text()
+    assert PAGE.index("JWTClaimsRegistry(") > PAGE.index("def verify(")  # before 1.3 it kept the time of its making
+
+
+def test_who_has_a_key_does_not_wait_for_a_fetch(
+    service: Service, api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = api.pair()["access_token"]
+    clock = [1000.0]
+    monkeypatch.setattr(service.time, "monotonic", lambda: clock[0])
+    assert is_genuine(service, token)
+    (kid,) = service.KEYS._keys
+
+    def from_another_thread(name: str) -> list[Any]:
+        got: list[Any] = []
+        thread = threading.Thread(target=lambda: got.append(service.KEYS.get(name)), daemon=True)
+        thread.start()
+        thread.join(0.5)
+        return got
+
+    with service.KEYS._lock:  # as while another thread fetches
+        for _ in ("fresh", "to be refreshed"):
+            assert [key.kid for key in from_another_thread(kid)] == [kid]
+            clock[0] += 300
+        assert from_another_thread("unknown") == []
 
 
 def test_an_issuer_that_is_away_lets_nobody_new_in_and_nobody_fall_out(

@@ -201,8 +201,9 @@ def imported(setting: str) -> Any:
         return None
     try:
         return import_string(str(path))
-    except ImportError as error:
-        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {error}") from error
+    except Exception as error:  # a module of the host fails with whatever it likes
+        cause = f"{type(error).__name__}: {error}"
+        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {cause}") from error
 
 
 @dataclass(frozen=True)

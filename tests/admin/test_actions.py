@@ -118,6 +118,17 @@ def test_an_administrator_can_vouch_for_an_address(pages: Pages, api: Api, make_
 
 
 @pytest.mark.security("VER-11")
+def test_an_administrator_is_told_before_whose_password_it_will_be(
+    pages: Pages, make_user: Callable[..., Any]
+) -> None:
+    make_user(verified=False)
+
+    page = pages.list(EmailAddress).content.decode()
+
+    assert "whoever registered it last can log in with the password chosen then" in page
+
+
+@pytest.mark.security("VER-11")
 def test_vouching_does_not_undo_a_ban(pages: Pages, api: Api, make_user: Callable[..., Any]) -> None:
     user = make_user(verified=False, is_active=False)
 

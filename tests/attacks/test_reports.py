@@ -18,8 +18,9 @@ from django.views.debug import ExceptionReporter
 from pytest_django import Settings
 
 from ninja_auth_kit import services
+from ninja_auth_kit.api.schemas import LogoutIn
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import has_username
+from ninja_auth_kit.models import UserSession, has_username
 from tests.attacks.canaries import Places, Trail, leaks
 from tests.attacks.conftest import Operation, genuine_values, operations, undone
 from tests.conftest import EMAIL, Api
@@ -170,6 +171,34 @@ def test_no_report_holds_a_secret_where_a_host_calls_the_services(
 
     assert reports
     assert leaks(reports, trail.secrets) == []
+
+
+def test_a_secret_that_a_profile_of_the_host_has_is_in_no_report(
+    host_api: Callable[..., Api], user: Any, monkeypatch: pytest.MonkeyPatch, reports: Places
+) -> None:
+    trail = Trail()
+    api = host_api(PROFILE_SCHEMA="tests.host_app.odd_schemas.SecretProfile")
+    token = api.pair()["access_token"]
+    monkeypatch.setattr(type(user), "save", broken)
+
+    response = api.patch("me", {"first_name": trail.password("of a profile")}, token=token)
+
+    problem(response, 500, "server_error")
+    assert leaks(reports, trail.secrets) == []
+
+
+@pytest.mark.parametrize("name", ["refresh_token", "refresh"])
+def test_a_refresh_token_that_a_failed_logout_leaves_alive_is_in_no_report(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch, reports: Places, name: str
+) -> None:
+    trail = Trail()
+    token = trail.token("that lives on", api.pair()["refresh_token"])
+    monkeypatch.setattr(type(UserSession.objects), "end", broken)
+
+    problem(api.post("logout", {name: token}), 500, "server_error")
+
+    assert leaks(reports, trail.secrets) == []
+    assert token not in repr(LogoutIn(refresh_token=token))
 
 
 def test_a_report_shows_the_local_variables_of_others() -> None:

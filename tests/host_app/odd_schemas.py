@@ -1,12 +1,66 @@
 """Schemas at the edge of what a host may do, and beyond it."""
 
+from enum import Enum
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from ninja import Field, ModelSchema, Schema
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from ninja_auth_kit.api.schemas import RegistrationIn
+
+
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+
+
+class ChoosingProfile(Schema):
+    """A profile with choices and secrets, alone and inside other values."""
+
+    first_name: Colour | None = None
+    last_name: SecretBytes | None = None
+
+
+class NestedChoices(BaseModel):
+    """Choices and secrets inside a value."""
+
+    colours: list[Colour]
+    word: SecretStr
+    score: float = 0
+
+
+class NestingProfile(Schema):
+    """A profile of the users with a UUID that has all of that inside one value."""
+
+    about: NestedChoices | None = None
+
+
+class SecretProfile(Schema):
+    """A profile with a secret."""
+
+    first_name: SecretStr | None = None
+
+
+class WholeUser(ModelSchema):
+    """A user as Ninja makes one of the whole model."""
+
+    class Meta:
+        model = get_user_model()
+        fields = "__all__"
+
+
+class AliasedHash(Schema):
+    """A user whose hash has another name."""
+
+    proof: str = Field(alias="password")
+
+
+class LooseRegistration(RegistrationIn):
+    """A registration that declares the password anew, and so without the rules of the kit for it."""
+
+    password: SecretStr
 
 
 class AllowingProfile(Schema):

@@ -38,6 +38,8 @@ class WaitingFilter(admin.SimpleListFilter):
 class EmailAddressAdmin(ReadOnlyAdmin):
     """Whose address is which, and whether it is proved: the newest first."""
 
+    unread = ("user__password",)
+
     list_display = ("email", "user", "verified_at")
     list_select_related = ("user",)
     list_filter = (WaitingFilter,)
@@ -55,7 +57,10 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         return (queryset.filter(user__in=sought_users(term)) if term else queryset), False
 
-    @admin.action(permissions=["act"], description=_("Mark as verified"))
+    @admin.action(
+        permissions=["act"],
+        description=_("Mark as verified (whoever registered it last can log in with the password chosen then)"),
+    )
     def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
         """Vouch for each, and say which were skipped and why."""
         done = self._each(request, queryset, vouch_for_address, note=gettext("Marked as verified."))

@@ -39,7 +39,7 @@ class LiveFilter(admin.SimpleListFilter):
 class UserSessionAdmin(ReadOnlyAdmin):
     """Who is and was logged in, and where: what was used last comes first."""
 
-    unread = ("refresh_token", "auth_hash")
+    unread = ("refresh_token", "auth_hash", "user__password")
 
     list_display = ("id", "user", "login_time", "refreshed_at", "is_active", "end_reason", "ip_address", "user_agent")
     list_select_related = ("user",)

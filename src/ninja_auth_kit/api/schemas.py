@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -144,15 +145,17 @@ class RefreshIn(Body):
     refresh_token: RefreshToken = Field(validation_alias=AliasChoices("refresh_token", "refresh"))
 
 
+def _text_or_nothing(value: Any) -> Any:
+    return value if isinstance(value, str) else None
+
+
 class LogoutIn(Body):
     """The refresh token of the session to end, where no access token is sent. Garbage is no error here."""
 
     model_config = ConfigDict(extra="ignore")
 
-    refresh_token: Any = Field(
-        None,
-        validation_alias=AliasChoices("refresh_token", "refresh"),
-        json_schema_extra={"type": "string", "examples": [REFRESH_TOKEN]},
+    refresh_token: Annotated[SecretStr | None, BeforeValidator(_text_or_nothing)] = Field(
+        None, validation_alias=AliasChoices("refresh_token", "refresh"), examples=[REFRESH_TOKEN]
     )
 
 

@@ -35,6 +35,9 @@
 Those with (--deploy) are of `manage.py check --deploy`: right on a laptop, and unsafe where others come in. They are
 no errors, so that whoever has a reason, such as a network of one's own, can name them in SILENCED_SYSTEM_CHECKS.
 
+E011 and E012 of a schema are also what the import of the URLconf fails with, number and hint in its text, where the
+kit is mounted: no API is built with such a schema, and so no check is printed.
+
 A weak key in JWT_SECRET_KEY or SIGNING_KEYS is not here: it stops the process before any check runs
 (`tokens.refuse_weak_key`).
 """

@@ -32,6 +32,9 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
     """E010: whoever waits for a lock must see what its holder has written."""
     alias = models.database()
     options = connections[alias].settings_dict.get("OPTIONS", {})
+    if not isinstance(options, dict):
+        message = f"The OPTIONS of the database {alias!r} are no dict, so its isolation level is not known."
+        return [error("E010", message, f"Make DATABASES[{alias!r}]['OPTIONS'] a dict, or leave it out.")]
     level = options.get("isolation_level", IsolationLevel.READ_COMMITTED)
     if connections[alias].vendor != "postgresql" or level == IsolationLevel.READ_COMMITTED:
         return []

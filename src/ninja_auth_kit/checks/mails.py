@@ -29,8 +29,9 @@ def _backend() -> str:
     """Return the path of the backend that mails are sent with, or "" for none."""
     mailers = getattr(django_settings, "MAILERS", None)
     if mailers is not None:
-        default = mailers.get("default")
-        return "" if default is None else str(default.get("BACKEND", "django.core.mail.backends.smtp.EmailBackend"))
+        default = mailers.get("default") if isinstance(mailers, dict) else None
+        smtp = "django.core.mail.backends.smtp.EmailBackend"
+        return str(default.get("BACKEND", smtp)) if isinstance(default, dict) else ""
     with warnings.catch_warnings():  # Django 6.1 deprecates the setting, and has told so already
         warnings.simplefilter("ignore")
         return str(django_settings.EMAIL_BACKEND)

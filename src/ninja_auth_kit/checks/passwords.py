@@ -33,7 +33,11 @@ def check_validators(**_: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_hasher(**_: Any) -> list[CheckMessage]:
     """W016: who reads the database can guess passwords as fast as they can be hashed (ASVS 11.4.2)."""
-    first = next(iter(hashers.get_hashers()), None)
+    try:
+        first = next(iter(hashers.get_hashers()), None)
+    except Exception as failure:  # Django reads the setting at the first login, and a hasher of the host is any code
+        hint = "Correct the paths in PASSWORD_HASHERS, or leave it out for Django's default."
+        return [warning("W016", f"No password can be hashed: {type(failure).__name__}: {failure}", hint)]
     if first is not None and _is_costly(first):
         return []
     hint = (

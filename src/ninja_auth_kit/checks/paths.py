@@ -10,23 +10,15 @@ from ninja_auth_kit.checks.messages import error
 from ninja_auth_kit.checks.rules import is_dotted_path
 from ninja_auth_kit.conf import imported, settings
 
-_HINTS = {
-    "REGISTRATION_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.RegistrationIn, and name it in full.",
-    "PROFILE_SCHEMA": "Write a ninja.Schema of optional fields of the user model, and name it in full.",
-    "USER_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.UserOut, and name it in full.",
-    "ACCESS_TOKEN_CLAIMS": "Write a function of user and session that returns a dict, and name it in full.",
-}
-_FIELDS = (
-    "Leave it out. Registration takes editable fields of the user model that are not unique, PATCH me optional ones; "
-    "password and address have endpoints of their own, and rights are given by administrators."
-)
+_SETTINGS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
+_CLAIMS = "Write a function of user and session that returns a dict, and name it in full."
 
 
 @register(Tags.security)
 def check_paths(**_: Any) -> list[CheckMessage]:
     """E011 and E012."""
     return [
-        message for setting in _HINTS if is_dotted_path(getattr(settings, setting)) for message in _faults(setting)
+        message for setting in _SETTINGS if is_dotted_path(getattr(settings, setting)) for message in _faults(setting)
     ]
 
 
@@ -43,7 +35,7 @@ def filled_by_host() -> set[str]:
 
 
 def _faults(setting: str) -> Iterator[CheckMessage]:
-    from ninja_auth_kit.api.host_schemas import faults, host_schema
+    from ninja_auth_kit.api.host_schemas import FIELDS_HINT, HINTS, faults, host_schema
 
     try:
         if setting == "ACCESS_TOKEN_CLAIMS":
@@ -52,7 +44,7 @@ def _faults(setting: str) -> Iterator[CheckMessage]:
             return
         schema = host_schema(setting)
     except ImproperlyConfigured as failure:
-        yield error("E011", str(failure), _HINTS[setting])
+        yield error("E011", str(failure), HINTS.get(setting, _CLAIMS))
         return
     for fault in faults(setting, schema):
-        yield error("E012", fault, _FIELDS)
+        yield error("E012", fault, FIELDS_HINT)

@@ -11,6 +11,7 @@ from ninja_auth_kit.tokens import ALGORITHMS, ASYMMETRIC
 
 Rule = tuple[Callable[[Any], bool], str]
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+_MOST_SECONDS = 10**12
 _LARGEST_SLOT = 32_767  # of a PositiveSmallIntegerField
 
 
@@ -27,7 +28,8 @@ def is_text(value: Any) -> bool:
 def _duration(shortest: timedelta, longest: timedelta) -> Rule:
     def fits(value: Any) -> bool:
         if isinstance(value, int) and not isinstance(value, bool):
-            value = timedelta(seconds=value)
+            # What a timedelta cannot hold is out of every range too.
+            value = timedelta(seconds=max(-1, min(value, _MOST_SECONDS)))
         return isinstance(value, timedelta) and shortest <= value <= longest
 
     return fits, f"a timedelta or seconds as an int, from {shortest} to {longest}"

@@ -6,6 +6,7 @@ new key and only then lets one sign with it: at no time does a worker refuse wha
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from ninja_auth_kit.conf import settings
@@ -33,6 +34,16 @@ def signing_keys(*entries: str) -> str:
     """Return the lines that set SIGNING_KEYS."""
     lines = ["NINJA_AUTH_KIT = {", "    ...,", '    "SIGNING_KEYS": [', *(f"        {one}" for one in entries)]
     return "\n".join([*lines, "    ],", "}"])
+
+
+def present_entries(ring: KeyRing) -> list[str]:
+    """Return the lines of SIGNING_KEYS as they are."""
+    return [entry(key.kid, key.algorithm, key.state) for key in _listed(ring)]
+
+
+def without(ring: KeyRing, key: AccessKey) -> KeyRing:
+    """Return the keys as they were before this one was listed."""
+    return replace(ring, keys=tuple(one for one in ring.keys if one is not key))
 
 
 def plan(new: NewKey, ring: KeyRing) -> list[str]:
@@ -72,7 +83,7 @@ def emergency(new: NewKey, ring: KeyRing) -> str:
 
 def _plan_of_pair(new: NewKey, ring: KeyRing) -> list[str]:
     present = ring.signing
-    before = [entry(key.kid, key.algorithm, key.state) for key in _listed(ring)]
+    before = present_entries(ring)
     demoted = [entry(key.kid, key.algorithm, VERIFY_ONLY) for key in _listed(ring)]
     rest = [entry(key.kid, key.algorithm, key.state) for key in _listed(ring) if key is not present]
     active = entry(new.kid, new.algorithm, ACTIVE, variable(new))
@@ -90,19 +101,21 @@ def _plan_of_pair(new: NewKey, ring: KeyRing) -> list[str]:
 
 
 def _plan_of_first_pair(new: NewKey, ring: KeyRing) -> list[str]:
-    before = [entry(key.kid, key.algorithm, key.state) for key in _listed(ring)]
+    before = present_entries(ring)
     return [
         _publish(new, before),
         _wait_for_services("and the other services are set up to verify by it (docs/verifying-tokens.md)"),
-        "Let it sign, on every worker at once. JWT_SECRET_KEY stays as it is: sessions, refresh tokens and mailed "
-        "links rest on it. Access tokens that it has signed are refused from now on, so each client refreshes once; "
-        "nobody is logged out:\n\n" + signing_keys(*before, entry(new.kid, new.algorithm, ACTIVE, variable(new))),
+        "Let it sign: stop all workers, then start them with it. A worker with these settings and one without refuse "
+        "each other's access tokens, so where they run side by side clients refresh again and again. JWT_SECRET_KEY "
+        "stays as it is: sessions, refresh tokens and mailed links rest on it. Access tokens that it has signed are "
+        "refused from now on, so each client refreshes once; nobody is logged out:\n\n"
+        + signing_keys(*before, entry(new.kid, new.algorithm, ACTIVE, variable(new))),
     ]
 
 
 def _plan_of_secret(new: NewKey, ring: KeyRing) -> list[str]:
     former = ring.keys[0]
-    listed = [entry(key.kid, key.algorithm, key.state) for key in _listed(ring)]
+    listed = present_entries(ring)
     algorithm = f' and "JWT_ALGORITHM" to "{new.algorithm}"' if new.algorithm != former.algorithm else ""
     kept = entry(former.kid, former.algorithm, VERIFY_ONLY, 'os.environ["JWT_SECRET_KEY_FORMER"]')
     return [

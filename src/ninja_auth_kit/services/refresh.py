@@ -79,7 +79,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
         if claims.generation > session.generation:
             raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
         if claims.generation == session.generation:
-            if not is_refresh_token_digest(session.refresh_token, token):
+            if not is_refresh_token_digest(session.refresh_token, token, user_id=session.user_id):
                 continue
             # Before the rotation: where the host's claims fail, the refresh token is not spent.
             access = access_token(session, extra=extra_claims(session))
@@ -88,12 +88,12 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
             continue
         if not _is_in_grace(claims, session, now):
             raise _end_reused(claims, session, client=client)
-        if BlacklistedToken.objects.filter(token=session.refresh_token).exists():
+        if not _has_own_token(session) or BlacklistedToken.objects.filter(token=session.refresh_token).exists():
             break
         access = access_token(session, extra=extra_claims(session))
         _announce(session, client=client, rotated=False)
         return token_pair(session, access_token=access)
-    raise SessionEndedError  # the current token is on the blacklist
+    raise SessionEndedError  # the current token is on the blacklist, or the row is not as the kit wrote it
 
 
 def _live_session(claims: RefreshClaims, now: datetime) -> UserSession:
@@ -110,7 +110,7 @@ def _live_session(claims: RefreshClaims, now: datetime) -> UserSession:
 def _rotate(session: UserSession, now: datetime, *, client: ClientInfo) -> bool:
     """Move the session to its next generation, in the row and in memory; False where somebody else did first."""
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
-    digest = refresh_token_digest(successor)
+    digest = refresh_token_digest(successor, user_id=session.user_id)
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
     with transaction.atomic(using=database()):
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
@@ -125,6 +125,12 @@ def _is_in_grace(claims: RefreshClaims, session: UserSession, now: datetime) -> 
     if grace <= timedelta(0) or claims.generation != session.generation - 1:
         return False
     return now - session.refreshed_at <= grace
+
+
+def _has_own_token(session: UserSession) -> bool:
+    """Tell whether the token that would be issued again is the one whose digest the row has, for this very user."""
+    current = issue_refresh_token(session_id=session.pk, generation=session.generation, stored=session.refresh_token)
+    return is_refresh_token_digest(session.refresh_token, current, user_id=session.user_id)
 
 
 def _end_reused(claims: RefreshClaims, session: UserSession, *, client: ClientInfo) -> InvalidTokenError:

@@ -114,7 +114,8 @@ def start_session(session: UserSession, *, user: Any, extra: Mapping[str, Any], 
     now = timezone.now()
     session.user, session.login_time, session.refreshed_at = user, now, now
     session.slot = _free_slot(user, client=client)
-    session.refresh_token = refresh_token_digest(issue_refresh_token(session_id=session.pk, generation=0))
+    first = issue_refresh_token(session_id=session.pk, generation=0)
+    session.refresh_token = refresh_token_digest(first, user_id=user.pk)
     session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
     session.expires_at = now + settings.SESSION_LIFETIME
     session.auth_hash = password_fingerprint(user.password)

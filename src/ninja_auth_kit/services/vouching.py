@@ -37,7 +37,9 @@ def vouch_for_address(*, address: EmailAddress, admin: Any, client: ClientInfo) 
     """Mark an address as verified without a link, on the word of an administrator.
 
     It does what the link does and no more: a disabled account stays disabled, and nobody is logged in. The address
-    must still be the account's, and a login with it must lead to this account and no other.
+    must still be the account's, and a login with it must lead to this account and no other. The password is not asked
+    for, as it is where somebody follows the link: it is that of whoever registered the address last, the owner or
+    not, and whoever that is can log in from now on.
 
     Args:
         address: which, as the administrator saw it.

@@ -58,8 +58,8 @@ def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, An
         extra: claims of the host.
 
     Raises:
-        ImproperlyConfigured: `extra` has a claim that is the kit's, is no JSON, or is so much that no verifier would
-            take the token. No value is repeated.
+        ImproperlyConfigured: `extra` has a claim that is the kit's, is no JSON that every verifier reads alike, or is
+            so much that none would take the token. No value is repeated.
     """
     now = int(timezone.now().timestamp())
     claims: dict[str, Any] = {
@@ -89,10 +89,16 @@ def _checked_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _json(claims: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+        # UTF-8 and no escapes: with them one emoji of a name would take twelve bytes of what a token may have.
+        written = json.dumps(claims, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         # Not `from error`, whose text may have a value in it.
         raise _misconfigured(f"cannot be written as JSON ({type(error).__name__})") from None
+    try:
+        parse_object(written)
+    except ValueError:
+        raise _misconfigured("cannot be read again: some object has a member twice, such as 1 and '1'") from None
+    return written
 
 
 def _misconfigured(what: str) -> ImproperlyConfigured:

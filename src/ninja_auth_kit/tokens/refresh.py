@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from ninja_auth_kit.exceptions import InvalidTokenError
@@ -67,14 +68,24 @@ def read_refresh_token(token: str) -> RefreshClaims:
     return RefreshClaims(session_id=UUID(bytes=body[:16]), generation=int.from_bytes(body[16:]))
 
 
-def refresh_token_digest(token: str) -> str:
-    """Return what `UserSession.refresh_token` and `BlacklistedToken.token` hold for this refresh token."""
-    return digest(_LABEL, token)
+def refresh_token_digest(token: str, *, user_id: Any) -> str:
+    """Return what `UserSession.refresh_token` and `BlacklistedToken.token` hold for this refresh token.
+
+    Args:
+        token: the refresh token.
+        user_id: the primary key of its user. Whoever can write to the sessions, but has no key, cannot move one of
+            their own to somebody else and refresh it there.
+    """
+    return digest(_LABEL, _of_user(token, user_id))
 
 
-def is_refresh_token_digest(stored: str, token: str) -> bool:
-    """Tell whether a digest is that of this refresh token, under the root that it names."""
-    return is_digest_of(stored, _LABEL, token)
+def is_refresh_token_digest(stored: str, token: str, *, user_id: Any) -> bool:
+    """Tell whether a digest is that of this refresh token of this user, under the root that it names."""
+    return is_digest_of(stored, _LABEL, _of_user(token, user_id))
+
+
+def _of_user(token: str, user_id: Any) -> str:
+    return f"{token} {user_id}"  # unambiguous: all tokens have one length
 
 
 def _issue(body: bytes, root: str) -> str:

@@ -39,6 +39,11 @@ class AccessKey:
     def __repr__(self) -> str:
         return f"<AccessKey {self.kid} {self.algorithm} {self.state}>"
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether the private half is there, or it is a secret."""
+        return self._private is not None
+
     def sign(self, payload: bytes) -> str:
         """Return a compact JWS of a payload."""
         return self._jws.encode(payload, self._private, self.algorithm, self.header)

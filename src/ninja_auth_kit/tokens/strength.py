@@ -38,6 +38,12 @@ _LIST = (
 )
 
 
+_ENCODE = (
+    "Keep the key as text where your settings read it, such as base64 or hexadecimal: of raw bytes the environment "
+    f"makes characters that cannot be encoded. This makes one that is text:\n\n    {KEY_COMMAND}"
+)
+
+
 def refuse_weak_key() -> None:
     """Raise unless `JWT_SECRET_KEY` and `SIGNING_KEYS` are strong and go together (RFC 8725 section 3.5; ASVS 11.2.3).
 
@@ -63,8 +69,15 @@ def _fault_of_root(key: object, algorithm: object) -> Fault | None:
     if not isinstance(key, str):
         remedy = "Give the setting the key as text: decode it where you read it."
         return f"JWT_SECRET_KEY must be a string, not {type(key).__name__}.", remedy
+    if _has_raw_bytes(key):
+        return "JWT_SECRET_KEY has bytes in it that are no UTF-8.", _ENCODE
     weakness = _weakness("JWT_SECRET_KEY", key, algorithm)
     return None if weakness is None else (weakness, _NEW_KEY)
+
+
+def _has_raw_bytes(key: str) -> bool:
+    """Tell whether a key has the lone surrogates that `os.environ` makes of bytes that are no UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in key)
 
 
 def _weakness(name: str, key: str, algorithm: str) -> str | None:
@@ -120,6 +133,8 @@ def _fault_of_entry(name: str, entry: Any) -> Fault | None:
 
 
 def _fault_of_secret(name: str, entry: dict[str, str]) -> Fault | None:
+    if _has_raw_bytes(entry["key"]):
+        return f"{name}['key'] has bytes in it that are no UTF-8.", _ENCODE
     weakness = _weakness(f"{name}['key']", entry["key"], entry["alg"])
     if weakness is not None:
         return weakness, _REMOVE

@@ -25,7 +25,7 @@ def logout(request: HttpRequest, body: LogoutIn) -> Status[None]:
     services.logout(
         request=request,
         access_token=optional_bearer_token(request),
-        refresh_token=presented if isinstance(presented, str) else None,
+        refresh_token=None if presented is None else presented.get_secret_value(),
     )
     return Status(204, None)
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.management.key_plans import emergency, entry, plan, signing_keys, variable
+from ninja_auth_kit.management.key_plans import (
+    emergency,
+    entry,
+    plan,
+    present_entries,
+    signing_keys,
+    variable,
+    without,
+)
 from ninja_auth_kit.tokens import (
     ACTIVE,
     ALGORITHMS,
@@ -44,7 +52,13 @@ class Command(BaseCommand):
         show = actions.add_parser("show", help="list the configured keys and what each is good for; no secrets")
         show.add_argument("--json", action="store_true", help="print one JSON object, with the public keys as JWKs")
         rotate = actions.add_parser("rotate", help="print a new key and the plan of its rotation, with waiting times")
-        rotate.add_argument(
+        which = rotate.add_mutually_exclusive_group()
+        which.add_argument(
+            "--to",
+            metavar="KID",
+            help="make no key, and print the plan again for this one, which is listed verify-only already",
+        )
+        which.add_argument(
             "--alg",
             choices=_ALGORITHMS,
             help="default: that of the key that signs now. An HS algorithm rotates JWT_SECRET_KEY, any other the "
@@ -57,12 +71,16 @@ class Command(BaseCommand):
         if action == "show":
             self._show(ring, as_json=options["json"])
             return
+        if options.get("to"):
+            self._print_plan_again(options["to"], ring)
+            return
         new = _generated(options["alg"] or ring.signing.algorithm)
         self._print_key(new)
         if action == "generate":
             self._print_use(new, ring)
-        else:
-            self._print_plan(new, ring)
+            return
+        self.stdout.write(f"Once it is listed, `manage.py authkit_keys rotate --to {new.kid}` prints this again:\n\n")
+        self._print_plan(new, ring)
 
     def _show(self, ring: KeyRing, *, as_json: bool) -> None:
         if as_json:
@@ -91,12 +109,24 @@ class Command(BaseCommand):
         is_first = ring.signing.jwk is None
         state = ACTIVE if is_first else VERIFY_ONLY
         line = entry(new.kid, new.algorithm, state, variable(new))
-        self.stdout.write(f"In the settings, where the environment has the key:\n\n{signing_keys(line)}\n\n")
+        lines = signing_keys(*present_entries(ring), line)
+        self.stdout.write(f"In the settings, where the environment has the key:\n\n{lines}\n\n")
         self.stdout.write(
             "It then signs access tokens in the place of JWT_SECRET_KEY, which everything else still needs."
             if is_first
             else "It then verifies beside the present one; `manage.py authkit_keys rotate` says how to let it sign."
         )
+
+    def _print_plan_again(self, kid: str, ring: KeyRing) -> None:
+        key = next((key for key in ring.keys if key.kid == kid and key.state == VERIFY_ONLY), None)
+        if key is None:
+            raise CommandError(
+                f"No key {kid} is listed verify-only. `manage.py authkit_keys show` has those that are."
+            )
+        if not key.can_sign:
+            raise CommandError(f"The key {kid} is listed by its public half alone: list the private key.")
+        self.stdout.write(f"The plan for the key {kid}, for {key.algorithm}, from its beginning:\n\n")
+        self._print_plan(NewKey(kid, key.algorithm, ""), without(ring, key))
 
     def _print_plan(self, new: NewKey, ring: KeyRing) -> None:
         for number, step in enumerate(plan(new, ring), start=1):
