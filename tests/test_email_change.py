@@ -276,3 +276,12 @@ def test_the_page_of_the_link_uses_nothing_up(api: Api, user: Any) -> None:
 
     assert 'location.pathname + "/confirm"' in page.content.decode()
     assert confirm(api, token).status_code == 204
+
+
+@pytest.mark.security("SES-19", "VER-04")
+def test_whoever_writes_to_the_database_cannot_give_a_mailed_token_another_address(api: Api, user: Any) -> None:
+    token = api.pair()["access_token"]
+    api.post("email/change", {"new_email": "new@example.com", "password": PASSWORD}, token=token)
+    OneTimeToken.objects.update(email="never.proved@example.com")
+
+    assert api.post("email/change/confirm", {"token": mailed_token(-2)}).status_code == 400

@@ -302,3 +302,21 @@ def test_the_page_of_the_link_sends_the_token_to_the_confirmation_and_uses_nothi
     assert 'autocomplete="new-password"' in page.content.decode()
     assert "default-src 'none'" in page["Content-Security-Policy"]
     assert confirm(api, token).status_code == 204
+
+
+@pytest.mark.security("SES-19", "VER-04")
+def test_whoever_writes_to_the_database_cannot_point_a_mailed_token_at_another_account(
+    api: Api, user: Any, make_user: Callable[..., Any]
+) -> None:
+    mallory = make_user("mallory@example.com")
+    for email in (EMAIL, "mallory@example.com"):
+        api.post("password/reset", {"email": email})
+    token = mailed_token()
+    theirs = OneTimeToken.objects.get(user=user)
+    theirs.delete()
+    OneTimeToken.objects.filter(user=mallory).update(user=user, email=theirs.email, auth_hash=theirs.auth_hash)
+
+    reset = {"token": token, "new_password": "the password of mallory"}
+
+    assert api.post("password/reset/confirm", reset).status_code == 400
+    assert api.login().status_code == 200

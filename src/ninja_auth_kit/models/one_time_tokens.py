@@ -10,8 +10,15 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.primary import PrimaryManager
-from ninja_auth_kit.models.users import account_state
-from ninja_auth_kit.tokens import DIGEST_PATTERN, new_one_time_token, one_time_token_digest, one_time_token_digests
+from ninja_auth_kit.models.users import state_of
+from ninja_auth_kit.tokens import (
+    DIGEST_PATTERN,
+    is_password_fingerprint,
+    new_one_time_token,
+    one_time_token_digest,
+    one_time_token_digests,
+    password_fingerprint,
+)
 
 
 class Purpose(models.TextChoices):
@@ -37,9 +44,9 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             user=user,
             email=email,
             digest=one_time_token_digest(purpose=purpose, token=token),
-            auth_hash=account_state(user),
             expires_at=expires_at,
         )
+        row.auth_hash = password_fingerprint(row.bound_to(user))
         self.bulk_create(
             [row],
             update_conflicts=True,
@@ -66,7 +73,8 @@ class OneTimeToken(models.Model):
     """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose.
 
     Attributes:
-        auth_hash: the `account_state` of its user when it was mailed.
+        auth_hash: a keyed digest of what it is bound to. Whoever can write to the database, but has no key, cannot
+            point a token of their own at another user or another address.
     """
 
     purpose = models.CharField(max_length=20, choices=Purpose)
@@ -100,3 +108,15 @@ class OneTimeToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} token {self.pk}"
+
+    def bound_to(self, user: Any) -> str:
+        """Return what ties the token to a user, an address and, but for a verification, the state of the account.
+
+        A verification proves the address alone, and a login may renew the hash of the password meanwhile.
+        """
+        state = "" if self.purpose == Purpose.VERIFY_EMAIL else state_of(user)
+        return "\n".join([self.digest, str(user.pk), self.email, state])
+
+    def is_bound_to(self, user: Any) -> bool:
+        """Tell whether it was mailed for this user, as the user is now."""
+        return is_password_fingerprint(self.auth_hash, self.bound_to(user))

@@ -143,12 +143,12 @@ def stored_email(user: Any) -> str:
 
 def account_state(user: Any) -> str:
     """Return what ties a mailed token to an account as it is: its password and its address, whoever changes them."""
-    return password_fingerprint(_state(user))
+    return password_fingerprint(state_of(user))
 
 
 def has_account_state(user: Any, state: str) -> bool:
     """Tell whether an account is still as it was when `account_state` returned this."""
-    return is_password_fingerprint(state, _state(user))
+    return is_password_fingerprint(state, state_of(user))
 
 
 def lock_username(name: str) -> None:
@@ -179,7 +179,8 @@ def may_authenticate(user: Any) -> bool:
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
 
 
-def _state(user: Any) -> str:
+def state_of(user: Any) -> str:
+    """Return what a mailed token for more than a verification is tied to; a secret, as the hash of the password is."""
     return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
 

@@ -126,7 +126,7 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 
 def _is_current(row: OneTimeToken, user: Any) -> bool:
-    return may_authenticate(user) and has_account_state(user, row.auth_hash)
+    return may_authenticate(user) and row.is_bound_to(user)
 
 
 def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:

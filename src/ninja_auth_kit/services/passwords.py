@@ -27,7 +27,6 @@ from ninja_auth_kit.models import (
     UserSession,
     canonical_email,
     database,
-    has_account_state,
     has_address,
     lock_user,
     may_authenticate,
@@ -158,7 +157,7 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
     mailed_at = row.expires_at - settings.PASSWORD_RESET_LIFETIME
     return (
         may_authenticate(user)
-        and has_account_state(user, row.auth_hash)
+        and row.is_bound_to(user)
         and has_address(user, canonical_email(row.email))
         and not UserSession.objects.filter(user=user, login_time__gt=mailed_at).exists()
     )

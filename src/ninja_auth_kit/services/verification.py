@@ -139,8 +139,9 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
     try:
         with transaction.atomic(using=database()):
             user = lock_user(row.user_id)
-            unchanged = user is not None and user.password == row.user.password
-            if not unchanged or canonical_email(stored_email(user)) != canonical_email(row.email):
+            if user is None or user.password != row.user.password or not row.is_bound_to(user):
+                return False
+            if canonical_email(stored_email(user)) != canonical_email(row.email):
                 return False
             if not OneTimeToken.objects.consume(row):
                 return False

@@ -1,9 +1,9 @@
 """Keyed digests: what the database holds in the place of a token.
 
-Keyed, so that neither a reader of the database can use what it finds, nor a writer plant a token that verifies or move
-a session with its refresh token to another user. That is all: a writer can revive an ended session of the same user
-and take its token off the blacklist, which no key stops; and the digest of a mailed token says nothing of its user. A
-slow hash would add nothing: what is digested here has at least 128 bits of randomness or a key (ASVS 6.5.2).
+Keyed, so that neither a reader of the database can use what it finds, nor a writer plant a token that verifies, or
+move a session or a mailed token to another user. That is all: a writer can revive an ended session of the same user
+and take its token off the blacklist, which no key stops. A slow hash would add nothing: what is digested here has at
+least 128 bits of randomness or a key (ASVS 6.5.2).
 
 A digest names its key, so it is compared under the root that made it, as long as that is the current one or listed in
 `SIGNING_KEYS`; under a root that is neither, it fits nothing.
