@@ -198,6 +198,7 @@ def test_every_key_has_a_rule_a_type_and_a_default_that_passes() -> None:
         assert fits(DEFAULTS[key])  # type: ignore[literal-required]
 
 
+@pytest.mark.security("CFG-05")
 @pytest.mark.parametrize(
     "lifetimes",
     [
@@ -213,12 +214,14 @@ def test_lifetimes_that_contradict_one_another_are_named(kit: Callable[..., None
     assert ids() == ["E004"]
 
 
+@pytest.mark.security("CFG-05", "SES-18")
 def test_long_access_tokens_are_warned_of(kit: Callable[..., None]) -> None:
     kit(ACCESS_TOKEN_LIFETIME=HOUR)
 
     assert ids() == ["W003"]
 
 
+@pytest.mark.security("CFG-05")
 def test_another_database_stops_every_command_that_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
 
@@ -227,6 +230,7 @@ def test_another_database_stops_every_command_that_checks(monkeypatch: pytest.Mo
     assert ids() == ["E005"]
 
 
+@pytest.mark.security("CFG-05")
 @pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE, 3, None])
 def test_an_isolation_level_that_makes_parallel_logins_fail_is_an_error(
     monkeypatch: pytest.MonkeyPatch, level: Any
@@ -340,6 +344,7 @@ def test_a_name_that_is_the_key_is_an_error_where_people_register(
     assert said_of(model, monkeypatch) == []
 
 
+@pytest.mark.security("CFG-03")
 def test_outside_debug_links_need_a_base_url(kit: Callable[..., None], settings: Settings) -> None:
     kit(BASE_URL=None)
     assert ids() == ["E007"]

@@ -1,9 +1,11 @@
 """Who is calling."""
 
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
-from django.test import RequestFactory
+from django.core.handlers.asgi import ASGIRequest
+from django.test import AsyncRequestFactory, RequestFactory
 
 from ninja_auth_kit.client import ClientInfo
 
@@ -19,6 +21,18 @@ def of(**meta: str) -> ClientInfo:
 )
 def test_forwarded_headers_count_for_nothing_by_default(header: str) -> None:
     assert of(REMOTE_ADDR="203.0.113.7", **{header: "198.51.100.1"}).ip_address == "203.0.113.7"
+
+
+@pytest.mark.security("BF-06")
+@pytest.mark.parametrize("name", ["x_forwarded_for", "x-forwarded_for", "forwarded", "x_real_ip"])
+def test_nor_do_other_spellings_of_them_under_asgi(kit: Callable[..., None], name: str) -> None:
+    """CVE-2026-3902: an underscore for a dash passes a proxy that strips the header it knows."""
+    request = AsyncRequestFactory().get("/")
+    scope = {**request.scope, "client": ("203.0.113.7", 1), "headers": [(name.encode(), b"198.51.100.1")]}
+
+    for trusted in (0, 1):
+        kit(TRUSTED_PROXY_COUNT=trusted)
+        assert ClientInfo.of(ASGIRequest(scope, BytesIO())).ip_address == "203.0.113.7"
 
 
 @pytest.mark.security("BF-06")
@@ -60,6 +74,7 @@ def test_a_browser_name_is_cut_and_cleaned() -> None:
     assert len(of(HTTP_USER_AGENT="x" * 1000).user_agent) == 256
 
 
+@pytest.mark.security("AUD-10")
 def test_a_request_id_is_taken_if_it_is_a_plain_word_and_made_otherwise() -> None:
     assert of(HTTP_X_REQUEST_ID="req-7.a_B").request_id == "req-7.a_B"
     for forged in ("two words", "new\nline", "x" * 65, ""):

@@ -96,7 +96,7 @@ def test_the_address_that_debug_makes_up_is_none_for_a_deployment(
     warned("W010")
 
 
-@pytest.mark.security("AUD-12")
+@pytest.mark.security("AUD-12", "CFG-03")
 def test_a_broker_in_plain_text_on_another_machine_is_named(settings: Settings) -> None:
     settings.RABBITMQ_TLS = False
 

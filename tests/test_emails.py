@@ -134,7 +134,7 @@ def test_a_kit_that_is_only_installed_links_to_its_place_on_the_hosts_api(settin
     assert emails.page_url("verify_email") == "https://example.com/only/auth/verify-email"
 
 
-@pytest.mark.security("CRED-07")
+@pytest.mark.security("VER-07")
 def test_a_link_takes_no_path_from_the_request(kit: Callable[..., None]) -> None:
     set_script_prefix("/evil/")
     try:

@@ -42,6 +42,7 @@ BODIES: dict[str, Callable[[str, int], dict[str, str]]] = {
 def server(servers: Callable[..., Server], make_user: Callable[..., Any]) -> Server:
     make_user("verified@example.com")
     make_user("pending@example.com", verified=False)
+    make_user("disabled@example.com", is_active=False)
     return servers(environment={"TEST_MAIL_BACKEND": "tests.slow_mail.EmailBackend"})
 
 
@@ -51,6 +52,7 @@ def test_known_and_unknown_addresses_take_as_long(server: Server, path: str) -> 
     samples: dict[str, list[float]] = {
         "verified@example.com": [],
         "pending@example.com": [],
+        "disabled@example.com": [],
         "nobody@example.com": [],
     }
     numbers = itertools.count()

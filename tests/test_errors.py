@@ -52,6 +52,7 @@ def mounted(request: pytest.FixtureRequest) -> Api:
     return Api(request.param)
 
 
+@pytest.mark.security("CRED-18")
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}, [["x"]], {"a": "b"}])
 def test_a_value_of_the_wrong_type_is_named_by_its_field(mounted: Api, path: str, value: Any) -> None:

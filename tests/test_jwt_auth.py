@@ -8,10 +8,11 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.utils import OperationalError, ProgrammingError
-from django.test import AsyncClient
+from django.test import AsyncClient, RequestFactory
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from ninja_auth_kit import JWTAuth
 from ninja_auth_kit.models import UserSession, user_by_key
 from tests.conftest import Api
 
@@ -103,6 +104,24 @@ def test_whatever_ends_a_session_counts_on_the_very_next_request(
     happen(api, user, pair)
 
     assert api.get(route, token=pair["access_token"]).status_code == 401
+
+
+@pytest.mark.security("SES-21")
+def test_a_right_that_is_taken_away_is_gone_on_the_very_next_request(
+    api: Api, make_user: Callable[..., Any], rf: RequestFactory
+) -> None:
+    make_user(is_staff=True, is_superuser=True)
+    headers = {"Authorization": f"Bearer {api.pair()['access_token']}"}
+
+    def rights() -> tuple[bool, bool, bool]:
+        user = JWTAuth()(rf.get("/", headers=headers))
+        return user.is_staff, user.is_superuser, user.has_perm("auth.change_group")
+
+    assert rights() == (True, True, True)
+
+    get_user_model().objects.update(is_staff=False, is_superuser=False)
+
+    assert rights() == (False, False, False)
 
 
 @pytest.mark.security("HTTP-02")

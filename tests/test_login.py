@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model, user_logged_in, user_login_failed
 from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
+from django.core import mail
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -99,6 +100,8 @@ def test_every_refusal_costs_two_hashes_and_as_many_queries(
 ) -> None:
     make_user()
     make_user("shadowed@example.com")
+    make_user("disabled@example.com", is_active=False)
+    make_user("passwordless@example.com", password=None)
     api.register("shadowed@example.com", "the password of a stranger", username="wanted")
     api.register("pending@example.com", "the password of a stranger")
     hashes: list[int] = []
@@ -117,9 +120,40 @@ def test_every_refusal_costs_two_hashes_and_as_many_queries(
     assert cost(EMAIL, wrong) == (401, 2, 3)
     assert cost("shadowed@example.com", wrong) == (401, 2, 3)
     assert cost("pending@example.com", wrong) == (401, 2, 3)
+    assert cost("disabled@example.com", wrong) == (401, 2, 3)
+    assert cost("disabled@example.com", PASSWORD) == (401, 2, 3)
+    assert cost("passwordless@example.com", PASSWORD) == (401, 2, 3)
     assert cost("shadowed@example.com", "the password of a stranger")[:2] == (403, 2)
     assert cost("pending@example.com", "the password of a stranger")[:2] == (403, 2)
     assert cost(EMAIL, PASSWORD)[:2] == (200, 1)
+
+
+LOOK_ALIKES = {
+    "kelvin@example.com": ["\u212aelvin@example.com"],
+    "strong@example.com": ["\u017ftrong@example.com"],
+    "dinner@example.com": ["d\u0131nner@example.com", "d\u0130nner@example.com"],
+    "ada@example.com": [
+        "\uff41da@example.com",
+        "ada\u200b@example.com",
+        "\u202eada@example.com",
+        "ada@\uff45xample.com",
+    ],
+    "cafe@example.com": ["caf\u00e9@example.com", "cafe\u0301@example.com"],
+}
+
+
+@pytest.mark.security("CRED-09")
+@pytest.mark.parametrize("email", LOOK_ALIKES)
+def test_what_looks_like_an_address_is_not_that_address(api: Api, make_user: Callable[..., Any], email: str) -> None:
+    make_user(email)
+
+    for spelling in LOOK_ALIKES[email]:
+        assert api.login(spelling).status_code == 401
+        assert api.post("password/reset", {"email": spelling}).status_code == 422
+        assert api.post("verify-email/resend", {"email": spelling}).status_code == 422
+
+    assert mail.outbox == []
+    assert api.login(email).status_code == 200
 
 
 def test_a_username_that_looks_like_somebodys_address_is_not_that_address(

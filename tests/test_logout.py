@@ -72,6 +72,18 @@ def test_only_the_callers_own_session_ends(api: Api, make_user: Callable[..., An
     assert api.is_in(bob["access_token"])
 
 
+@pytest.mark.security("SES-12")
+def test_an_expired_refresh_token_gets_the_answer_of_every_other(api: Api, user: Any) -> None:
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        token = api.pair()["refresh_token"]
+        clock.shift(timedelta(days=8))
+
+        answers = [api.post("logout", {"refresh_token": one}) for one in (token, token, "garbage")]
+
+    assert {answer.status_code for answer in answers} == {204}
+    assert len({(answer.content, str(sorted(answer.headers.items()))) for answer in answers}) == 1
+
+
 def test_an_expired_access_token_is_good_enough_to_log_out(api: Api, user: Any) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
         pair = api.pair()

@@ -115,6 +115,7 @@ def test_ending_sessions_needs_to_be_told_which() -> None:
         UserSession.objects.end(reason="logout")  # type: ignore[arg-type]
 
 
+@pytest.mark.security("CFG-05")
 def test_the_models_and_the_migrations_agree() -> None:
     call_command("makemigrations", "ninja_auth_kit", check=True, dry_run=True, verbosity=0)
 

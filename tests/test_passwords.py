@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def is_refused(response: Any) -> bool:
     return (response.status_code, response.json()["code"]) == (400, "invalid_token")
 
 
-@pytest.mark.security("CRED-16")
+@pytest.mark.security("CRED-16", "SES-14")
 def test_a_changed_password_ends_every_other_session_and_keeps_this_one(
     api: Api, user: Any, kit: Callable[..., None]
 ) -> None:
@@ -119,6 +120,7 @@ def test_of_many_changes_at_once_one_counts(servers: Callable[..., Server], api:
     assert user.check_password(passwords[statuses.index(204)])
 
 
+@pytest.mark.security("CRED-17", "SES-14")
 def test_a_mailed_token_sets_a_new_password_and_ends_all_sessions(
     api: Api, user: Any, kit: Callable[..., None]
 ) -> None:
@@ -160,6 +162,30 @@ def test_asking_for_a_link_tells_nothing(api: Api, make_user: Callable[..., Any]
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.content for answer in answers}) == 1
     assert [message.to for message in mail.outbox] == [[EMAIL]]
+
+
+@pytest.mark.security("CRED-07")
+@pytest.mark.parametrize("path", ["password/reset", "verify-email/resend"])
+def test_a_mail_server_that_fails_is_not_noticed_and_the_log_names_nobody(
+    api: Api,
+    make_user: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+) -> None:
+    make_user(verified=path == "password/reset")
+
+    def refuse(self: Any, messages: Any) -> None:
+        raise SMTPRecipientsRefused({EMAIL: (550, b"no")})
+
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
+
+    known, unknown = (api.post(path, {"email": email}) for email in (EMAIL, "nobody@example.com"))
+
+    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+    assert known.status_code == 202
+    assert "SMTPRecipientsRefused" in caplog.text
+    assert EMAIL not in caplog.text
 
 
 @pytest.mark.security("CRED-09")
@@ -217,7 +243,7 @@ def test_a_link_is_void_when_something_newer_happened(api: Api, user: Any, happe
     assert user.password == before
 
 
-@pytest.mark.security("CRED-17", "VER-04")
+@pytest.mark.security("CRED-17", "VER-04", "JWT-11")
 def test_tokens_of_another_purpose_set_no_password(api: Api, user: Any) -> None:
     later = timezone.now() + timedelta(hours=1)
     for purpose in (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL):

@@ -39,6 +39,7 @@ def used(api: Api, user: Any) -> dict[str, Any]:
     return pair
 
 
+@pytest.mark.security("SES-22")
 def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[str, Any]) -> None:
     assert "ThrottleBucket: 1 deleted" in prune()
     assert rows() == {"UserSession": 2, "BlacklistedToken": 1, "OneTimeToken": 1, "ThrottleBucket": 0}
@@ -53,6 +54,7 @@ def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[st
         assert "Nothing to prune." in prune()
 
 
+@pytest.mark.security("SES-22")
 def test_a_blacklisted_token_stays_as_long_as_its_session_could_live_whatever_is_asked_for(
     api: Api, used: dict[str, Any]
 ) -> None:
@@ -62,6 +64,7 @@ def test_a_blacklisted_token_stays_as_long_as_its_session_could_live_whatever_is
     assert BlacklistedToken.objects.count() == 1
 
 
+@pytest.mark.security("SES-22")
 def test_reuse_is_still_found_after_pruning(api: Api, user: Any) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
         pair = api.pair()

@@ -9,9 +9,11 @@ import pytest
 import time_machine
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from ninja_auth_kit import signals
 from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.tokens import issue_refresh_token, password_fingerprint, read_refresh_token
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events
@@ -132,6 +134,42 @@ def test_the_session_stays_ended_although_the_answer_is_an_error(
 
     assert not UserSession.objects.get().is_active
     assert "session.reuse_detected" in event_names()
+
+
+class BreakingMiddleware:
+    """Fails when all is done."""
+
+    def __init__(self, get_response: Callable[..., Any]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        self.get_response(request)
+        raise RuntimeError("a middleware of the host failed")
+
+
+@pytest.mark.security("SES-08")
+@pytest.mark.parametrize("atomic_requests", [False, True])
+def test_the_session_stays_ended_although_the_host_fails_afterwards(
+    api: Api,
+    pair: dict[str, Any],
+    kit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    atomic_requests: bool,
+) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("a receiver of the host failed")
+
+    kit(REFRESH_GRACE_PERIOD=0)
+    refresh(api, pair["refresh_token"])
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic_requests)
+    signals.refresh_reuse_detected.connect(fail)
+    try:
+        with override_settings(MIDDLEWARE=[f"{__name__}.BreakingMiddleware"]):
+            assert Api().post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 500
+    finally:
+        signals.refresh_reuse_detected.disconnect(fail)
+
+    assert UserSession.objects.get().end_reason == "reused"
 
 
 @pytest.mark.security("SES-18")

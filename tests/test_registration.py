@@ -219,10 +219,24 @@ def test_validators_of_the_host_decide_but_never_below_8_characters(api: Api, se
 @pytest.mark.security("CRED-14")
 @pytest.mark.parametrize(
     ("password", "code"),
-    [("ada@example.com", "password_too_similar"), ("yfdbufnjh10305070", "password_too_common")],
+    [
+        ("ada@example.com", "password_too_similar"),
+        ("yfdbufnjh10305070", "password_too_common"),
+        ("example.com2026!", "password_too_common"),
+        ("Example Example 1", "password_too_common"),
+    ],
 )
 def test_a_password_that_one_would_guess_is_refused_with_the_reason(api: Api, password: str, code: str) -> None:
     assert ("password", code) in codes(api.register(password=password))
+
+
+@pytest.mark.security("CRED-14")
+def test_the_name_of_the_mailbox_is_no_password_however_long_the_domain(api: Api) -> None:
+    mailbox = "ada.lovelace.math"
+
+    response = api.register(f"{mailbox}@a-domain-with-a-very-long-name.example.org", mailbox.title(), username="ada")
+
+    assert codes(response) == {("password", "password_too_common")}
 
 
 @pytest.mark.security("CRED-15")
@@ -239,6 +253,7 @@ def test_a_password_is_stored_as_the_first_hasher_of_the_host_has_it(api: Api, s
 @pytest.mark.security("CRED-14")
 def test_nothing_is_asked_of_what_a_long_password_is_made_of(api: Api) -> None:
     assert api.register(password="bcdfghjklmnpqrstvwxz").status_code == 202
+    assert api.register("b@example.com", "an example of a passphrase", username="b").status_code == 202
 
 
 @pytest.mark.security("CRED-13")

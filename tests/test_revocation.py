@@ -21,6 +21,7 @@ def revoke(*arguments: str) -> str:
     return output.getvalue()
 
 
+@pytest.mark.security("SES-22")
 @pytest.mark.parametrize("name", ["the address", "the username", "the primary key"])
 def test_a_user_is_out_on_the_next_request_whatever_name_is_given(
     api: Api, make_user: Callable[..., Any], audited: None, kit: Callable[..., None], name: str
@@ -43,6 +44,7 @@ def test_a_user_is_out_on_the_next_request_whatever_name_is_given(
     assert api.login().status_code == 200
 
 
+@pytest.mark.security("SES-22")
 def test_everybody_is_out_and_a_second_time_nobody_is_left(api: Api, make_user: Callable[..., Any]) -> None:
     for number in range(3):
         make_user(f"u{number}@example.com")

@@ -18,6 +18,7 @@ from django.views.debug import SafeExceptionReporterFilter
 from joserfc.jwk import JWKRegistry
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.tokens import asymmetric, generate_key, issue_access_token, key_ring, read_access_token
 from tests.conftest import Api
@@ -298,6 +299,19 @@ def test_a_kid_chooses_among_the_configured_keys_and_nothing_else(algorithm: str
     tokens["the real kid, by a stranger"] = _signed(body, stranger.text, stranger.algorithm)
 
     assert refusals(api, tokens) == {}
+
+
+@pytest.mark.security("JWT-07")
+@pytest.mark.parametrize("named", ["../../../../dev/null", "' UNION SELECT 'x' --", "http://127.0.0.1:9/", "\x00"])
+def test_a_strange_kid_opens_no_file_no_connection_and_asks_no_database(
+    named: str, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    token = Forger(issue_access_token(user_id="7", session_id=uuid.uuid4())).with_header(kid=named)
+    for place in ("builtins.open", "os.open", "socket.socket", "socket.getaddrinfo"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("it was looked for"))
+
+    with django_assert_num_queries(0), pytest.raises(InvalidTokenError):
+        read_access_token(token)
 
 
 def _signed(body: str, text: str, algorithm: str) -> str:

@@ -1,7 +1,9 @@
 """Verification of an address, over HTTP."""
 
+import quopri
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, UserSession
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, UserSession, has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 
@@ -42,12 +44,16 @@ def test_the_token_and_the_password_verify_the_address(api: Api, token: str) -> 
 
 
 @pytest.mark.security("VER-09")
-def test_verification_is_not_login(api: Api, token: str) -> None:
+def test_verification_is_not_login(api: Api, token: str, make_user: Callable[..., Any]) -> None:
+    make_user("bob@example.com")
+    other = api.pair("bob@example.com")
+
     response = verify(api, token)
 
     assert set(response.json()) == {"detail", "email"}
     assert not response.cookies
-    assert not UserSession.objects.exists()
+    assert str(UserSession.objects.get().pk) == other["session_id"]
+    assert api.is_in(other["access_token"])
 
 
 @pytest.mark.security("VER-02")
@@ -113,6 +119,16 @@ def test_tokens_of_a_session_do_not_verify(api: Api, user: Any) -> None:
 
 
 @pytest.mark.security("VER-04")
+def test_a_token_verifies_nobody_but_whom_it_was_mailed_to(api: Api, token: str) -> None:
+    api.register("bob@example.com", "the password of Bob", username="bob")
+
+    assert verify(api, token, "the password of Bob").status_code == 400
+    assert verify(api, token).status_code == 200
+
+    assert not is_verified("bob@example.com")
+
+
+@pytest.mark.security("VER-04")
 def test_a_token_dies_with_a_change_of_the_address(api: Api, token: str) -> None:
     get_user_model().objects.update(email="new@example.com")
 
@@ -123,8 +139,9 @@ def test_a_token_dies_with_a_change_of_the_address(api: Api, token: str) -> None
 @pytest.mark.security("VER-05")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_opening_the_link_uses_nothing_up(api: Api, token: str, method: str) -> None:
-    for _ in range(10):
-        api(method, f"verify-email?token={token}")
+    for number in range(10):
+        scanner = f"Mozilla/5.0 (compatible; LinkScanner/{number})"
+        api(method, f"verify-email?token={token}", HTTP_USER_AGENT=scanner)
 
     assert not is_verified()
     assert verify(api, token).status_code == 200
@@ -155,6 +172,20 @@ def test_the_link_never_follows_the_host_of_the_request(api: Api) -> None:
     for message in mail.outbox:
         assert "https://example.com/" in message.body
         assert "evil.example" not in message.body
+
+
+@pytest.mark.security("VER-07")
+def test_nor_the_host_of_an_address_in_absolute_form(servers: Callable[..., Server], tmp_path: Path) -> None:
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    server = servers(environment={"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path)})
+    body = {"email": EMAIL, "password": PASSWORD} | ({"username": "ada"} if has_username() else {})
+
+    assert server.request("POST", "http://evil.example/api/auth/register", body)[0] == 202
+    server.stop()
+
+    (text,) = (quopri.decodestring(path.read_bytes()).decode(errors="replace") for path in tmp_path.iterdir())
+    assert "https://example.com/" in text
+    assert "evil.example" not in text
 
 
 def test_the_link_can_point_at_a_front_end(api: Api, kit: Callable[..., None]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -41,16 +42,23 @@ def test_an_action_that_is_rolled_back_records_nothing(audited: None) -> None:
 @pytest.mark.security("AUD-05")
 @pytest.mark.parametrize("atomic_requests", [False, True])
 def test_a_failed_login_is_recorded_although_the_request_failed(
-    api: Api, user: Any, audited: None, atomic_requests: bool
+    api: Api, user: Any, audited: None, kit: Callable[..., None], atomic_requests: bool
 ) -> None:
     connection.settings_dict["ATOMIC_REQUESTS"] = atomic_requests
     try:
         api.login(password="wrong wrong wrong")
         api.post("refresh", {"refresh_token": "garbage"})
+        kit(THROTTLES={"login_network": "1/m"})
+        assert [api.login(password="wrong wrong wrong").status_code for _ in range(2)] == [401, 429]
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
 
-    assert event_names() == ["session.login_failed", "session.refresh_failed"]
+    assert event_names() == [
+        "session.login_failed",
+        "session.refresh_failed",
+        "session.login_failed",
+        "request.throttled",
+    ]
 
 
 def test_a_receiver_in_the_transaction_can_undo_the_action(api: Api, user: Any, audited: None) -> None:
@@ -128,6 +136,7 @@ def test_getting_ready_twice_still_records_once(api: Api, user: Any, audited: No
     assert event_names() == ["session.logged_in"]
 
 
+@pytest.mark.security("AUD-10")
 def test_without_a_broker_each_event_is_one_line_of_json_and_no_row(
     api: Api, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """What a new password must be."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.contrib.auth.password_validation import (
@@ -14,13 +15,37 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
+from ninja_auth_kit.models import email_field
 
 # Where the host names no validators, the kit's apply. The password is the only factor (SP 800-63B-4 section 3.1.1.2).
 _DEFAULT_MINIMUM = 15
 # Whatever the host names, these hold: a floor no standard goes below, and a bound on what is hashed (DoS).
 _ABSOLUTE_MINIMUM = 8
 MAXIMUM_BYTES = 1024
+_SHORT_WORD = 3  # "www" and "com" are of no site
+
+
+class UncommonPasswordValidator(CommonPasswordValidator):
+    """Refuses what many have, and what is little more than the name of the site or of the mailbox (ASVS 6.2.11)."""
+
+    @sensitive_variables()
+    def validate(self, password: str, user: Any = None) -> None:
+        """Raise ValidationError for such a password; it is not repeated."""
+        super().validate(password, user)
+        rest = folded = password.casefold()
+        for word in _guessable_words(user):
+            rest = rest.replace(word, "")
+        if len(rest) < min(_ABSOLUTE_MINIMUM, len(folded)):
+            raise ValidationError(self.get_error_message(), code="password_too_common")
+
+
+def _guessable_words(user: Any) -> list[str]:
+    site = urlsplit(settings.BASE_URL or "").hostname or ""
+    mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
+    words = {site, *site.split("."), mailbox}
+    return sorted((word for word in words if len(word) > _SHORT_WORD), key=len, reverse=True)
 
 
 @sensitive_variables()
@@ -48,7 +73,7 @@ def _kit_validators() -> list[Any]:
     return [
         UserAttributeSimilarityValidator(),
         MinimumLengthValidator(_DEFAULT_MINIMUM),
-        CommonPasswordValidator(),
+        UncommonPasswordValidator(),
     ]
 
 
