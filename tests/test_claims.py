@@ -2,6 +2,7 @@
 
 import json
 import logging
+import uuid
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from typing import Any
@@ -129,6 +130,18 @@ def test_a_letter_of_another_script_takes_no_more_than_its_bytes(
     token = api.pair()["access_token"]
 
     assert api.get("/host/stateless-claims", token=token).json() == {"first": "😀" * 150, "last": "😀" * 150}
+
+
+@pytest.mark.security("JWT-24")
+def test_a_token_of_the_greatest_length_is_issued_and_read_to_the_last_character() -> None:
+    session_id = uuid.uuid4()
+    tokens = (
+        issue_access_token(user_id="7", session_id=session_id, extra={"big": "x" * size}) for size in range(2700, 2900)
+    )
+
+    token = next(token for token in tokens if len(token) == 4096)
+
+    assert read_access_token(token).session_id == session_id
 
 
 @pytest.mark.security("CRED-05")

@@ -13,7 +13,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import JWTAuth
+from ninja_auth_kit.exceptions import InvalidTokenError, SessionEndedError
 from ninja_auth_kit.models import UserSession, user_by_key
+from ninja_auth_kit.services import check_access_token
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -221,3 +223,22 @@ def test_a_user_whom_the_default_manager_hides_from_now_on_does_not_get_in(
     hidden.append(user.email)
 
     assert api.get("/host/sync", token=token).status_code == 401
+
+
+@pytest.mark.security("SES-13")
+def test_the_check_that_a_host_can_call_gives_the_session_and_its_user_by_one_query(
+    api: Api, user: Any, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    pair = api.pair()
+    with django_assert_num_queries(1):
+        session = check_access_token(pair["access_token"], with_email=True)
+        assert session.user.authkit_email.verified_at is not None
+    with django_assert_num_queries(1):
+        assert check_access_token(pair["access_token"]).user == user
+
+    assert str(session.pk) == pair["session_id"]
+    with pytest.raises(InvalidTokenError):
+        check_access_token(pair["refresh_token"])
+    api.post("logout", token=pair["access_token"])
+    with pytest.raises(SessionEndedError):
+        check_access_token(pair["access_token"])

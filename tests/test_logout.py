@@ -147,3 +147,11 @@ def test_a_logout_is_announced_once_however_often_it_is_repeated(api: Api, user:
     assert event_names() == ["session.logged_in", "session.logged_out"]
     assert told == [user.pk]
     assert api.login(EMAIL).status_code == 200
+
+
+def test_a_session_whose_token_was_put_on_the_blacklist_by_hand_can_still_be_ended(api: Api, user: Any) -> None:
+    pair = api.pair()
+    BlacklistedToken.objects.create(token=UserSession.objects.get().refresh_token)
+
+    assert api.post("logout", token=pair["access_token"]).status_code == 204
+    assert not api.is_in(pair["access_token"])

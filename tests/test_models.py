@@ -110,6 +110,51 @@ def test_of_two_tokens_of_one_purpose_the_newer_one_counts(user: Any) -> None:
     assert OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=second) is None
 
 
+@pytest.mark.security("SES-09")
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        {"is_active": False, "logout_time": timezone.now()},
+        {"generation": 1},
+        {"refresh_token": refresh_token_digest("y", user_id=7)},
+        {"auth_hash": password_fingerprint("y")},
+        {},
+    ],
+)
+def test_a_session_that_is_not_as_it_was_read_is_not_rotated(user: Any, meanwhile: dict[str, Any]) -> None:
+    session(user).save()
+    read, now = UserSession.objects.get(), timezone.now()
+    before = read.refresh_token
+    UserSession.objects.update(**meanwhile) if meanwhile else BlacklistedToken.objects.create(token=DIGEST)
+
+    rotated = UserSession.objects.rotate(
+        read, token=refresh_token_digest("z", user_id=7), now=now, refresh_expires_at=now + timedelta(days=1)
+    )
+
+    assert not rotated
+    assert (read.refresh_token, read.generation) == (before, 0)
+    assert not UserSession.objects.filter(refresh_token=refresh_token_digest("z", user_id=7)).exists()
+
+
+@pytest.mark.security("SES-14")
+def test_a_new_hash_carries_over_the_live_sessions_of_the_old_one_and_no_others(user: Any, make_user: Any) -> None:
+    bob, now = make_user("bob@example.com"), timezone.now()
+    old, new = password_fingerprint("old"), password_fingerprint("new")
+    live = session(user, auth_hash=old)
+    others = [
+        session(user, slot=1, auth_hash=password_fingerprint("older")),
+        session(user, auth_hash=old, is_active=False, logout_time=now),
+        session(bob, auth_hash=old),
+    ]
+    for row in (live, *others):
+        row.save()
+
+    assert UserSession.objects.carry_over(user=user, old="old", new="new") == 1
+    assert UserSession.objects.get(auth_hash=new) == live
+    assert UserSession.objects.carry_over(user=user, old="new", new="newer", only=others[0].pk) == 0
+    assert UserSession.objects.carry_over(user=user, old="new", new="newer", only=live.pk) == 1
+
+
 def test_ending_sessions_needs_to_be_told_which() -> None:
     with pytest.raises(ValueError, match="which sessions"):
         UserSession.objects.end(reason="logout")  # type: ignore[arg-type]

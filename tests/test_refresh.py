@@ -86,6 +86,26 @@ def test_the_predecessor_gets_the_same_successor_within_the_grace_period(
     assert UserSession.objects.get().generation == 1
 
 
+@pytest.mark.security("SES-05")
+def test_who_loses_the_race_for_a_rotation_gets_the_successor_of_the_winner(
+    api: Api, pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotate, winners = UserSession.objects.rotate, []
+
+    def late(session: UserSession, **changes: Any) -> bool:
+        if not winners:
+            winners.append({})
+            winners[0] = refresh(api, pair["refresh_token"]).json()
+        return rotate(session, **changes)
+
+    monkeypatch.setattr(UserSession.objects, "rotate", late)
+
+    mine = refresh(api, pair["refresh_token"]).json()
+
+    assert mine["refresh_token"] == winners[0]["refresh_token"]
+    assert UserSession.objects.get().generation == 1
+
+
 @pytest.mark.security("SES-06")
 def test_the_predecessor_after_the_grace_period_ends_the_session_at_once(
     api: Api, pair: dict[str, Any], clock: time_machine.Traveller, audited: None
@@ -112,11 +132,26 @@ def test_the_grace_period_is_for_the_immediate_predecessor_alone(api: Api, pair:
     assert not api.is_in(third["access_token"])
 
 
-def test_a_grace_period_of_zero_forgives_nothing(api: Api, pair: dict[str, Any], kit: Callable[..., None]) -> None:
+@pytest.mark.security("SES-05")
+def test_a_grace_period_of_zero_forgives_nothing_not_even_in_the_same_instant(
+    api: Api, pair: dict[str, Any], kit: Callable[..., None], clock: time_machine.Traveller
+) -> None:
     kit(REFRESH_GRACE_PERIOD=0)
     refresh(api, pair["refresh_token"])
 
     assert code(refresh(api, pair["refresh_token"])) == (401, "token_reused")
+
+
+@pytest.mark.security("SES-06")
+def test_whoever_finds_the_reuse_second_is_told_that_the_session_is_over_and_announces_nothing(
+    api: Api, pair: dict[str, Any], kit: Callable[..., None], audited: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(REFRESH_GRACE_PERIOD=0)
+    refresh(api, pair["refresh_token"])
+    monkeypatch.setattr(UserSession.objects, "end", lambda **_: [])  # another has ended it since it was read
+
+    assert code(refresh(api, pair["refresh_token"])) == (401, "session_ended")
+    assert "session.reuse_detected" not in event_names()
 
 
 @pytest.mark.security("SES-08")
@@ -239,6 +274,14 @@ def test_what_is_not_a_refresh_token_of_ours_is_refused_with_one_answer(api: Api
     assert len({answer.content for answer in answers}) == 1
     assert answers[0].json()["code"] == "invalid_token"
     assert refresh(api, genuine).status_code == 200
+
+
+@pytest.mark.security("DOS-04")
+def test_what_is_not_a_token_of_ours_is_refused_without_a_query(
+    api: Api, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(0):
+        assert code(refresh(api, "nakr_" + "A" * 70)) == (401, "invalid_token")
 
 
 @pytest.mark.parametrize("token", [None, 1, True, [], {}, ["x"], "x" * 5000, "nul\x00"])

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from ninja_auth_kit.models import UserSession
-from tests.conftest import Api, event_names, events
+from tests.conftest import PASSWORD, Api, event_names, events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,3 +97,21 @@ def test_foreign_unknown_ended_and_impossible_sessions_look_alike(
     assert len({answer.content for answer in answers}) == 1
     assert answers[0].json()["code"] == "not_found"
     assert api.is_in(foreign["access_token"])
+
+
+@pytest.mark.security("SES-12")
+def test_users_whose_stored_hashes_are_the_same_see_and_keep_their_own_sessions_alone(
+    api: Api, make_user: Callable[..., Any], unlimited: None
+) -> None:
+    make_user()
+    bob = make_user("bob@example.com")
+    get_user_model().objects.update(password=bob.password)  # as an import may leave them
+    ada, other = api.pair(), api.pair("bob@example.com")
+
+    listed = api.get("sessions", token=ada["access_token"]).json()
+
+    assert [session["id"] for session in listed] == [ada["session_id"]]
+    change = {"current_password": PASSWORD, "new_password": "a brand new password"}
+    assert api.post("password/change", change, token=ada["access_token"]).status_code == 204
+    assert api.is_in(ada["access_token"])
+    assert api.is_in(other["access_token"])

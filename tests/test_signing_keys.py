@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import time_machine
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from django.utils import timezone
 from django.views.debug import SafeExceptionReporterFilter
 from joserfc.jwk import JWKRegistry
@@ -20,7 +20,14 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.tokens import asymmetric, generate_key, issue_access_token, key_ring, read_access_token
+from ninja_auth_kit.tokens import (
+    asymmetric,
+    generate_key,
+    issue_access_token,
+    key_ring,
+    read_access_token,
+    refuse_weak_key,
+)
 from tests.conftest import Api
 from tests.keys import ASYMMETRIC, as_pem, entry, kid, pem, private, public_forms, public_pem
 from tests.settings import JWT_SECRET_KEY
@@ -79,6 +86,16 @@ def test_a_session_check_costs_one_query_and_the_key_is_read_once(
             assert api.get("/host/sync", token=token).status_code == 200
 
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_the_smallest_rsa_key_that_the_standard_allows_is_taken(algorithm: str, kit: Callable[..., None]) -> None:
+    smallest = as_pem(rsa.generate_private_key(public_exponent=65_537, key_size=2048))
+    kit(SIGNING_KEYS=[entry(algorithm, smallest, "active")])
+
+    refuse_weak_key()
+
+    assert key_ring().signing.algorithm == algorithm
 
 
 @pytest.mark.security("JWT-27")

@@ -130,6 +130,14 @@ def test_a_key_of_raw_bytes_from_the_environment_is_refused_in_words(settings: S
     assert GOOD not in str(caught.value)
 
 
+@pytest.mark.security("CFG-01")
+def test_a_setting_that_is_not_there_is_called_missing(settings: Settings) -> None:
+    del settings.JWT_SECRET_KEY
+
+    with pytest.raises(ImproperlyConfigured, match="JWT_SECRET_KEY is missing"):
+        refuse_weak_key()
+
+
 def test_the_command_that_is_printed_makes_a_good_key() -> None:
     program, flag, script = shlex.split(KEY_COMMAND)
     assert (program, flag) == ("python", "-c")

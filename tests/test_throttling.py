@@ -1,6 +1,7 @@
 """Limits: guessing, spraying, flooding and mail bombing end at a number, and nobody is locked out by another."""
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,10 +20,10 @@ from pytest_django import Settings
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.models import AuditOutbox, ThrottleBucket, UserSession, has_username
+from ninja_auth_kit.models import AuditOutbox, Bucket, ThrottleBucket, UserSession, has_username
 from ninja_auth_kit.services import hashing, throttling
 from ninja_auth_kit.services.limits import buckets as limits_of
-from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,6 +127,37 @@ def test_the_owner_gets_in_from_a_network_of_an_earlier_login(api: Api, user: An
 
 
 @pytest.mark.security("BF-03")
+def test_a_login_to_another_account_makes_no_network_known(api: Api, make_user: Callable[..., Any]) -> None:
+    make_user()
+    make_user("attacker@example.com")
+    api.login("attacker@example.com", REMOTE_ADDR="203.0.113.7")
+    guess(api, 10)
+
+    assert api.login(password=WRONG, REMOTE_ADDR="203.0.113.7").status_code == 429
+
+
+@pytest.mark.security("BF-03")
+def test_a_session_vouches_for_its_network_for_sixty_days(api: Api, user: Any) -> None:
+    api.login(REMOTE_ADDR="203.0.113.7")
+    guess(api, 10)
+
+    def answer(ago: timedelta) -> int:
+        UserSession.objects.update(refreshed_at=timezone.now() - ago)
+        return int(api.login(REMOTE_ADDR="203.0.113.7").status_code)
+
+    assert answer(timedelta(days=60)) == 429
+    assert answer(timedelta(days=59, hours=23)) == 200
+
+
+@pytest.mark.security("BF-03")
+def test_a_caller_without_an_address_is_from_no_known_network(api: Api, user: Any) -> None:
+    api.login(REMOTE_ADDR="")
+    guess(api, 10)
+
+    assert api.login(REMOTE_ADDR="").status_code == 429
+
+
+@pytest.mark.security("BF-03")
 def test_a_known_network_has_a_limit_of_its_own(api: Api, user: Any) -> None:
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
@@ -173,7 +205,11 @@ def test_one_network_cannot_spray_one_password_over_many_accounts(api: Api) -> N
 @pytest.mark.security("BF-05")
 def test_the_addresses_of_one_ipv6_customer_count_as_one(api: Api) -> None:
     def attempt(number: int, prefix: str = "2001:db8:1:1") -> int:
-        return int(api.login(f"user{number}@example.com", WRONG, REMOTE_ADDR=f"{prefix}::{number:x}").status_code)
+        return int(
+            api.login(
+                f"user{number}@example.com", WRONG, REMOTE_ADDR=f"{prefix}:{number % 2 * 8000}::{number:x}"
+            ).status_code
+        )
 
     assert [attempt(number) for number in range(1, 23)] == [401] * 20 + [429] * 2
     assert attempt(30, prefix="2001:db8:1:2") == 401
@@ -322,6 +358,73 @@ def test_minutes_and_hours_count_for_themselves_and_retry_after_is_true(
     refused = api.login("x@example.com", WRONG)
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) == 3600 - 60
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("BF-12")
+def test_a_new_window_has_all_its_hits_again_and_is_told_of_when_it_is_full(
+    api: Api, limits: Callable[..., None], clock: time_machine.Traveller
+) -> None:
+    limits(login_network="3/m")
+    for window in (1, 2):
+        answers = [api.login("x@example.com", WRONG).status_code for _ in range(5)]
+        assert answers == [401] * 3 + [429] * 2
+        assert event_names().count("request.throttled") == window
+        clock.shift(timedelta(minutes=1))
+
+
+@pytest.mark.security("DOS-04")
+def test_a_window_is_announced_once_although_hits_are_given_back_in_it() -> None:
+    bucket = Bucket(uuid.uuid4(), "login_account", 1, timedelta(minutes=1))
+    announced = []
+    for _ in range(2):
+        taken = ThrottleBucket.objects.take([bucket])
+        assert taken is not None
+        (full,) = ThrottleBucket.objects.full([bucket])
+        announced.append(ThrottleBucket.objects.announce(full))
+        ThrottleBucket.objects.give_back(taken)
+
+    assert announced == [True, False]
+    assert ThrottleBucket.objects.take([bucket])
+
+
+def test_a_bucket_is_full_and_announced_for_itself_and_in_its_own_window(clock: time_machine.Traveller) -> None:
+    one, two = (Bucket(uuid.uuid4(), "login_account", 1, timedelta(minutes=1)) for _ in range(2))
+    ThrottleBucket.objects.take([one, two])
+    (former,) = ThrottleBucket.objects.full([one])
+
+    assert ThrottleBucket.objects.announce(former)
+    assert list(ThrottleBucket.objects.filter(announced=True)) == [former]
+    clock.shift(timedelta(minutes=1))
+    assert ThrottleBucket.objects.full([one]) == []
+    ThrottleBucket.objects.take([one])
+    assert not ThrottleBucket.objects.announce(former)
+
+
+def test_a_hit_is_given_back_in_its_own_window_and_clearing_counts_in_any(clock: time_machine.Traveller) -> None:
+    bucket = Bucket(uuid.uuid4(), "login_account", 3, timedelta(minutes=1))
+    former = ThrottleBucket.objects.take([bucket])
+    clock.shift(timedelta(minutes=2))
+    ThrottleBucket.objects.take([bucket])
+    assert former is not None
+
+    ThrottleBucket.objects.give_back(former)
+    assert ThrottleBucket.objects.get(pk=bucket.id).hits == 1
+    ThrottleBucket.objects.give_back(former, clearing=[bucket])
+    assert ThrottleBucket.objects.get(pk=bucket.id).hits == 0
+
+
+def test_a_hit_that_is_given_back_after_all_were_forgotten_is_no_failure() -> None:
+    bucket = Bucket(uuid.uuid4(), "login_account", 2, timedelta(minutes=1))
+    taken = ThrottleBucket.objects.take([bucket])
+    assert taken is not None
+    ThrottleBucket.objects.clear([bucket])
+
+    ThrottleBucket.objects.give_back(taken)
+
+    for _ in range(2):
+        assert ThrottleBucket.objects.take([bucket])
+    assert ThrottleBucket.objects.take([bucket]) is None
 
 
 @pytest.mark.security("BF-10", "BF-12")
@@ -492,6 +595,118 @@ def test_a_stolen_access_token_is_no_way_to_guess_the_password(api: Api, user: A
     right = {"current_password": PASSWORD, "new_password": "a brand new password"}
     assert api.post("password/change", right, token=token).status_code == 429
     assert api.is_in(token)
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("CRED-16", "DOS-03")
+def test_a_throttled_password_does_not_wait_for_a_place_and_its_event_says_whose(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = api.pair()["access_token"]
+    change = {"current_password": WRONG, "new_password": "a brand new password"}
+    for _ in range(10):
+        api.post("password/change", change, token=token)
+    places = threading.BoundedSemaphore(1)
+    places.acquire()
+    monkeypatch.setattr(hashing, "_places", places)
+    monkeypatch.setattr(hashing, "PATIENCE", 0)
+
+    refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
+
+    assert refused.status_code == 429
+    throttled = events()[-1]
+    assert throttled["data"]["details"] == {"rule": "password_account"}
+    assert throttled["subject"] == f"user/{user.pk}"
+    assert throttled["data"]["client"]["ip"] == "203.0.113.9"
+
+
+@pytest.mark.security("BF-04")
+def test_a_reset_by_mail_forgets_the_wrong_passwords_of_whoever_held_a_token(api: Api, user: Any) -> None:
+    change = {"current_password": WRONG, "new_password": "another new password"}
+    token = api.pair()["access_token"]
+    for _ in range(11):
+        api.post("password/change", change, token=token)
+
+    api.post("password/reset", {"email": EMAIL})
+    api.post("password/reset/confirm", {"token": mailed_token(), "new_password": "a brand new password"})
+
+    token = api.pair(password="a brand new password")["access_token"]
+    assert api.post("password/change", change, token=token).status_code == 403
+
+
+@pytest.mark.security("BF-04")
+def test_a_reset_by_mail_ends_the_throttling_of_the_name_as_well(api: Api, user: Any) -> None:
+    if not has_username():
+        pytest.skip("these users have no name")
+    for number in range(11):
+        api.post("login", {"username": user.username, "password": WRONG}, REMOTE_ADDR=address(number))
+
+    api.post("password/reset", {"email": EMAIL})
+    api.post("password/reset/confirm", {"token": mailed_token(), "new_password": "a brand new password"})
+
+    body = {"username": user.username, "password": "a brand new password"}
+    assert api.post("login", body, REMOTE_ADDR=address(99)).status_code == 200
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("BF-13")
+@pytest.mark.parametrize("rule", ["mail_network", "mail_recipient"])
+def test_the_event_of_a_mail_that_is_withheld_says_which_limit_and_who_asked(
+    api: Api, user: Any, limits: Callable[..., None], rule: str
+) -> None:
+    limits(**{rule: "1/h"})
+
+    for _ in range(2):
+        assert api.post("password/reset", {"email": EMAIL}, REMOTE_ADDR="203.0.113.9").status_code == 202
+
+    (throttled,) = (event["data"] for event in events() if event["type"] == "ninja-auth-kit.request.throttled.v1")
+    assert throttled["details"] == {"rule": rule}
+    assert throttled["client"]["ip"] == "203.0.113.9"
+    assert (throttled["target"]["identifier_hash"] is None) is (rule == "mail_network")
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.usefixtures("audited")
+@pytest.mark.security("BF-13")
+@pytest.mark.parametrize(
+    ("rule", "path", "body"),
+    [("token_network", "refresh", STRANGE["refresh"]), ("request_network", "password/reset", {"email": EMAIL})],
+)
+def test_the_event_of_too_many_requests_says_which_limit_and_who_sent_them(
+    api: Api, limits: Callable[..., None], rule: str, path: str, body: dict[str, str]
+) -> None:
+    limits(**{rule: "1/h"})
+
+    answers = [api.post(path, body, REMOTE_ADDR="203.0.113.9").status_code for _ in range(2)]
+
+    assert answers[0] in {202, 401}
+    assert answers[1] == 429
+    (throttled,) = (event["data"] for event in events() if event["type"] == "ninja-auth-kit.request.throttled.v1")
+    assert throttled["details"] == {"rule": rule}
+    assert throttled["client"]["ip"] == "203.0.113.9"
+
+
+@pytest.mark.security("BF-13")
+def test_a_notice_counts_among_the_mails_of_its_recipient(api: Api, user: Any, limits: Callable[..., None]) -> None:
+    limits(mail_recipient="2/h", mail_notice="5/h")
+
+    for number in range(4):
+        api.register(EMAIL, username=f"other{number}")
+
+    assert len(mail.outbox) == 2
+
+
+@pytest.mark.security("BF-01")
+def test_the_wrong_passwords_for_one_account_throttle_no_other(api: Api, make_user: Callable[..., Any]) -> None:
+    make_user()
+    make_user("bob@example.com")
+    change = {"current_password": WRONG, "new_password": "a brand new password"}
+    ada, bob = api.pair()["access_token"], api.pair("bob@example.com")["access_token"]
+    for _ in range(11):
+        api.post("password/change", change, token=ada)
+
+    assert api.post("password/change", change, token=ada).status_code == 429
+    assert api.post("password/change", change, token=bob).status_code == 403
 
 
 def test_the_right_password_forgets_the_wrong_ones(api: Api, user: Any) -> None:

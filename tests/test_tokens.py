@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import CommonPasswordValidator
@@ -27,7 +29,21 @@ from pytest_django import Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.tokens import access, generate_key, issue_access_token, read_access_token
+from ninja_auth_kit.tokens import (
+    RefreshClaims,
+    access,
+    bucket_id,
+    generate_key,
+    issue_access_token,
+    issue_refresh_token,
+    key_ring,
+    one_time_token_digest,
+    password_fingerprint,
+    pseudonym,
+    read_access_token,
+    read_refresh_token,
+    refresh_token_digest,
+)
 from ninja_auth_kit.tokens.strength import PUBLISHED_KEYS
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.settings import JWT_SECRET_KEY as KEY
@@ -422,6 +438,17 @@ def test_a_token_is_good_until_the_second_it_expires(api: Api, user: Any) -> Non
         assert (response.status_code, response.json()["code"]) == (401, "token_expired")
 
 
+@pytest.mark.security("JWT-16")
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_the_clock_of_another_host_may_be_a_minute_ahead_and_no_more(api: Api, user: Any, claim: str) -> None:
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False):
+        forger = Forger(api.pair()["access_token"])
+        now = forger.claims["iat"]
+
+        assert api.is_in(forger.with_claims(**{claim: now + 60}))
+        assert not api.is_in(forger.with_claims(**{claim: now + 61}))
+
+
 @pytest.mark.security("JWT-26")
 def test_that_a_token_has_expired_is_told_after_a_genuine_signature_alone(api: Api, forger: Forger) -> None:
     past = {"iat": forger.claims["iat"] - 1000, "exp": forger.claims["exp"] - 1000}
@@ -535,6 +562,44 @@ def test_a_token_lives_as_long_as_the_answer_says_and_a_quarter_of_an_hour_at_mo
     claims = Forger(pair["access_token"]).claims
 
     assert claims["exp"] - claims["iat"] == pair["expires_in"] <= 15 * 60
+
+
+def test_what_is_read_is_what_the_token_says(forger: Forger) -> None:
+    said = forger.claims
+
+    read = read_access_token(forger.token)
+
+    assert (read.user_id, read.session_id, read.token_id) == (said["sub"], uuid.UUID(said["sid"]), said["jti"])
+    assert (read.issued_at, read.expires_at, read.extra) == (said["iat"], said["exp"], {})
+
+
+@pytest.mark.security("SES-19")
+def test_what_is_stored_is_what_the_standard_derivation_gives_so_no_release_forgets_what_another_wrote() -> None:
+    def derived(label: str) -> bytes:
+        return HKDF(SHA256(), length=32, salt=b"ninja_auth_kit", info=label.encode()).derive(KEY.encode())
+
+    def name(label: str) -> str:
+        return derived(f"id of {label}")[:4].hex()
+
+    def mac(label: str, value: bytes) -> bytes:
+        return hmac.digest(derived(label), value, "sha256")
+
+    def digest(label: str, value: bytes) -> str:
+        return f"v1${name(label)}${mac(label, value).hex()}"
+
+    session_id, typed = uuid.uuid4(), "ada\ud800"
+    body = session_id.bytes + bytes([1, 0, 2, 3])
+    token = "nakr_" + encode(body + mac("refresh token", body))
+    surrogate = b"ada\xed\xa0\x80"
+    generation = int.from_bytes(body[16:])
+    assert issue_refresh_token(session_id=session_id, generation=generation) == token
+    assert read_refresh_token(token) == RefreshClaims(session_id, generation)
+    assert refresh_token_digest(token, user_id=7) == digest("refresh token", f"{token} 7".encode())
+    assert password_fingerprint("md5$x") == digest("password fingerprint", b"md5$x")
+    assert one_time_token_digest(purpose="verify", token="nako_x") == digest("one-time token: verify", b"nako_x")
+    assert pseudonym(typed) == f"{name('pseudonym')}:{mac('pseudonym', surrogate)[:16].hex()}"
+    assert bucket_id(typed) == uuid.UUID(bytes=mac("throttle bucket", surrogate)[:16])
+    assert key_ring().signing.kid == name("access token")
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])

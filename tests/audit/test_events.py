@@ -173,6 +173,71 @@ def test_a_login_that_replaces_another_is_two_actions_in_their_order(api: Api, u
     ]
 
 
+@pytest.mark.security("AUD-02")
+def test_the_events_of_sessions_say_whose_which_why_and_who_called(
+    api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    def call(number: int, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
+        return api(
+            method, path, body, token=token, REMOTE_ADDR=f"203.0.113.{number}", HTTP_USER_AGENT=f"browser {number}"
+        )
+
+    credentials = {"email": EMAIL, "password": PASSWORD}
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        first = call(1, "POST", "login", credentials).json()
+        spent = {"refresh_token": first["refresh_token"]}
+        call(2, "POST", "refresh", spent)
+        call(3, "POST", "refresh", spent)
+        clock.shift(timedelta(minutes=1))
+        call(4, "POST", "refresh", spent)
+        call(5, "POST", "refresh", spent)
+        call(6, "POST", "refresh", {"refresh_token": "garbage"})
+        second = call(7, "POST", "login", credentials).json()
+        third = call(8, "POST", "login", credentials).json()
+        call(9, "DELETE", f"sessions/{third['session_id']}", token=third["access_token"])
+        fourth = call(10, "POST", "login", credentials).json()
+        clock.shift(timedelta(days=7))
+        kit(THROTTLES={"login_account": "1/m"})
+        fifth = call(11, "POST", "login", credentials).json()
+        call(12, "POST", "login", {**credentials, "password": "wrong wrong wrong"})
+        call(13, "POST", "login", credentials)
+
+    one, two, three, four, five = (pair["session_id"] for pair in (first, second, third, fourth, fifth))
+    whose, by_system = ("user", str(user.pk)), ("system", None)
+    nobody = ("anonymous", None)
+    assert [
+        (
+            event["type"].split(".", 1)[1].removesuffix(".v1"),
+            tuple(event["data"]["actor"].values()),
+            event["data"]["session"]["id"],
+            event["data"]["reason"],
+            event["data"]["details"],
+            event["data"]["client"]["ip"],
+        )
+        for event in events()
+    ] == [
+        ("session.logged_in", whose, one, None, {}, "203.0.113.1"),
+        ("session.refreshed", whose, one, None, {"generation": 1, "rotated": True}, "203.0.113.2"),
+        ("session.refreshed", whose, one, None, {"generation": 1, "rotated": False}, "203.0.113.3"),
+        ("session.reuse_detected", nobody, one, None, {"generation": 0}, "203.0.113.4"),
+        ("session.refresh_failed", nobody, one, "session_ended", {}, "203.0.113.5"),
+        ("session.refresh_failed", nobody, None, "invalid_token", {}, "203.0.113.6"),
+        ("session.logged_in", whose, two, None, {}, "203.0.113.7"),
+        ("session.revoked", by_system, two, "replaced", {}, "203.0.113.8"),
+        ("session.logged_in", whose, three, None, {}, "203.0.113.8"),
+        ("session.revoked", whose, three, "revoked", {}, "203.0.113.9"),
+        ("session.logged_in", whose, four, None, {}, "203.0.113.10"),
+        ("session.revoked", by_system, four, "expired", {}, "203.0.113.11"),
+        ("session.logged_in", whose, five, None, {}, "203.0.113.11"),
+        ("session.login_failed", nobody, None, "invalid_credentials", {}, "203.0.113.12"),
+        ("request.throttled", nobody, None, None, {"rule": "login_account"}, "203.0.113.13"),
+    ]
+    assert [event.get("subject") for event in events()] == [f"user/{user.pk}"] * 5 + [None] + [f"user/{user.pk}"] * 9
+    assert {event["data"]["client"]["user_agent"] for event in events()} == {f"browser {n}" for n in range(1, 14)}
+    throttled = events()[-1]["data"]["target"]
+    assert throttled["identifier_hash"] == events()[-2]["data"]["target"]["identifier_hash"] is not None
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -46,7 +46,6 @@ INSERT INTO {table} AS kept (id, rule, hits, allowed, resets_at, announced)
 SELECT id, rule, 1, allowed, resets_at, FALSE FROM wanted WHERE NOT EXISTS (SELECT FROM filled) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
     hits = CASE WHEN kept.resets_at > %(now)s THEN kept.hits + 1 ELSE 1 END,
-    allowed = EXCLUDED.allowed,
     announced = kept.announced AND kept.resets_at > %(now)s,
     resets_at = CASE WHEN kept.resets_at > %(now)s THEN kept.resets_at ELSE EXCLUDED.resets_at END
 WHERE kept.resets_at <= %(now)s OR kept.hits < EXCLUDED.allowed

@@ -121,7 +121,7 @@ def refuse_full(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
     Raises:
         ThrottledError: one of the buckets is full.
     """
-    full = ThrottleBucket.objects.full(wanted) if wanted else []
+    full = ThrottleBucket.objects.full(wanted)
     if full:
         raise _refusal(full, refused)
     return []

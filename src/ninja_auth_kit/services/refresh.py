@@ -80,7 +80,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
             raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
         if claims.generation == session.generation:
             if not is_refresh_token_digest(session.refresh_token, token, user_id=session.user_id):
-                continue
+                break
             # Before the rotation: where the host's claims fail, the refresh token is not spent.
             access = access_token(session, extra=extra_claims(session))
             if _rotate(session, now, client=client):

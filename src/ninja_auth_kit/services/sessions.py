@@ -89,7 +89,6 @@ def new_session(*, user: Any, client: ClientInfo) -> UserSession:
     return UserSession(
         id=uuid.uuid4(),
         user=user,
-        login_time=timezone.now(),
         ip_address=client.ip_address,
         user_agent=client.user_agent,
     )
@@ -145,7 +144,7 @@ def token_pair(session: UserSession, *, access_token: str) -> TokenPair:
 def list_sessions(*, user: Any) -> QuerySet[UserSession]:
     """Return the sessions of a user that count, the newest first."""
     now = timezone.now()
-    live = UserSession.objects.filter(user=user, is_active=True, refresh_expires_at__gt=now, expires_at__gt=now)
+    live = UserSession.objects.filter(user=user, is_active=True, refresh_expires_at__gt=now)
     return live.filter(auth_hash__in=password_fingerprints(user.password)).order_by("-login_time")
 
 
