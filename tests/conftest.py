@@ -22,6 +22,7 @@ import ninja_auth_kit
 from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
 from ninja_auth_kit.models import AuditOutbox, EmailAddress, canonical_email, has_username
+from tests.security_report import SecurityReport
 from tests.servers import Server
 from tests.urls import urlpatterns
 
@@ -183,6 +184,12 @@ def servers(transactional_db: None) -> Iterator[Callable[..., Server]]:
     yield start
     for server in started:
         server.stop()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-m security`, tell at the end what was proved."""
+    if "security" in config.option.markexpr and not config.option.collectonly:
+        config.pluginmanager.register(SecurityReport())
 
 
 BROKER_MISSING = "no RabbitMQ: start one on 127.0.0.1:5672 or set RABBITMQ_HOST"

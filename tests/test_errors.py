@@ -13,7 +13,7 @@ from ninja_auth_kit.models import UserSession
 from tests.conftest import EMAIL, PASSWORD, Api
 from tests.servers import Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 BODIES: dict[str, dict[str, Any]] = {
     "register": {"email": EMAIL, "password": PASSWORD},

@@ -49,7 +49,7 @@ from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.settings import JWT_SECRET_KEY as KEY
 from tests.settings import SECRET_KEY
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db]
 PEM = generate_key("ES256").text
 PRIVATE_KEY = load_pem_private_key(PEM.encode(), None)
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
@@ -410,6 +410,7 @@ def test_no_word_of_a_list_is_the_key(forger: Forger) -> None:
     assert len(words) == 10_000
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.security("JWT-10", "JWT-11")
 def test_no_other_token_of_the_kit_is_an_access_token(api: Api, user: Any) -> None:
     pair = api.pair()

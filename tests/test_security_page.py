@@ -1,0 +1,142 @@
+"""The page `docs/security.md`, held to the tests: each requirement once, each test that it names there and marked."""
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from ninja_auth_kit.conf import DEFAULT_THROTTLES
+from tests.security_report import NOT_OFFERED, PAGE, SecurityReport, ids_of, requirements
+
+ROOT = PAGE.parent.parent
+SIZES = {"JWT": 27, "CRED": 19, "BF": 13, "SES": 22, "VER": 11, "DOS": 4, "HTTP": 7, "AUD": 12, "CFG": 5}
+_TEST = re.compile(r"`(tests/[\w/]+\.py::test_\w+)`")
+
+
+@cache
+def marked() -> dict[str, set[str]]:
+    """Return the requirements of every test, by `tests/file.py::test_name`."""
+    return {
+        f"{path.relative_to(ROOT)}::{name}": requirements_of(test, module)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for module in [importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))]
+        for name, test in defined_in(module, path)
+    }
+
+
+def defined_in(module: ModuleType, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the tests that are defined in a module."""
+    defined = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+    return ((name, value) for name, value in vars(module).items() if name in defined)
+
+
+def requirements_of(test: Any, module: ModuleType) -> set[str]:
+    """Return what a test's markers name, those of its module and of its parameters among them."""
+    of_module = getattr(module, "pytestmark", [])
+    marks = [*getattr(test, "pytestmark", []), *(of_module if isinstance(of_module, list) else [of_module])]
+    marks = [getattr(mark, "mark", mark) for mark in marks]
+    parameters = [value for mark in marks if mark.name == "parametrize" for value in list(mark.args[1])]
+    inner = [mark for value in parameters if isinstance(value, ParameterSet) for mark in value.marks]
+    return ids_of([*marks, *(getattr(mark, "mark", mark) for mark in inner)])
+
+
+def test_every_requirement_stands_there_once() -> None:
+    expected = [f"{area}-{number:02}" for area, size in SIZES.items() for number in range(1, size + 1)]
+
+    assert len(expected) == 120
+    assert [row.id for row in requirements()] == expected
+
+
+def test_every_row_has_a_claim_a_test_and_a_standard() -> None:
+    for row in requirements():
+        assert row.claim.endswith("."), row.id
+        assert row.standard, row.id
+        assert (row.tests == NOT_OFFERED) is (row.id == "HTTP-07"), row.id
+        if row.tests != NOT_OFFERED:
+            assert _TEST.sub("", row.tests).replace("<br>", "") == "", row.id
+    claims = Counter(row.claim for row in requirements())
+    assert max(claims.values()) == 1
+
+
+def test_every_test_that_is_named_is_there_and_carries_the_id() -> None:
+    named = [(row.id, test) for row in requirements() for test in _TEST.findall(row.tests)]
+
+    assert len(named) > 150
+    assert [(id, test) for id, test in named if id not in marked().get(test, set())] == []
+
+
+def test_every_id_of_a_marker_is_on_the_page() -> None:
+    known = {row.id for row in requirements()}
+    used = {id for ids in marked().values() for id in ids}
+
+    assert used == known - {"HTTP-07"}
+
+
+def test_the_limits_are_the_defaults() -> None:
+    table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE))
+
+    assert table == {rule: ", ".join(map(in_words, rates)) for rule, rates in DEFAULT_THROTTLES.items()}
+
+
+def in_words(rate: str) -> str:
+    """Return a rate such as "10/15m" as the page has it."""
+    hits, _, window = rate.partition("/")
+    number, unit = window[:-1] or "1", {"m": "min", "h": "h", "d": "days"}[window[-1]]
+    return f"{hits} in {number} {'day' if (number, unit) == ('1', 'days') else unit}"
+
+
+def test_the_pages_that_should_lead_here_do() -> None:
+    assert "(docs/security.md)" in (ROOT / "README.md").read_text()
+    assert "(docs/security.md)" in (ROOT / "SECURITY.md").read_text()
+
+
+class Screen:
+    """Takes what a plugin writes at the end of a run."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def section(self, title: str) -> None:
+        """Begin."""
+
+    def write_line(self, line: str, **_: Any) -> None:
+        """Remember a line."""
+        self.lines.append(line)
+
+
+def ended(id: str, outcome: str, when: str = "call") -> Any:
+    """Return the report of a test."""
+    return pytest.TestReport(id, ("", 0, ""), {}, outcome, None, when)  # type: ignore[arg-type]
+
+
+def test_the_report_tells_what_is_proved_what_failed_and_what_did_not_run() -> None:
+    report, screen = SecurityReport(), Screen()
+    report.ids = {row.id: {row.id} for row in requirements()}
+    for row in requirements():
+        if row.id not in {"HTTP-07", "JWT-05"}:
+            report.pytest_runtest_logreport(ended(row.id, "passed", "setup"))
+            report.pytest_runtest_logreport(ended(row.id, "passed"))
+    report.pytest_runtest_logreport(ended("JWT-02", "failed", "teardown"))
+    report.pytest_runtest_logreport(ended("JWT-03", "skipped", "setup"))
+    report.pytest_runtest_logreport(ended("JWT-04", "passed"))
+
+    report.pytest_terminal_summary(screen)
+
+    assert screen.lines[:5] == [
+        "JWT-01   1 passed",
+        "JWT-02   1 failed, 1 passed",
+        "JWT-03   1 passed, 1 skipped",
+        "JWT-04   2 passed",
+        "JWT-05   not run",
+    ]
+    assert screen.lines[-1] == (
+        "120 requirements: 116 proved, 1 proved in part (JWT-03), 1 failed (JWT-02), 1 not run (JWT-05), "
+        "1 not offered (HTTP-07)"
+    )
