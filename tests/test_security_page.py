@@ -111,9 +111,9 @@ class Screen:
         self.lines.append(line)
 
 
-def ended(id: str, outcome: str, when: str = "call") -> Any:
+def ended(id: str, outcome: str, when: str = "call", why: str = "") -> Any:
     """Return the report of a test."""
-    return pytest.TestReport(id, ("", 0, ""), {}, outcome, None, when)  # type: ignore[arg-type]
+    return pytest.TestReport(id, ("", 0, ""), {}, outcome, ("", 0, why), when)  # type: ignore[arg-type]
 
 
 def test_the_report_tells_what_is_proved_what_failed_and_what_did_not_run() -> None:
@@ -124,8 +124,8 @@ def test_the_report_tells_what_is_proved_what_failed_and_what_did_not_run() -> N
             report.pytest_runtest_logreport(ended(row.id, "passed", "setup"))
             report.pytest_runtest_logreport(ended(row.id, "passed"))
     report.pytest_runtest_logreport(ended("JWT-02", "failed", "teardown"))
-    report.pytest_runtest_logreport(ended("JWT-03", "skipped", "setup"))
-    report.pytest_runtest_logreport(ended("JWT-04", "passed"))
+    report.pytest_runtest_logreport(ended("JWT-03", "skipped", "setup", "no RabbitMQ"))
+    report.pytest_runtest_logreport(ended("JWT-04", "skipped", "call", "these users have no name"))
 
     report.pytest_terminal_summary(screen)
 
@@ -133,7 +133,7 @@ def test_the_report_tells_what_is_proved_what_failed_and_what_did_not_run() -> N
         "JWT-01   1 passed",
         "JWT-02   1 failed, 1 passed",
         "JWT-03   1 passed, 1 skipped",
-        "JWT-04   2 passed",
+        "JWT-04   1 for other settings, 1 passed",
         "JWT-05   not run",
     ]
     assert screen.lines[-1] == (

@@ -131,6 +131,20 @@ def test_a_key_of_raw_bytes_from_the_environment_is_refused_in_words(settings: S
 
 
 @pytest.mark.security("CFG-01")
+@pytest.mark.parametrize(("algorithm", "minimum"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_key_is_long_enough_when_it_is_as_long_as_the_hash(
+    settings: Settings, kit: Callable[..., None], algorithm: str, minimum: int
+) -> None:
+    kit(JWT_ALGORITHM=algorithm)
+    settings.JWT_SECRET_KEY = (GOOD * 2)[:minimum]
+    refuse_weak_key()
+
+    settings.JWT_SECRET_KEY = (GOOD * 2)[: minimum - 1]
+    with pytest.raises(ImproperlyConfigured, match=f"has {minimum - 1} bytes"):
+        refuse_weak_key()
+
+
+@pytest.mark.security("CFG-01")
 def test_a_setting_that_is_not_there_is_called_missing(settings: Settings) -> None:
     del settings.JWT_SECRET_KEY
 
