@@ -69,8 +69,8 @@ def check_contents(wheel: Path, sdist: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     with tarfile.open(sdist) as archive:
         folders = {name.split("/")[1] for name in archive.getnames() if "/" in name}
-    wanted = {"src", "tests", "docs", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "tox.ini"}
-    wanted |= {"PKG-INFO", ".gitignore"}  # hatchling's own
+    wanted = {"src", "tests", "docs", "CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "tox.ini"}
+    wanted |= {"pyproject.toml", "PKG-INFO", ".gitignore"}  # hatchling's own
     assert folders == wanted, folders ^ wanted
     print(f"{wheel.name}: {len(packed)} files; {sdist.name}: {', '.join(sorted(folders))}")
 
