@@ -15,6 +15,9 @@ from _pytest.mark.structures import ParameterSet
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from tests.security_report import NOT_OFFERED, PAGE, SecurityReport, ids_of, requirements
 
+# Some modules ask the API for its document when they are imported, and Django then looks after its connections.
+pytestmark = pytest.mark.django_db
+
 ROOT = PAGE.parent.parent
 SIZES = {"JWT": 27, "CRED": 19, "BF": 13, "SES": 22, "VER": 11, "DOS": 4, "HTTP": 7, "AUD": 12, "CFG": 5}
 _TEST = re.compile(r"`(tests/[\w/]+\.py::test_\w+)`")
