@@ -106,7 +106,7 @@ class Process:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def finish(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20) -> tuple[int, str]:
+    def finish(self, number: signal.Signals = signal.SIGTERM, timeout: float = 60) -> tuple[int, str]:
         """Send a signal, and return the exit code and what was printed."""
         self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=timeout)
