@@ -14,13 +14,11 @@ from ninja_auth_kit.models.shadows import ShadowRegistration
 from ninja_auth_kit.models.throttling import Bucket, Taken, ThrottleBucket
 from ninja_auth_kit.models.user_fields import is_unique, settable_field, user_models
 from ninja_auth_kit.models.users import (
-    account_state,
     email_field,
     find_holder,
     find_holders,
     find_user,
     find_user_by_name,
-    has_account_state,
     has_address,
     has_username,
     is_pending,
@@ -30,6 +28,7 @@ from ninja_auth_kit.models.users import (
     may_authenticate,
     prove_address,
     release_address,
+    state_of,
     stored_email,
     user_by_key,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "Taken",
     "ThrottleBucket",
     "UserSession",
-    "account_state",
     "canonical_email",
     "database",
     "email_field",
@@ -57,7 +55,6 @@ __all__ = [
     "find_holders",
     "find_user",
     "find_user_by_name",
-    "has_account_state",
     "has_address",
     "has_username",
     "is_pending",
@@ -69,6 +66,7 @@ __all__ = [
     "prove_address",
     "release_address",
     "settable_field",
+    "state_of",
     "stored_email",
     "user_by_key",
     "user_models",

@@ -11,7 +11,6 @@ from django.utils import timezone
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
-from ninja_auth_kit.tokens import is_password_fingerprint, password_fingerprint
 
 # The first half of the advisory locks' keys; the second is the name. Any constant that is ours alone.
 _NAME_LOCKS = 0x4E414B32
@@ -141,14 +140,9 @@ def stored_email(user: Any) -> str:
     return getattr(user, email_field()) or ""
 
 
-def account_state(user: Any) -> str:
-    """Return what ties a mailed token to an account as it is: its password and its address, whoever changes them."""
-    return password_fingerprint(state_of(user))
-
-
-def has_account_state(user: Any, state: str) -> bool:
-    """Tell whether an account is still as it was when `account_state` returned this."""
-    return is_password_fingerprint(state, state_of(user))
+def state_of(user: Any) -> str:
+    """Return what of an account a mailed link must find unchanged, whoever changes it; secret, for a hash is in it."""
+    return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
 
 def lock_username(name: str) -> None:
@@ -177,11 +171,6 @@ def may_authenticate(user: Any) -> bool:
         return False
     asked = [backend for backend in get_backends() if hasattr(backend, "user_can_authenticate")]
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
-
-
-def state_of(user: Any) -> str:
-    """Return what a mailed token for more than a verification is tied to; a secret, as the hash of the password is."""
-    return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
 
 def _users() -> QuerySet[Any]:

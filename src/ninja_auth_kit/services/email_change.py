@@ -22,18 +22,17 @@ from ninja_auth_kit.models import (
     Purpose,
     ShadowRegistration,
     UserSession,
-    account_state,
     canonical_email,
     database,
     email_field,
     find_holder,
     find_holders,
-    has_account_state,
     has_address,
     is_pending,
     lock_user,
     may_authenticate,
     prove_address,
+    state_of,
     stored_email,
     user_by_key,
 )
@@ -77,7 +76,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     if has_address(user, canonical):
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
     signals.email_change_requested.announce(using=database(), user=user, client=client)
-    job = partial(_mail_link, user.pk, account_state(user), new_email, page, client)
+    job = partial(_mail_link, user.pk, state_of(user), new_email, page, client)
     emails.after_answer(job, using=database())
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
 
@@ -150,13 +149,13 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
 
 def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientInfo) -> None:
     is_free, user = may_mail_from(client), user_by_key(key)
-    if not is_free or user is None or not has_account_state(user, state):
+    if not is_free or user is None or state_of(user) != state:
         return
     now = timezone.now()
     expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
     if not may_mail_to(new_email, client=client):
         return
-    # In any case, and so the older link dies in any case: that it lives on would tell that the address is in use.
+    # Also where the address is in use: that the older link lives on would tell.
     token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
