@@ -134,6 +134,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("AUDIT_EXCHANGE", ["", None]),
     ("AUDIT_DECLARE", ["yes", None]),
     ("AUDIT_EMBEDDED_RELAY", ["yes", 1]),
+    ("AUDIT_LISTEN", ["yes", None]),
     ("AUDIT_DISABLED_TYPES", ["session.refreshed", [1], None]),
     ("AUDIT_IP", ["hash", None]),
 ]

@@ -54,6 +54,7 @@ class AuthKitSettings(TypedDict, total=False):
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
     AUDIT_EMBEDDED_RELAY: bool | None
+    AUDIT_LISTEN: bool
     AUDIT_DISABLED_TYPES: Sequence[str]
     AUDIT_IP: Literal["full", "truncated", "hmac", "none"]
 
@@ -116,6 +117,8 @@ DEFAULTS: AuthKitSettings = {
     "AUDIT_DECLARE": True,
     # None follows DEBUG: a laptop needs no second process, a server should have one.
     "AUDIT_EMBEDDED_RELAY": None,
+    # LISTEN and NOTIFY wake the relay. Off behind a pooler in transaction mode, where LISTEN hears nothing.
+    "AUDIT_LISTEN": True,
     "AUDIT_DISABLED_TYPES": (),
     "AUDIT_IP": "full",
 }
@@ -151,6 +154,7 @@ class Settings:
     ACCESS_TOKEN_CLAIMS: str | None
     AUDIT_EXCHANGE: str
     AUDIT_DECLARE: bool
+    AUDIT_LISTEN: bool
     AUDIT_DISABLED_TYPES: Sequence[str]
     AUDIT_IP: str
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from ninja_auth_kit.audit import outbox
+from ninja_auth_kit.audit import claims
 from ninja_auth_kit.audit.rabbitmq import BrokerError, RabbitMQ
 from ninja_auth_kit.conf import broker, settings
 
@@ -100,14 +100,14 @@ class Relay:
             DatabaseError: the database is away.
         """
         self.publisher.connect()
-        if not outbox.is_pending(using=self.using):
+        if not claims.is_pending(using=self.using):
             return 0
         with transaction.atomic(using=self.using, durable=True), connections[self.using].cursor() as cursor:
-            events = outbox.claim(cursor, limit=self.batch)
+            events = claims.claim(cursor, limit=self.batch)
             if not events:
                 return 0
             confirmed, failure = self.publisher.publish(events, timeout=CONFIRM_TIMEOUT)
-            outbox.delete(cursor, confirmed)
+            claims.delete(cursor, confirmed)
         self.published += len(confirmed)
         if failure is not None:
             raise failure

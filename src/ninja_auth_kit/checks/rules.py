@@ -142,6 +142,7 @@ RULES: dict[str, Rule] = {
     "AUDIT_EXCHANGE": _TEXT,
     "AUDIT_DECLARE": _BOOLEAN,
     "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
+    "AUDIT_LISTEN": _BOOLEAN,
     "AUDIT_DISABLED_TYPES": (_is_list_of_names, "a list of event names, such as 'session.refreshed'"),
     "AUDIT_IP": _one_of("full", "truncated", "hmac", "none"),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from ninja_auth_kit.audit.outbox import ClaimedEvent
+from ninja_auth_kit.audit.claims import ClaimedEvent
 
 
 class Batch:

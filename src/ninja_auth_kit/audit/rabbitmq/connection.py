@@ -11,7 +11,7 @@ from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from ninja_auth_kit.audit.outbox import ClaimedEvent
+from ninja_auth_kit.audit.claims import ClaimedEvent
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
 from ninja_auth_kit.audit.rabbitmq.failures import BrokerError, describe
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pika
 
-from ninja_auth_kit.audit.outbox import ClaimedEvent
+from ninja_auth_kit.audit.claims import ClaimedEvent
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
 from ninja_auth_kit.audit.rabbitmq.connection import Connection
 from ninja_auth_kit.audit.rabbitmq.failures import BrokerError
