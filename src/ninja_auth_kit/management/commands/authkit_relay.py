@@ -45,13 +45,13 @@ class Command(BaseCommand):
             self._publish_once(relay)
         else:
             self._publish_until_stopped(relay)
-        self.stdout.write(f"{relay.published} events published.")
+        self.stdout.write(f"{relay.metrics.published} events published.")
 
     def _publish_once(self, relay: Relay) -> None:
         try:
             relay.drain()
         except (BrokerError, DatabaseError) as error:
-            raise CommandError(f"{relay.published} events published, then: {error}") from error
+            raise CommandError(f"{relay.metrics.published} events published, then: {error}") from error
 
     def _publish_until_stopped(self, relay: Relay) -> None:
         stop = threading.Event()
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             signal.signal(number, finish)
         if relay.wait_for_broker(stop, tell=lambda error: self._say(f"Waiting for the broker. {error}")):
             publisher = relay.publisher
-            host, port = publisher.address.host, publisher.address.port
+            host, port = publisher.where, publisher.address.port
             self._say(f"Publishing to {publisher.exchange} on {host}:{port}.")
         relay.run(stop)
 
