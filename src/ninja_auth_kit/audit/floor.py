@@ -5,7 +5,7 @@ for hours; a claim from the beginning would read them all, again and again.
 
 Rows commit in another order than that of their ids, so "the highest id that I have deleted" is no such id: a row below
 it may come yet, and skipping it would also put it behind a younger one of the same user. The floor rises to a claimed
-id only when every transaction that was running at that claim has ended. It is forgotten every two seconds all the
+id only when every transaction that was writing at that claim has ended. It is forgotten every two seconds all the
 same, for whoever puts rows back with their old ids.
 """
 
@@ -21,7 +21,7 @@ CAUTION = 0.5
 
 class _Candidate(NamedTuple):
     id: int
-    next: int
+    own: int
     noted: float
 
 
@@ -40,13 +40,13 @@ class Floor:
         if now - self._dropped > LIFETIME or frozenset(turn.shards) != self._shards:
             self.drop()
             self._shards = frozenset(turn.shards)
-        elif self._candidate and turn.oldest >= self._candidate.next and now - self._candidate.noted > CAUTION:
+        elif self._candidate and turn.oldest > self._candidate.own and now - self._candidate.noted > CAUTION:
             self.id, self._candidate = self._candidate.id, None
 
     def note(self, turn: Turn, *, highest: int) -> None:
         """Note, at the end of a turn, up to which id its shards are empty."""
         if self._candidate is None:
-            self._candidate = _Candidate(highest, turn.next, time.monotonic())
+            self._candidate = _Candidate(highest, turn.own, time.monotonic())
 
     def drop(self) -> None:
         """Look from the beginning again."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import time
 
+Sample = tuple[str, dict[str, str], float]
+
 # name, kind, and what it says: as the exposition format of Prometheus has it.
 _HELP = {
     "published_total": ("counter", "Events that the broker has confirmed and routed."),
@@ -47,7 +49,7 @@ class Metrics:
         """Note that a look at the outbox went well."""
         self.last_success = time()
 
-    def samples(self) -> list[tuple[str, dict[str, str], float]]:
+    def samples(self) -> list[Sample]:
         """Return each figure as name, labels and value."""
         return [
             ("published_total", {}, self.published),
@@ -62,7 +64,7 @@ class Metrics:
         ]
 
 
-def exposition(samples: Iterable[tuple[str, dict[str, str], float]]) -> str:
+def exposition(samples: Iterable[Sample]) -> str:
     """Return figures in the text format that Prometheus scrapes; the labels hold words of ours alone."""
     lines: list[str] = []
     told: set[str] = set()

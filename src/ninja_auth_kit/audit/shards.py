@@ -19,7 +19,7 @@ LOCK_CLASS = 0x4E414B31
 # loss; which transactions may still bring rows; and the shards that are free.
 _TAKE_SHARDS = """
 SELECT set_config('idle_in_transaction_session_timeout', '20s', true), set_config('synchronous_commit', 'off', true),
-       pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+       pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint,
        ARRAY(SELECT shard FROM generate_series(0, %s) AS shard WHERE pg_try_advisory_xact_lock(%s, shard))
 """
 
@@ -29,13 +29,13 @@ class Turn(NamedTuple):
 
     Attributes:
         shards: the shards that it holds until it ends.
-        oldest: the oldest transaction that was running.
-        next: the transaction that had not begun.
+        oldest: the number of the oldest transaction that was writing.
+        own: the number of its own transaction; those that were writing before it have lower ones.
     """
 
     shards: list[int]
     oldest: int
-    next: int
+    own: int
 
 
 def take_shards(cursor: CursorWrapper) -> Turn:
@@ -45,5 +45,5 @@ def take_shards(cursor: CursorWrapper) -> Turn:
     that the shard's last holder has deleted.
     """
     cursor.execute(_TAKE_SHARDS, [SHARDS - 1, LOCK_CLASS])
-    *_, oldest, following, shards = cursor.fetchone()
-    return Turn(shards, oldest, following)
+    *_, oldest, own, shards = cursor.fetchone()
+    return Turn(shards, oldest, own)
