@@ -32,6 +32,14 @@ class ClientInfo:
     request_id: str = ""
     traceparent: str = ""
 
+    @property
+    def network(self) -> str | None:
+        """What counts as one caller: an IPv4 address, or an IPv6 /64, of which one customer has them all."""
+        if self.ip_address is None:
+            return None
+        prefix = 32 if ipaddress.ip_address(self.ip_address).version == 4 else 64
+        return str(ipaddress.ip_network(f"{self.ip_address}/{prefix}", strict=False))
+
     @classmethod
     def of(cls, request: HttpRequest) -> "ClientInfo":
         """Read the caller from a request. Control characters go: they forge log lines (ASVS 16.4.1)."""

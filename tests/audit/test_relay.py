@@ -23,7 +23,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from ninja_auth_kit.audit import relay as relay_module
-from ninja_auth_kit.audit.events import SHARDS
+from ninja_auth_kit.audit.messages import SHARDS
 from ninja_auth_kit.audit.rabbitmq import BrokerError, catch_all_queue
 from ninja_auth_kit.audit.relay import Relay, configured_relay
 from ninja_auth_kit.models import AuditOutbox

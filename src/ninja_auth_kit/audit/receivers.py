@@ -2,44 +2,65 @@
 
 import logging
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.dispatch import Signal
 
-from ninja_auth_kit.audit import outbox
-from ninja_auth_kit.audit.events import EVENTS, EventType, Message, build_message
+from ninja_auth_kit import signals
+from ninja_auth_kit.audit import facts, floods, outbox
+from ninja_auth_kit.audit.events import Event, all_events
+from ninja_auth_kit.audit.messages import Message, build_message
 from ninja_auth_kit.conf import broker, settings
 from ninja_auth_kit.models import database
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
+KINDS: dict[Signal, type[Event]] = {}
+
 
 def connect() -> None:
-    """Listen to every signal that has an event; twice is as once."""
-    for signal in EVENTS:
-        in_transaction: Signal = signal.in_transaction  # type: ignore[attr-defined]
-        in_transaction.connect(record, dispatch_uid="ninja_auth_kit.audit")
+    """Listen to every signal of the kit; twice is as once."""
+    for kind in all_events():
+        if kind.signal:
+            listen(getattr(signals, kind.signal), kind)
 
 
-def record(sender: Signal, signal: Signal, **facts: Any) -> None:
-    """Record the event of a signal, in the transaction of what happened.
+def listen(signal: signals.ActionSignal, kind: type[Event]) -> None:
+    """Record an event of this kind whenever the signal is announced."""
+    KINDS[signal] = kind
+    signal.in_transaction.connect(record, dispatch_uid="ninja_auth_kit.audit")
+
+
+def record(sender: Signal, signal: Signal, **said: Any) -> None:
+    """Record the event of a signal: a change in the transaction of what happened, a fact whatever becomes of that.
 
     Raises:
         DatabaseError: the row could not be written. The action then rolls back: no action without its event.
     """
-    event = EVENTS[sender]
-    if event.name in settings.AUDIT_DISABLED_TYPES or event.type in settings.AUDIT_DISABLED_TYPES:
+    kind = KINDS[sender]
+    if kind.name in settings.AUDIT_DISABLED_TYPES or kind.type in settings.AUDIT_DISABLED_TYPES:
         return
-    message = build_message(event, **facts)
+    message = build_message(kind, **said)
     if broker() is None:
-        _log(event, message)
+        _log(kind, message)
+    elif kind.fact:
+        _record_fact(message, flood=floods.flood_of(kind, said))
     else:
         outbox.write(message, using=database())
 
 
-def _log(event: EventType, message: Message) -> None:
+def _record_fact(message: Message, *, flood: UUID | None) -> None:
+    using = database()
+    if not facts.is_surrounded(using=using):
+        outbox.write(message, using=using, flood=flood)
+    elif not facts.write_apart(message, using=using, flood=flood):
+        outbox.write(message, using=using)  # without the flood, whose row would be locked until the host commits
+
+
+def _log(kind: type[Event], message: Message) -> None:
     """Log one line of JSON: a fact at once, a change when it is committed. Rows that nobody fetches would pile up."""
-    if event.fact:
+    if kind.fact:
         logger.info(message.payload)
     else:
         transaction.on_commit(lambda: logger.info(message.payload), using=database(), robust=True)

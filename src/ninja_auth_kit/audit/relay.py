@@ -16,6 +16,7 @@ from contextlib import suppress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
+from ninja_auth_kit.audit import floods
 from ninja_auth_kit.audit.claims import Outbox
 from ninja_auth_kit.audit.deferrals import Deferred
 from ninja_auth_kit.audit.listening import Ear
@@ -113,10 +114,12 @@ class Relay:
         """
         self.publisher.connect()
         self._ear.greet()
-        settled = self._publish(self._outbox)
-        if time.monotonic() >= self._chores_at:
-            settled += self._publish(self._deferred)
+        if is_time := time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES_EVERY
+            floods.flush(using=self.using)
+        settled = self._publish(self._outbox)
+        if is_time:
+            settled += self._publish(self._deferred)
         self.metrics.succeeded()
         return settled
 

@@ -7,7 +7,10 @@ from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 # One statement: an event is in one of the two tables, whatever happens in between.
 _MOVE = f"""
 WITH moved AS (
-    DELETE FROM "{AuditDeferred._meta.db_table}" WHERE id = ANY(%s) AND reason <> 'poison'
+    DELETE FROM "{AuditDeferred._meta.db_table}" WHERE id IN (
+        SELECT id FROM "{AuditDeferred._meta.db_table}" WHERE id = ANY(%s) AND reason <> 'poison'
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    )
     RETURNING id, event_id, shard, routing_key, payload, created_at
 )
 INSERT INTO "{AuditOutbox._meta.db_table}" (id, event_id, shard, routing_key, payload, created_at)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.events import SHARDS
+from ninja_auth_kit.audit.messages import SHARDS
 
 # The first half of the advisory locks' keys; the second is the shard. Any constant that is ours alone.
 LOCK_CLASS = 0x4E414B31

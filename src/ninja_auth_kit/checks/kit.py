@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
 
-from ninja_auth_kit.audit.events import EVENTS
+from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
 from ninja_auth_kit.checks.rules import RULES
 from ninja_auth_kit.conf import DEFAULTS, settings
@@ -47,7 +47,7 @@ def _wrong_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _unknown_events() -> Iterator[CheckMessage]:
-    known = {name for event in EVENTS.values() for name in (event.name, event.type)}
+    known = {name for event in all_events() for name in (event.name, event.type)}
     for name in settings.AUDIT_DISABLED_TYPES:
         if name not in known:
             message = f"NINJA_AUTH_KIT['AUDIT_DISABLED_TYPES'] names {name!r}, and there is no such event."

@@ -75,6 +75,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="AuditFlood",
+            fields=[
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("lane", models.TextField()),
+                ("routing_key", models.CharField(max_length=255)),
+                ("payload", models.TextField()),
+                ("seen", models.PositiveIntegerField()),
+                ("started_at", models.DateTimeField()),
+                ("first_at", models.DateTimeField()),
+                ("last_at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="AuditDeferred",
             fields=[
                 ("id", models.BigIntegerField(primary_key=True, serialize=False)),

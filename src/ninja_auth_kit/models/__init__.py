@@ -7,7 +7,7 @@ from ninja_auth_kit.models.email_addresses import (
     canonical_email,
 )
 from ninja_auth_kit.models.one_time_tokens import OneTimeToken, Purpose
-from ninja_auth_kit.models.outbox import AuditDeferred, AuditOutbox
+from ninja_auth_kit.models.outbox import AuditDeferred, AuditFlood, AuditOutbox
 from ninja_auth_kit.models.primary import database
 from ninja_auth_kit.models.sessions import EndedSession, EndReason, UserSession
 from ninja_auth_kit.models.shadows import ShadowRegistration
@@ -35,6 +35,7 @@ from ninja_auth_kit.models.users import (
 
 __all__ = [
     "AuditDeferred",
+    "AuditFlood",
     "AuditOutbox",
     "BlacklistedToken",
     "Bucket",

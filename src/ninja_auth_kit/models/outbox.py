@@ -74,3 +74,29 @@ class AuditDeferred(models.Model):
 
     def __str__(self) -> str:
         return f"{self.routing_key} {self.event_id}"
+
+
+class AuditFlood(models.Model):
+    """Many events of one kind from one network, counted, until the relay makes one event of those not told singly.
+
+    Attributes:
+        id: a keyed digest of what the events have in common.
+        lane: the partition key that those not told singly share, or "*".
+        payload: the body of the last of them.
+        seen: how many there were, those told singly included.
+        started_at: when the first of all was recorded.
+        first_at: when the first that was not told singly was recorded.
+        last_at: when the last was recorded.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    lane = models.TextField()
+    routing_key = models.CharField(max_length=255)
+    payload = models.TextField()
+    seen = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.routing_key} {self.seen}"

@@ -88,19 +88,11 @@ def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
 
 def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
     """Return the buckets of the network that a caller is in, and of the larger one that an IPv6 customer may have."""
-    found = buckets(rule, network_of(client))
+    found = buckets(rule, client.network)
     if client.ip_address is None or ":" not in client.ip_address:
         return found
     site = ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False)
     return found + buckets(rule, str(site), times=_SITE_TIMES)
-
-
-def network_of(client: ClientInfo) -> str | None:
-    """Return what counts as one caller: an IPv4 address, or an IPv6 /64, of which one customer has them all."""
-    if client.ip_address is None:
-        return None
-    prefix = 32 if ipaddress.ip_address(client.ip_address).version == 4 else 64
-    return str(ipaddress.ip_network(f"{client.ip_address}/{prefix}", strict=False))
 
 
 def take(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:

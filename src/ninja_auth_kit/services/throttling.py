@@ -29,7 +29,7 @@ from ninja_auth_kit.models import (
     stored_email,
 )
 from ninja_auth_kit.services.hashing import Place, hashing
-from ninja_auth_kit.services.limits import Refused, buckets, network_buckets, network_of, refuse_full, take
+from ninja_auth_kit.services.limits import Refused, buckets, network_buckets, refuse_full, take
 from ninja_auth_kit.tokens import password_fingerprints
 
 # How long a session vouches for the network that it began in, from its last refresh.
@@ -175,7 +175,7 @@ def may_tell_owner(email: str) -> bool:
 
 
 def _recipient(email: str, client: ClientInfo) -> list[Bucket]:
-    recipient, network = _account(email, by_email=True), network_of(client)
+    recipient, network = _account(email, by_email=True), client.network
     own = buckets("mail_recipient_network", f"{recipient} from {network}" if network else None)
     return [*buckets("mail_recipient", recipient), *own]
 
@@ -212,7 +212,7 @@ def _admit(
     Returns:
         What was taken, and what everybody else is told, where it was taken because the account knows this network.
     """
-    refused, network = Refused(client, holder, identifier), network_of(client)
+    refused, network = Refused(client, holder, identifier), client.network
     here = [*network_buckets("login_network", client), *network_buckets("hash_network", client)]
     try:
         return act([*buckets("login_account", account), *here], refused), None

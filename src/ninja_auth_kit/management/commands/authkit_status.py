@@ -1,0 +1,80 @@
+"""`manage.py authkit_status`: how the audit outbox is doing."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.checks import Tags
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+
+from ninja_auth_kit.audit.health import Health, health_of
+from ninja_auth_kit.conf import broker
+from ninja_auth_kit.models import database
+
+MAX_AGE = 300  # seconds
+
+
+class Command(BaseCommand):
+    """Tell how the outbox is doing."""
+
+    help = (
+        "Tell how many audit events wait, how long the oldest has waited, what the broker has refused and why, and "
+        "which relays are connected to the database. Exits with 1 when something needs a person: an event has waited "
+        "longer than --max-age, events wait and no relay is there, or some are parked (see authkit_requeue). The "
+        "broker is not asked."
+    )
+    requires_system_checks = [Tags.compatibility]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take how to print, of which database, and what is too old."""
+        parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts and monitors")
+        parser.add_argument("--database", metavar="ALIAS", help="whose outbox (default: where users are written to)")
+        parser.add_argument(
+            "--max-age",
+            type=float,
+            default=MAX_AGE,
+            metavar="SECONDS",
+            help="how long an event may wait (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look, print, and exit."""
+        using = options["database"] or database()
+        if using not in connections:
+            raise CommandError(f"--database {using}: there is no such database in DATABASES.", returncode=2)
+        try:
+            health = health_of(using=using)
+        except DatabaseError as error:
+            raise CommandError(f"The database is away ({type(error).__name__}).") from error
+        problems = _problems(health, max_age=options["max_age"])
+        report = {**asdict(health), "broker": broker() is not None, "healthy": not problems, "problems": problems}
+        self.stdout.write(json.dumps(report) if options["json"] else _text(health, problems))
+        if problems:
+            sys.exit(1)
+
+
+def _problems(health: Health, *, max_age: float) -> list[str]:
+    """Return what needs a person, a sentence each."""
+    parked = sum(health.deferred["parked"].values())
+    found = {
+        f"The oldest event has waited for {health.oldest_seconds:.0f} seconds.": health.oldest_seconds > max_age,
+        "Events wait, and no relay is connected: run authkit_relay.": health.pending and not health.relays,
+        f"{parked} parked, to be mended or given up by a person: see authkit_requeue.": parked,
+    }
+    return [sentence for sentence, is_so in found.items() if is_so]
+
+
+def _text(health: Health, problems: list[str]) -> str:
+    about = "about " if health.is_estimate else ""
+    oldest = f", the oldest for {health.oldest_seconds:.0f} seconds" if health.pending else ""
+    lines = [f"pending   {about}{health.pending}{oldest}"]
+    for state, reasons in health.deferred.items():
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        lines.append(f"{state:<9} {sum(reasons.values())}{f' ({why})' if why else ''}")
+    lines.append(f"relays    {'; '.join(health.relays) or 'none'}")
+    if broker() is None:
+        lines.append("broker    none: RABBITMQ_HOST is not set, and events are only logged")
+    return "\n".join([*lines, *(f"\n{sentence}" for sentence in problems)])

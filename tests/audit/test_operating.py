@@ -1,0 +1,201 @@
+"""`authkit_status` and `authkit_requeue`: what an operator sees of the outbox, and can do."""
+
+import json
+import uuid
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models.functions import Now
+
+from ninja_auth_kit.audit import health
+from ninja_auth_kit.audit.listening import Ear
+from ninja_auth_kit.models import AuditDeferred, AuditOutbox
+from tests.audit.test_relay import fill
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
+
+
+def status(*arguments: str) -> tuple[int, str]:
+    """Run authkit_status, and return its exit code and what it prints."""
+    out = StringIO()
+    try:
+        call_command("authkit_status", *arguments, stdout=out)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+def requeue(*arguments: str) -> str:
+    out = StringIO()
+    call_command("authkit_requeue", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def defer(count: int, *, first: int = 1, **columns: Any) -> None:
+    """Put refused events aside."""
+    row = {"shard": 0, "routing_key": "auth.test.x.success", "payload": "{}", "created_at": Now(), "state": "retry"}
+    row |= {"reason": "unroutable", "next_attempt_at": Now() + timedelta(minutes=5), **columns}
+    AuditDeferred.objects.bulk_create(
+        AuditDeferred(id=number, event_id=uuid.uuid4(), **row) for number in range(first, first + count)
+    )
+
+
+@pytest.fixture
+def relay_session() -> Any:
+    """Let this very session be that of a relay."""
+    Ear(using="default").greet()
+    yield
+    connection.close()
+
+
+def test_an_outbox_in_which_nothing_waits_is_healthy() -> None:
+    code, said = status()
+
+    assert code == 0
+    assert said == "pending   0\nretry     0\nparked    0\nrelays    none\n"
+
+
+def test_events_that_wait_without_a_relay_need_a_person() -> None:
+    fill(3)
+
+    code, said = status()
+
+    assert code == 1
+    assert said.startswith("pending   3, the oldest for 0 seconds\n")
+    assert said.endswith("\nEvents wait, and no relay is connected: run authkit_relay.\n")
+
+
+def test_events_that_wait_for_a_relay_that_is_there_are_fine_until_they_are_old(relay_session: None) -> None:
+    fill(3)
+    assert status()[0] == 0
+
+    AuditOutbox.objects.update(created_at=Now() - timedelta(seconds=301))
+    code, said = status()
+    assert code == 1
+    assert "The oldest event has waited for 301 seconds." in said
+    assert status("--max-age", "600")[0] == 0
+
+
+def test_what_is_parked_needs_a_person_and_what_is_retried_does_not() -> None:
+    defer(2)
+    defer(1, first=10, reason="nacked")
+    code, said = status()
+    assert code == 0
+    assert "retry     3 (1 nacked, 2 unroutable)\n" in said
+
+    defer(1, first=20, state="parked", reason="poison", next_attempt_at=None)
+    code, said = status()
+    assert code == 1
+    assert "parked    1 (1 poison)\n" in said
+    assert "1 parked, to be mended or given up by a person: see authkit_requeue." in said
+
+
+def test_a_script_reads_json(relay_session: None) -> None:
+    fill(2)
+    defer(1)
+
+    code, said = status("--json")
+
+    report = json.loads(said)
+    (relay,) = report.pop("relays")
+    assert code == 0
+    assert 0 <= report.pop("oldest_seconds") < 60
+    assert relay
+    assert report == {
+        "pending": 2,
+        "is_estimate": False,
+        "deferred": {"retry": {"unroutable": 1}, "parked": {}},
+        "broker": True,
+        "healthy": True,
+        "problems": [],
+    }
+
+
+def test_a_great_many_events_are_estimated_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "COUNTED", 10)
+    fill(30)
+
+    code, said = status()
+
+    assert code == 1
+    assert said.startswith("pending   about ")
+    with connection.execute_wrapper(lambda execute, sql, *rest: (assert_bounded(sql), execute(sql, *rest))[1]):
+        status()
+
+
+def assert_bounded(statement: str) -> None:
+    assert "count(*)" not in statement or "LIMIT" in statement or "GROUP BY" in statement
+
+
+def test_without_a_broker_it_says_that_events_are_only_logged(settings: Any) -> None:
+    settings.RABBITMQ_HOST = None
+
+    code, said = status()
+
+    assert code == 0
+    assert "broker    none: RABBITMQ_HOST is not set, and events are only logged\n" in said
+
+
+def test_a_database_that_is_not_there_is_a_mistake_of_usage() -> None:
+    with pytest.raises(CommandError, match="--database elsewhere") as caught:
+        call_command("authkit_status", database="elsewhere")
+    assert caught.value.returncode == 2
+
+
+def test_refused_events_are_put_back_in_their_order_and_poison_stays() -> None:
+    defer(5)
+    defer(2, first=100, state="parked", reason="too_large", next_attempt_at=None)
+    defer(1, first=200, state="parked", reason="poison", next_attempt_at=None)
+
+    assert requeue("--dry-run") == "7 events would be put back.\n"
+    assert requeue() == "7 events are in the outbox again.\n"
+    assert requeue() == "0 events are in the outbox again.\n"
+
+    assert list(AuditOutbox.objects.order_by("pk").values_list("pk", flat=True)) == [1, 2, 3, 4, 5, 100, 101]
+    assert list(AuditDeferred.objects.values_list("pk", flat=True)) == [200]
+
+
+def test_which_are_put_back_can_be_said() -> None:
+    defer(2)
+    defer(3, first=10, reason="nacked", created_at=Now() - timedelta(hours=2))
+
+    assert requeue("--reason", "nacked", "--older-than", "3h") == "0 events are in the outbox again.\n"
+    assert requeue("--reason", "nacked", "--older-than", "1h") == "3 events are in the outbox again.\n"
+    with pytest.raises(CommandError, match=r"'soon' is no duration; write it as 90s, 15m, 1h or 7d\."):
+        requeue("--older-than", "soon")
+
+
+def test_a_great_many_are_put_back_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ninja_auth_kit.management.commands.authkit_requeue.AT_ONCE", 100)
+    defer(250)
+
+    assert requeue() == "100 so far\n200 so far\n250 events are in the outbox again.\n"
+
+
+def test_what_a_relay_has_in_its_hands_is_left_to_it() -> None:
+    import threading
+
+    from django.db import transaction
+
+    defer(2)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            list(AuditDeferred.objects.select_for_update().filter(pk=1))
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(20)
+    try:
+        assert requeue() == "1 events are in the outbox again.\n"
+    finally:
+        done.set()
+        holder.join()
