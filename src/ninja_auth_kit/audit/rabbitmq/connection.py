@@ -11,8 +11,8 @@ from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+from ninja_auth_kit.audit.failures import BrokerError, describe
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
-from ninja_auth_kit.audit.rabbitmq.failures import BrokerError, describe
 from ninja_auth_kit.audit.rabbitmq.messages import UnsendableError, message
 
 logger = logging.getLogger("ninja_auth_kit.relay")

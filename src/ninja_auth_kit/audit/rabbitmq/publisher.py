@@ -1,6 +1,5 @@
 """What the relay publishes with: connect when needed, publish a batch, leave at any doubt."""
 
-import logging
 import os
 import random
 import socket
@@ -9,9 +8,9 @@ from collections.abc import Sequence
 
 import pika
 
+from ninja_auth_kit.audit.failures import BrokerError, quieten_pika
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
 from ninja_auth_kit.audit.rabbitmq.connection import Connection
-from ninja_auth_kit.audit.rabbitmq.failures import BrokerError
 from ninja_auth_kit.audit.verdicts import ClaimedEvent, Verdicts
 from ninja_auth_kit.conf import Broker
 
@@ -30,7 +29,7 @@ class RabbitMQ:
         self.connections = 0
         self._connection: Connection | None = None
         self._process = 0
-        _quieten_pika()
+        quieten_pika()
 
     def connect(self) -> None:
         """Connect and see to the topology, unless that is done.
@@ -118,10 +117,3 @@ def _parameters(address: Broker, host: str) -> pika.ConnectionParameters:
         tcp_options={"TCP_USER_TIMEOUT": 15_000},
         client_properties={"connection_name": f"ninja_auth_kit relay {socket.gethostname()} {os.getpid()}"},
     )
-
-
-def _quieten_pika() -> None:
-    """Keep pika from logging ten lines for each failed try, unless the host has chosen a level for it."""
-    pika_logger = logging.getLogger("pika")
-    if pika_logger.level == logging.NOTSET:
-        pika_logger.setLevel(logging.CRITICAL)

@@ -1,5 +1,6 @@
 """What kept an event from the broker, in one short sentence: where, and the last cause. Never with credentials."""
 
+import logging
 import re
 from socket import gaierror
 from ssl import SSLError
@@ -90,3 +91,10 @@ def _in_its_own_words(cause: BaseException) -> str:
     if isinstance(cause, exceptions.ChannelClosed | exceptions.ConnectionClosed):
         return re.sub(r" (for|by) user '.*?'", "", cause.reply_text)[:200]
     return type(cause).__name__
+
+
+def quieten_pika() -> None:
+    """Keep pika from logging ten lines for each failed try, unless somebody has chosen a level for it."""
+    pika_logger = logging.getLogger("pika")
+    if pika_logger.level == logging.NOTSET:
+        pika_logger.setLevel(logging.CRITICAL)

@@ -1,0 +1,21 @@
+"""Audit events in another service: a consumer that handles each once. It needs no Django.
+
+    from ninja_auth_kit.audit.events import LoginFailed
+    from ninja_auth_kit.consumer import Consumer, Postgres
+
+    consumer = Consumer("amqp://user:password@broker", queue="billing.auth-events", store=Postgres("dbname=billing"))
+
+    @consumer.on(LoginFailed)
+    def note(event, db):
+        db.execute("INSERT INTO failures (ip, at) VALUES (%s, %s)", (event.client.ip, event.time))
+
+    consumer.run()
+
+The contract, and what it does not do: docs/consumers.md.
+"""
+
+from ninja_auth_kit.consumer.consumer import Consumer, UnacceptableError
+from ninja_auth_kit.consumer.reading import replay, tail
+from ninja_auth_kit.consumer.stores import Memory, Postgres, Store
+
+__all__ = ["Consumer", "Memory", "Postgres", "Store", "UnacceptableError", "replay", "tail"]

@@ -1,0 +1,173 @@
+"""The consumer: one connection whose heartbeats flow in this thread, and the handlers in another."""
+
+import logging
+import random
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from ninja_auth_kit.audit.events import Event
+from ninja_auth_kit.audit.failures import BrokerError
+from ninja_auth_kit.consumer import addresses, topology
+from ninja_auth_kit.consumer.handling import Answer, Handling, UnacceptableError
+from ninja_auth_kit.consumer.stores import Store
+
+__all__ = ["Consumer", "UnacceptableError"]
+
+logger = logging.getLogger("ninja_auth_kit.consumer")
+
+E = TypeVar("E", bound=Event)
+D = TypeVar("D")
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds between tries to connect
+
+
+class Consumer(Generic[D]):
+    """Handles the events of a queue of its own, each once, in the order in which they arrive.
+
+    Args:
+        url: where the broker is: `amqp://user:password@host:port/vhost`, `amqps://` for TLS, or a list of such.
+        queue: the name of its queue, which keeps events while no consumer runs; several processes may share one.
+        store: remembers which events were handled, `Postgres` or `Memory`.
+        bindings: the routing keys that it wants, such as `auth.session.#`; by default those of its handlers.
+        exchange: the exchange of the events, `AUDIT_EXCHANGE` of the producer.
+        single_active: whether one of several processes handles events and the others stand by, which keeps their
+            order; otherwise they share the work.
+        prefetch: how many messages the broker sends ahead. A crash counts as a delivery for each of them.
+
+    Attributes:
+        is_consuming: whether the queue is being consumed at the moment.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        *,
+        queue: str,
+        store: Store[D],
+        bindings: Sequence[str] | None = None,
+        exchange: str = "auth.events",
+        single_active: bool = True,
+        prefetch: int = 20,
+    ) -> None:
+        self._urls = addresses.listed(url)
+        self.queue, self.exchange, self.prefetch = queue, exchange, prefetch
+        self._bindings, self._single_active = bindings, single_active
+        self._stop = threading.Event()
+        self._handling = Handling(store, self._stop)
+        self._connection: pika.BlockingConnection | None = None
+        self.is_consuming = False
+
+    def on(self, *kinds: type[E]) -> Callable[[Callable[[E, D], None]], Callable[[E, D], None]]:
+        """Let a function handle events of these kinds; `Event` is every kind that is known.
+
+        It is called with the event and with what the store works with: for `Postgres` a cursor, whose transaction
+        commits with it. An exception gives the event back to the broker, which brings it up to five times more and
+        then puts it to the dead letters.
+        """
+
+        def add(handler: Callable[[E, D], None]) -> Callable[[E, D], None]:
+            self._handling.handlers += [(kind, handler) for kind in kinds]
+            return handler
+
+        return add
+
+    def run(self) -> None:
+        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first.
+
+        A broker or a store that is away is tried again for ever.
+
+        Raises:
+            ValueError: the URL is none, or there is no handler.
+        """
+        if not self._handling.handlers:
+            raise ValueError("There is no handler: put @consumer.on(...) before a function.")
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: self.stop())
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._consume()
+                failures = 0
+            except BrokerError as error:
+                failures = 0 if self._connection else failures + 1
+                logger.warning("%s Trying again.", error)
+                ceiling = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 10))
+                self._stop.wait(random.uniform(FIRST_BACKOFF / 2, ceiling))  # noqa: S311  # jitter, not a secret
+            finally:
+                self._connection, self.is_consuming = None, False
+        self._handling.store.close()
+
+    def stop(self) -> None:
+        """End `run`, from any thread or from a signal handler."""
+        self._stop.set()
+
+    def _consume(self) -> None:
+        link = addresses.connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
+        self._connection = connection = link.connection
+        worker = ThreadPoolExecutor(1, thread_name_prefix="ninja_auth_kit-consumer")
+        try:
+            with addresses.told(link.parameters, exchange=self.exchange):
+                channel = self._open(connection, worker)
+                while not self._stop.is_set():
+                    connection.process_data_events(time_limit=0.5)
+                _finish(connection, channel, worker)
+        finally:
+            worker.shutdown(cancel_futures=True)
+
+    def _open(self, connection: pika.BlockingConnection, worker: ThreadPoolExecutor) -> BlockingChannel:
+        """See to the queue and begin to consume it."""
+        channel = connection.channel()
+        topology.declare(
+            channel,
+            queue=self.queue,
+            exchange=self.exchange,
+            bindings=self._handling.bindings() if self._bindings is None else self._bindings,
+            single_active=self._single_active,
+        )
+        channel.basic_qos(prefetch_count=self.prefetch)
+        channel.basic_consume(self.queue, lambda *message: self._take(worker, *message))
+        self.is_consuming = True
+        logger.info("Consuming %s.", self.queue)
+        return channel
+
+    def _take(
+        self, worker: ThreadPoolExecutor, channel: BlockingChannel, method: Any, properties: Any, body: bytes
+    ) -> None:
+        """Give a message to the worker, and its answer to the broker, from the thread of the connection."""
+        connection, tag = self._connection, method.delivery_tag
+        deliveries = int((properties.headers or {}).get("x-delivery-count", 0))
+
+        def tell(done: Future[Answer | None]) -> None:
+            if connection is not None and connection.is_open and not done.cancelled():
+                answer = done.result()
+                connection.add_callback_threadsafe(lambda: _tell(channel, tag, answer))
+
+        worker.submit(self._handling.answer, body, deliveries=deliveries).add_done_callback(tell)
+
+
+def _finish(connection: pika.BlockingConnection, channel: BlockingChannel, worker: ThreadPoolExecutor) -> None:
+    """Let the event in hand end and its answer leave; what was sent ahead goes back to the queue."""
+    ending = threading.Thread(target=worker.shutdown, kwargs={"cancel_futures": True})
+    ending.start()
+    while ending.is_alive():
+        connection.process_data_events(time_limit=0.05)
+    connection.process_data_events(time_limit=0)
+    if channel.is_open:
+        channel.close()
+    connection.close()
+
+
+def _tell(channel: BlockingChannel, tag: int, answer: Answer | None) -> None:
+    if answer is None or not channel.is_open:
+        return
+    if answer is Answer.DONE:
+        channel.basic_ack(tag)
+    else:
+        channel.basic_nack(tag, requeue=answer is Answer.AGAIN)

@@ -1,0 +1,412 @@
+"""A consumer in another service: each event once, whatever dies, and what it cannot handle aside."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ninja_auth_kit.audit.events import Event, LoggedIn, LoginFailed, SessionRevoked
+from ninja_auth_kit.consumer import Consumer, Memory, Postgres, UnacceptableError
+from ninja_auth_kit.consumer import consumer as consumer_module
+from ninja_auth_kit.consumer.handling import Handling
+from tests.consumer.conftest import HOST, URL, Producer, message, running, until
+from tests.private_broker import PrivateBroker, free_port
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.broker
+
+
+def listening(producer: Producer, store: Any = None, **options: Any) -> tuple[Consumer[Any], list[Event]]:
+    """Return a consumer of failed logins, and the list that it fills."""
+    heard: list[Event] = []
+    options = {"queue": producer.queue, "exchange": producer.exchange, **options}
+    consumer: Consumer[Any] = Consumer(URL, store=store or Memory(), **options)
+
+    @consumer.on(LoginFailed)
+    def hear(event: LoginFailed, db: Any) -> None:
+        heard.append(event)
+
+    return consumer, heard
+
+
+def test_it_needs_no_django() -> None:
+    code = (
+        "import sys, ninja_auth_kit.consumer, ninja_auth_kit.audit.events\n"
+        "print([name for name in ('django', 'ninja', 'jwt') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+
+    assert done.stdout == "[]\n"
+
+
+def test_an_event_arrives_as_an_object_of_its_class(producer: Producer) -> None:
+    consumer, heard = listening(producer)
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message(5))
+        until(lambda: len(heard) == 1)
+
+    (event,) = heard
+    assert isinstance(event, LoginFailed)
+    assert (event.reason, event.target.id, event.client.user_agent) == ("invalid_credentials", "7", "number 5")
+    assert event.time.isoformat() == "2026-11-27T03:00:00+00:00"
+
+
+def test_what_comes_twice_is_handled_once_and_what_is_none_goes_to_the_dead_letters(
+    producer: Producer, conninfo: str
+) -> None:
+    store = Postgres(conninfo)
+    store.install()
+    consumer: Consumer[psycopg.Cursor[Any]] = Consumer(
+        URL, queue=producer.queue, exchange=producer.exchange, store=store
+    )
+
+    @consumer.on(LoginFailed)
+    def note(event: LoginFailed, db: psycopg.Cursor[Any]) -> None:
+        if event.client.user_agent == "number 13":
+            raise UnacceptableError
+        db.execute("INSERT INTO effect VALUES (%s)", (event.client.user_agent,))
+
+    events = [message(number) for number in range(300)]
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(*events[:200], b"no JSON at all", *events[50:80], *events[200:])
+        until(lambda: producer.dead() == 2)
+        until(lambda: count(conninfo) == 299)
+
+    with psycopg.connect(conninfo) as reader:
+        assert reader.execute("SELECT count(DISTINCT number) FROM effect").fetchone() == (299,)
+    assert producer.depth(producer.queue) == 0
+
+
+def count(conninfo: str) -> int:
+    with psycopg.connect(conninfo) as reader:
+        return int(reader.execute("SELECT count(*) FROM effect").fetchone()[0])  # type: ignore[index]
+
+
+def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
+    producer: Producer, conninfo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Postgres(conninfo)
+    store.install()
+    tries: list[float] = []
+    consumer: Consumer[psycopg.Cursor[Any]] = Consumer(
+        URL, queue=producer.queue, exchange=producer.exchange, store=store
+    )
+
+    @consumer.on(LoginFailed)
+    def fail(event: LoginFailed, db: psycopg.Cursor[Any]) -> None:
+        db.execute("INSERT INTO effect VALUES ('half of it')")
+        tries.append(time.monotonic())
+        raise RuntimeError
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message())
+        until(lambda: producer.dead() == 1)
+
+    assert len(tries) == 6  # once, and five times more
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert pauses[-1] > 4 * pauses[0]  # no hot loop
+    assert count(conninfo) == 0
+    assert "was not handled" in caplog.text
+
+
+PROGRAM = """
+import os, signal, sys
+from ninja_auth_kit.audit.events import LoginFailed
+from ninja_auth_kit.consumer import Consumer, Postgres
+from ninja_auth_kit.consumer.handling import Handling
+
+url, queue, exchange, conninfo = sys.argv[1:5]
+consumer = Consumer(url, queue=queue, exchange=exchange, store=Postgres(conninfo))
+
+@consumer.on(LoginFailed)
+def note(event, db):
+    db.execute("INSERT INTO effect VALUES (%s)", (event.id,))
+
+if "die" in sys.argv:
+    answer = Handling.answer
+    def die(*args, **kwargs):
+        answer(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+    Handling.answer = die
+print("ready", flush=True)
+consumer.run()
+"""
+
+
+@pytest.mark.race
+def test_a_consumer_that_is_killed_between_its_commit_and_its_answer_has_handled_it_once(
+    producer: Producer, conninfo: str, tmp_path: Path
+) -> None:
+    Postgres(conninfo).install()
+    program = tmp_path / "consumer.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), URL, producer.queue, producer.exchange, conninfo]
+    dying = subprocess.Popen([*command, "die"], stdout=subprocess.PIPE, text=True)
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == "ready\n"
+    until(lambda: consumers(producer) == 1)
+    producer.send(message())
+    assert dying.wait(30) == -signal.SIGKILL
+    dying.stdout.close()
+
+    living = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    until(lambda: consumers(producer) == 1 and producer.depth(producer.queue) == 0)
+    producer.send(message(1))
+    until(lambda: count(conninfo) == 2)
+    living.send_signal(signal.SIGTERM)
+    living.communicate(timeout=30)
+
+    assert living.returncode == 0
+    assert count(conninfo) == 2
+    assert producer.depth(producer.queue) == 0
+
+
+def consumers(producer: Producer) -> int:
+    try:
+        return int(producer.channel.queue_declare(producer.queue, passive=True).method.consumer_count)
+    except Exception:
+        producer.channel = producer.connection.channel()
+        return 0
+
+
+def test_a_kind_that_nobody_handles_or_knows_is_acknowledged_and_ignored(producer: Producer) -> None:
+    consumer, heard = listening(producer, bindings=["auth.#"])
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message(name="session.logged_in"), message(name="something.new"), message())
+        until(lambda: len(heard) == 1)
+
+    assert producer.dead() == 0
+    assert producer.depth(producer.queue) == 0
+
+
+def test_members_that_a_later_version_adds_are_ignored(producer: Producer) -> None:
+    consumer, heard = listening(producer)
+    later = message(newextension="x")
+    later["data"]["risk"] = {"score": 7}
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(later)
+        until(lambda: len(heard) == 1)
+
+
+def test_several_handlers_and_kinds_and_all_of_them(producer: Producer) -> None:
+    heard: list[str] = []
+    consumer: Consumer[None] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=Memory())
+
+    @consumer.on(LoggedIn, SessionRevoked)
+    def hear_two(event: LoggedIn | SessionRevoked, db: None) -> None:
+        heard.append(f"two {event.name}")
+
+    @consumer.on(Event)
+    def hear_all(event: Event, db: None) -> None:
+        heard.append(f"all {event.name}")
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message(name="session.logged_in"), message())
+        until(lambda: len(heard) == 3)
+
+    assert heard == ["two session.logged_in", "all session.logged_in", "all session.login_failed"]
+
+
+def test_a_slow_handler_costs_no_connection(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.HEARTBEAT", 1)
+    consumer: Consumer[None] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=Memory())
+    handled = []
+
+    @consumer.on(LoginFailed)
+    def dawdle(event: LoginFailed, db: None) -> None:
+        time.sleep(5)
+        handled.append(consumer._connection)
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        first = consumer._connection
+        producer.send(message())
+        until(lambda: len(handled) == 1)
+        assert handled == [first]
+        time.sleep(1)
+
+    assert producer.depth(producer.queue) == 0
+    assert len(handled) == 1
+
+
+def test_told_to_stop_it_finishes_what_it_has_in_hand_and_gives_the_rest_back(producer: Producer) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    handled = []
+    consumer: Consumer[None] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=Memory())
+
+    @consumer.on(LoginFailed)
+    def work(event: LoginFailed, db: None) -> None:
+        begun.set()
+        go_on.wait(20)
+        handled.append(event)
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(*[message(number) for number in range(5)])
+        assert begun.wait(20)
+        consumer.stop()
+        time.sleep(0.3)
+        go_on.set()
+
+    assert len(handled) == 1
+    until(lambda: producer.depth(producer.queue) == 4)
+
+
+def test_two_of_them_with_one_active_keep_the_order(producer: Producer) -> None:
+    heard: list[int] = []
+    both = []
+    for _ in range(2):
+        consumer: Consumer[None] = Consumer(
+            URL, queue=producer.queue, exchange=producer.exchange, store=Memory(), prefetch=5
+        )
+
+        @consumer.on(LoginFailed)
+        def hear(event: LoginFailed, db: None) -> None:
+            heard.append(int(event.client.user_agent.rpartition(" ")[2]))
+
+        both.append(consumer)
+
+    with running(*both):
+        until(lambda: all(one.is_consuming for one in both))
+        producer.send(*[message(number) for number in range(100)])
+        until(lambda: len(heard) == 100)
+
+    assert heard == list(range(100))
+
+
+def test_a_store_that_is_away_costs_no_delivery_and_gets_the_event_later(
+    producer: Producer, conninfo: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Postgres(conninfo)
+    store.install()
+    consumer, heard = listening(producer, store)
+    monkeypatch.setattr(store, "_conninfo", f"postgresql://nobody:c4n4ry@127.0.0.1:{free_port()}/nowhere")
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message())
+        until(lambda: caplog.text.count("The store is away") > 3)
+        store._conninfo = conninfo
+        until(lambda: len(heard) == 1)
+
+    assert producer.dead() == 0
+    assert "c4n4ry" not in caplog.text + repr(store)
+
+
+def test_an_exchange_that_is_not_there_yet_is_waited_for(producer: Producer, caplog: pytest.LogCaptureFixture) -> None:
+    consumer, heard = listening(producer)
+    producer.channel.exchange_delete(producer.exchange)
+
+    with running(consumer):
+        until(lambda: f"the exchange '{producer.exchange}' does not exist" in caplog.text)
+        producer.channel.exchange_declare(producer.exchange, "topic", durable=True)
+        until(lambda: consumer.is_consuming)
+        producer.send(message())
+        until(lambda: len(heard) == 1)
+
+
+@pytest.mark.private_broker
+def test_a_broker_that_is_killed_and_comes_back_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = PrivateBroker()
+    broker.start()
+    monkeypatch.setattr(consumer_module, "LONGEST_BACKOFF", 2.0)
+    try:
+        producer = Producer(broker.port)
+        consumer, heard = listening(producer)
+        consumer._urls = [f"amqp://guest:guest@{HOST}:{broker.port}/%2F"]
+        with running(consumer):
+            until(lambda: consumer.is_consuming)
+            producer.send(message(1))
+            until(lambda: len(heard) == 1)
+            time.sleep(
+                6
+            )  # a quorum queue that is seconds old when its node is killed does not come back (RabbitMQ 3.10)
+            broker.kill()
+            until(lambda: "Trying again." in caplog.text)
+            broker.start()
+            producer._open()
+            until(lambda: consumer.is_consuming, 60)
+            producer.send(message(2))
+            until(lambda: len(heard) == 2)
+        producer.close()
+    finally:
+        broker.remove()
+
+
+def test_mistakes_are_told_before_anything_is_connected(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="There is no handler"):
+        Consumer(URL, queue="x", store=Memory()).run()
+    consumer: Consumer[None] = Consumer("http://guest:c4n4ry@broker", queue="x", store=Memory())
+    consumer.on(LoginFailed)(lambda event, db: None)
+    with pytest.raises(ValueError, match="must be amqp://user:password@host:port/vhost") as caught:
+        consumer.run()
+    assert "c4n4ry" not in str(caught.value)
+
+
+def test_no_error_holds_the_password(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "LONGEST_BACKOFF", 0.5)
+    consumer: Consumer[None] = Consumer(URL.replace("guest:guest", "guest:c4n4ry"), queue="x", store=Memory())
+    consumer.on(LoginFailed)(lambda event, db: None)
+
+    with running(consumer):
+        until(lambda: "login refused: wrong user or password" in caplog.text)
+
+    assert "c4n4ry" not in caplog.text
+
+
+def test_old_ids_are_forgotten(conninfo: str) -> None:
+    store = Postgres(conninfo)
+    store.install()
+    store.install()
+    with psycopg.connect(conninfo) as writer:
+        writer.execute("INSERT INTO ninja_auth_kit_seen_event VALUES ('a', '1', now() - interval '31 days')")
+        writer.execute("INSERT INTO ninja_auth_kit_seen_event VALUES ('a', '2', now() - interval '29 days')")
+
+    assert store.prune() == 1
+    assert store.prune(older_than=timedelta(days=1)) == 1
+
+
+def test_the_handlers_say_what_is_bound() -> None:
+    handling = Handling(Memory(), threading.Event())
+    handling.handlers = [(LoginFailed, print), (LoggedIn, print), (LoginFailed, print)]
+    assert handling.bindings() == ["auth.session.login.failure", "auth.session.login.success"]
+
+    handling.handlers.append((Event, print))
+    assert "auth.#" in handling.bindings()
+
+
+@pytest.mark.parametrize(("handler", "error"), [("event: LoginFailed", ""), ("event: LoggedIn", "arg-type")])
+def test_a_handler_of_another_event_is_a_mistake_of_types(tmp_path: Path, handler: str, error: str) -> None:
+    pytest.importorskip("mypy", reason="mypy is in the types environment alone")
+    program = tmp_path / "handlers.py"
+    program.write_text(
+        "from ninja_auth_kit.audit.events import LoggedIn, LoginFailed\n"
+        "from ninja_auth_kit.consumer import Consumer, Memory\n"
+        "consumer = Consumer('amqp://x', queue='q', store=Memory())\n"
+        f"@consumer.on(LoginFailed)\ndef handle({handler}, db: None) -> None:\n    print(LoggedIn, event.reason)\n"
+    )
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=silent", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert (error in done.stdout) if error else (done.returncode == 0), done.stdout

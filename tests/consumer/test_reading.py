@@ -1,0 +1,144 @@
+"""Reading what arrives now and what the stream still has: `authkit_tail` and `replay`."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from ninja_auth_kit.audit.failures import BrokerError
+from ninja_auth_kit.audit.rabbitmq.connection import CATCH_ALL
+from ninja_auth_kit.consumer import replay
+from tests.consumer.conftest import HOST, PORT, URL, Producer, message, until
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def stream(producer: Producer) -> str:
+    """Keep what is sent, as the relay's catch-all does."""
+    name = f"{producer.name}.audit"
+    producer.channel.queue_declare(name, durable=True, arguments=CATCH_ALL)
+    producer.channel.queue_bind(name, producer.exchange, "#")
+    return name
+
+
+def sent_at(moment: datetime, number: int) -> dict[str, Any]:
+    return message(number, time=moment.isoformat())
+
+
+def test_a_new_service_reads_last_week_from_the_stream(producer: Producer, stream: str) -> None:
+    now = datetime.now(UTC)
+    days = [now - timedelta(days=day) for day in (9, 6, 1)]
+    producer.send(*[sent_at(moment, number) for number, moment in enumerate(days)], b"no event")
+    producer.send(*[sent_at(now, number) for number in range(10, 1010)])
+    until(lambda: producer.depth(stream) == 1004)
+
+    events = list(replay(URL, since=timedelta(days=7), stream=stream))
+
+    numbers = [int(event.client.user_agent.rpartition(" ")[2]) for event in events]
+    assert numbers == [1, 2, *range(10, 1010)]
+    again = list(replay(URL, since=now - timedelta(days=2), until=now - timedelta(hours=1), stream=stream))
+    assert [event.client.user_agent for event in again] == ["number 2"]
+
+
+def test_a_stream_that_is_not_there_is_said(producer: Producer) -> None:
+    with pytest.raises(BrokerError, match=r"nowhere\.audit"):
+        list(replay(URL, stream="nowhere.audit"))
+
+
+@pytest.fixture
+def tail(producer: Producer, settings: Settings, kit: Callable[..., None]) -> Callable[..., str]:
+    """Return what runs authkit_tail, sends events while it does, and returns what it has printed."""
+    settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = HOST, PORT
+    kit(AUDIT_EXCHANGE=producer.exchange)
+
+    def run(*arguments: str, events: list[tuple[Any, str]], **options: Any) -> str:
+        out = io.StringIO()
+        options = {"count": len(events), "timeout": 20, "stdout": out, **options}
+        thread = threading.Thread(target=call_command, args=("authkit_tail", *arguments), kwargs=options)
+        thread.start()
+        other = Producer()
+        time.sleep(0.7)
+        for body, key in events:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            other.channel.basic_publish(producer.exchange, key, data)
+        thread.join(30)
+        other.close()
+        return out.getvalue()
+
+    return run
+
+
+def test_each_event_is_a_line_that_says_when_what_whose_why_and_from_where(tail: Callable[..., str]) -> None:
+    merged = message(user="9")
+    merged["data"]["count"] = 25
+
+    printed = tail(
+        events=[
+            (message(), "auth.session.login.failure"),
+            (merged, "auth.session.login.failure"),
+            (b"garbage", "auth.odd.x.success"),
+        ]
+    )
+
+    assert printed.splitlines() == [
+        "03:00:00.000  auth.session.login.failure              user/7  invalid_credentials  203.0.113.7",
+        "03:00:00.000  auth.session.login.failure              user/9  invalid_credentials  203.0.113.7  25 times",
+        "auth.odd.x.success: no event of the kit, 7 bytes",
+    ]
+
+
+def test_a_pattern_chooses_and_json_is_the_event_itself(tail: Callable[..., str]) -> None:
+    event = message()
+
+    printed = tail(
+        "auth.*.*.failure",
+        events=[
+            (message(name="session.logged_in"), "auth.session.login.success"),
+            (event, "auth.session.login.failure"),
+        ],
+        json=True,
+        count=1,
+    )
+
+    assert [json.loads(line) for line in printed.splitlines()] == [event]
+
+
+def test_colours_are_for_those_who_want_them(tail: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    event = (message(), "auth.session.login.failure")
+
+    assert "\x1b[" in tail(events=[event], force_color=True)
+    assert "\x1b[" not in tail(events=[event], no_color=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in tail(events=[event], force_color=True)
+
+
+def test_an_event_writes_nothing_that_a_terminal_obeys(tail: Callable[..., str]) -> None:
+    event = message(subject="user/\x1b]0;owned\x07")
+    event["data"]["reason"] = "\x1b[2J\r\n"
+
+    printed = tail(events=[(event, "auth.session.login.failure")])
+
+    assert printed.count("\n") == 1
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+
+
+def test_it_ends_after_its_time_and_says_what_is_missing(
+    tail: Callable[..., str], settings: Settings, kit: Callable[..., None]
+) -> None:
+    assert tail(events=[], count=None, timeout=0.5) == ""
+
+    kit(AUDIT_EXCHANGE="nowhere.events")
+    with pytest.raises(CommandError, match=r"'nowhere\.events' does not exist\. The exchange is there once"):
+        call_command("authkit_tail")
+    settings.RABBITMQ_HOST = None
+    with pytest.raises(CommandError, match="There is no broker to read from: set RABBITMQ_HOST"):
+        call_command("authkit_tail")
