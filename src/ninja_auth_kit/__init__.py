@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from ninja_auth_kit import services, signals
     from ninja_auth_kit.api import install
     from ninja_auth_kit.api.security import JWTAuth
+    from ninja_auth_kit.audit.host_events import audit_event
     from ninja_auth_kit.exceptions import AuthKitError
 
 __version__ = "0.1.0"
-__all__ = ["AuthKitError", "JWTAuth", "__version__", "install", "services", "signals"]
+__all__ = ["AuthKitError", "JWTAuth", "__version__", "audit_event", "install", "services", "signals"]
 
 _HOMES = {
     "AuthKitError": "ninja_auth_kit.exceptions",
     "JWTAuth": "ninja_auth_kit.api.security",
+    "audit_event": "ninja_auth_kit.audit.host_events",
     "install": "ninja_auth_kit.api",
 }
 

@@ -38,10 +38,8 @@ def new_events(before: int) -> list[str]:
     return event_names()[before:]
 
 
-@pytest.mark.security("AUD-01")
-def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(
-    host_api: Callable[..., Api], kit: Callable[..., None]
-) -> None:
+def play_every_flow(host_api: Callable[..., Api], kit: Callable[..., None]) -> list[tuple[str, list[str]]]:
+    """Do everything that there is, well and badly, and return what each step has recorded."""
     api = host_api(SESSION_LIMIT=2, PROFILE_SCHEMA="tests.host_app.schemas.Profile")
     recorded: list[tuple[str, list[str]]] = []
 
@@ -112,6 +110,14 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(
         step("login, the last that is allowed", lambda: api.login("x@example.com"), 401)
         step("login, throttled", lambda: api.login("x@example.com"), 429)
         step("login, throttled again", lambda: api.login("x@example.com"), 429)
+    return recorded
+
+
+@pytest.mark.security("AUD-01")
+def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(
+    host_api: Callable[..., Api], kit: Callable[..., None]
+) -> None:
+    recorded = play_every_flow(host_api, kit)
 
     assert recorded == [
         ("register", ["user.registered"]),
@@ -159,7 +165,7 @@ def test_every_flow_records_exactly_one_event_whether_it_succeeds_or_fails(
         ("login, throttled", ["request.throttled"]),
         ("login, throttled again", []),
     ]
-    assert {name for _, names in recorded for name in names} == {event.name for event in all_events()}
+    assert {name for _, names in recorded for name in names} == {event.name for event in all_events() if event.signal}
     read = [cloud_event(row).get_type() for row in AuditOutbox.objects.order_by("id")]
     assert read == [f"ninja-auth-kit.{name}.v1" for _, names in recorded for name in names]
 

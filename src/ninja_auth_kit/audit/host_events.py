@@ -1,0 +1,124 @@
+"""Events of the host: on the same stream, with the same promises, and in the same documents."""
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar
+
+from ninja_auth_kit.audit.events import Event
+from ninja_auth_kit.audit.events.registry import event
+from ninja_auth_kit.audit.receivers import listen
+from ninja_auth_kit.models import database
+from ninja_auth_kit.signals import ActionSignal
+
+D = TypeVar("D")
+HOST_PREFIX = "host"  # `ninja-auth-kit` is the kit's: a later version of it may have an event of the same name
+
+
+class HostEvent(Event):
+    """An event of the host; made by `audit_event`, not by hand."""
+
+    sent_by: ClassVar[ActionSignal]
+
+    @classmethod
+    def announce(cls, *, user: Any | None = None, client: Any | None = None, **details: Any) -> None:
+        """Record the event, in the transaction that is open; one that rolls back takes it along, unless it is a fact.
+
+        Args:
+            user: whom it is about, if anybody.
+            client: who called: `ClientInfo.of(request)`.
+            details: the members of its class, and `reason`, `session_id`, `by` and `actor_id` where they say more.
+
+        Raises:
+            TypeError: the details are not those of the class.
+        """
+        known = {"reason", "session_id", "by", "actor_id"}
+        cls.details_class(**{name: value for name, value in details.items() if name not in known})
+        cls.sent_by.announce(using=database(), user=user, client=client, **details)
+
+    details_class: ClassVar[Callable[..., Any]]
+
+
+def audit_event(
+    name: str,
+    *,
+    version: int = 1,
+    outcome: Literal["success", "failure"] = "success",
+    fact: bool = False,
+    by: Literal["user", "anonymous", "system"] = "user",
+    prefix: str = HOST_PREFIX,
+    reasons: Mapping[str, str] | None = None,
+) -> Callable[[type[D]], type[HostEvent]]:
+    """Make a class of details an event of its own, with a signal, a type, a routing key and a schema.
+
+        @audit_event("order.approved")
+        class OrderApproved:
+            \"\"\"An order was approved.\"\"\"
+            order_id: int
+
+        OrderApproved.announce(user=request.user, client=ClientInfo.of(request), order_id=7)
+
+    Args:
+        name: entity and action; the routing key is `auth.<name>.<outcome>`, the type `<prefix>.<name>.v<version>`.
+        version: of the type. A new one, where what was there is gone or means something else.
+        outcome: whether the action was done.
+        fact: True of what is so even if the transaction around it rolls back.
+        by: who acts, where `announce` does not say it.
+        prefix: of the type, such as the name of your project; not the kit's own.
+        reasons: the words that `reason` can be, each with what it means.
+
+    Raises:
+        ValueError: the name is none, or taken, or the prefix is the kit's.
+        TypeError: a member has no type, or one that JSON does not have.
+    """
+    if prefix == "ninja-auth-kit":
+        raise ValueError("'ninja-auth-kit' is the prefix of the kit's own events; name another.")
+
+    def make(declared: type[D]) -> type[HostEvent]:
+        details = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
+        _refuse_what_is_no_json(declared)
+        signal = ActionSignal()
+        members: dict[str, Any] = {
+            "__annotations__": {"details": details},
+            "__doc__": declared.__doc__,
+            "__module__": declared.__module__,
+            "__qualname__": declared.__qualname__,
+            "sent_by": signal,
+            "details_class": staticmethod(details),
+        }
+        made: type[HostEvent] = types.new_class(
+            declared.__name__, (HostEvent,), {}, lambda space: space.update(members)
+        )
+        add = event(
+            name,
+            route=f"{name}.{outcome}",
+            signal="",
+            by=by,
+            fact=fact,
+            merges=False,
+            reasons=reasons,
+            version=version,
+            prefix=prefix,
+        )
+        kind = add(made)
+        listen(signal, kind)
+        return kind
+
+    return make
+
+
+def _refuse_what_is_no_json(declared: type) -> None:
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+    plain = {"string", "integer", "number", "boolean", "null", "array", "object"}
+    try:
+        schema = TypeAdapter(declared).json_schema()
+    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError) as error:
+        raise TypeError(f"{declared.__name__} has a member whose type JSON does not have.") from error
+    for member, said in schema.get("properties", {}).items():
+        choices = said.get("anyOf", [said])
+        if any(choice.get("type") not in plain or {"format", "pattern"} & set(choice) for choice in choices):
+            raise TypeError(
+                f"{declared.__name__}.{member} is not what JSON has: text, numbers, bool, None, lists, dicts."
+            )
