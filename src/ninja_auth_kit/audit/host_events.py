@@ -3,7 +3,7 @@
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ninja_auth_kit.audit.events import Event
 from ninja_auth_kit.audit.events.registry import event
@@ -33,8 +33,9 @@ class HostEvent(Event):
             TypeError: the details are not those of the class.
         """
         known = {"reason", "session_id", "by", "actor_id"}
-        cls.details_class(**{name: value for name, value in details.items() if name not in known})
-        cls.sent_by.announce(using=database(), user=user, client=client, **details)
+        about = {name: details.pop(name) for name in known & set(details)}
+        made = cls.details_class(**details)
+        cls.sent_by.announce(using=database(), user=user, client=client, **vars(made), **about)
 
     details_class: ClassVar[Callable[..., Any]]
 
@@ -108,17 +109,19 @@ def audit_event(
 
 
 def _refuse_what_is_no_json(declared: type) -> None:
-    from pydantic import PydanticSchemaGenerationError, TypeAdapter
-    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
-
-    plain = {"string", "integer", "number", "boolean", "null", "array", "object"}
-    try:
-        schema = TypeAdapter(declared).json_schema()
-    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError) as error:
-        raise TypeError(f"{declared.__name__} has a member whose type JSON does not have.") from error
-    for member, said in schema.get("properties", {}).items():
-        choices = said.get("anyOf", [said])
-        if any(choice.get("type") not in plain or {"format", "pattern"} & set(choice) for choice in choices):
+    for member, hint in get_type_hints(declared).items():
+        if not _is_json(hint):
             raise TypeError(
-                f"{declared.__name__}.{member} is not what JSON has: text, numbers, bool, None, lists, dicts."
+                f"{declared.__name__}.{member} is none of what JSON has: text, numbers, bool, lists, dicts."
             )
+
+
+def _is_json(hint: Any) -> bool:
+    if hint in {str, int, float, bool, types.NoneType}:
+        return True
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return all(isinstance(value, str | int) for value in inner)
+    if origin is dict:
+        return inner[0] is str and _is_json(inner[1])
+    return origin in {list, Union, types.UnionType} and all(map(_is_json, inner))
