@@ -1,7 +1,7 @@
 """`make demo`: the example project, running, on a machine that has Python and nothing else.
 
-Starts a PostgreSQL unless DATABASE_URL is set, migrates, seeds two users, and runs the server with the relay inside.
-Ctrl-C stops everything that was started.
+Starts a PostgreSQL unless DATABASE_URL is set, migrates, seeds two users, and runs the server with the relay inside
+and, where a broker answers, a consumer of the audit events. Ctrl-C stops everything that was started.
 """
 
 import json
@@ -129,7 +129,7 @@ def addresses(environment: dict[str, str]) -> str:
     return f"""
 RabbitMQ: {broker_state(environment)}
 
-    {site}/               where things are
+    {site}/               two devices, one session: the flow to play with
     {site}/api/auth/docs  the API of the kit
     {site}/api/docs       the API of this project, behind it
     {site}/mailbox/       the mails it sends
@@ -145,23 +145,36 @@ def broker_state(environment: dict[str, str]) -> str:
     if broker is None:
         return "none, for RABBITMQ_HOST is empty. Audit events are only logged: here, by ninja_auth_kit.audit."
     address = f"{broker.host}:{broker.port}"
+    if not has_broker(environment):
+        return f"none answers at {address}. Audit events wait in the outbox until one does; nothing is lost."
+    return f"at {address}. Audit events go to the exchange auth.events, and from there to consumer.py."
+
+
+def has_broker(environment: dict[str, str]) -> bool:
+    """Tell whether somebody answers where the events are to go."""
+    broker = parameters(environment)
+    if broker is None:
+        return False
     try:
         socket.create_connection((broker.host, broker.port), timeout=2).close()
     except OSError:
-        return f"none answers at {address}. Audit events wait in the outbox until one does; nothing is lost."
-    return f"at {address}. Audit events go to the exchange auth.events."
+        return False
+    return True
 
 
 def serve(environment: dict[str, str]) -> int:
-    """Run the server until it or we are told to stop."""
-    program = [sys.executable, str(HERE / "manage.py"), "runserver", "--noreload", f"{HOST}:{environment['PORT']}"]
-    server = subprocess.Popen(program, env=environment, cwd=HERE)
+    """Run the server, and the consumer beside it, until the server or we are told to stop."""
+    server = [str(HERE / "manage.py"), "runserver", "--noreload", f"{HOST}:{environment['PORT']}"]
+    programs = [server, [str(HERE / "consumer.py")]] if has_broker(environment) else [server]
+    running = [subprocess.Popen([sys.executable, *program], env=environment, cwd=HERE) for program in programs]
     try:
-        return server.wait()
+        return running[0].wait()
     finally:
-        if server.poll() is None:
-            server.terminate()
-            server.wait(15)
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        for process in running:
+            process.wait(15)
 
 
 if __name__ == "__main__":

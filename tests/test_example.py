@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pika
 import psycopg
 import pytest
 from django.db import connection
@@ -61,6 +62,7 @@ class Demo:
             "DEMO_DIRECTORY": str(directory),
             "PORT": str(self.port),
             "PYTHONUNBUFFERED": "1",
+            "CONSUMER_QUEUE": f"test-{secrets.token_hex(6)}.example",
             **environment,
         }
         self.url = f"http://127.0.0.1:{self.port}"
@@ -128,6 +130,8 @@ def demos(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     for demo in started:
         if demo.process.poll() is None:
             demo.stop()
+        if "consumer.py" in demo.output:
+            remove_queue(demo)
         for home in re.findall(r"data in (\S+)\. Set", demo.output):  # as root it is not below tmp_path
             shutil.rmtree(home, ignore_errors=True)
 
@@ -153,13 +157,38 @@ def test_the_walk_goes_as_the_readme_says(demos: Callable[..., Demo], database: 
     walk = demo.walk()
 
     assert walk.returncode == 0, walk.stdout + walk.stderr
+    heard = activity(database, 9)
     readme = (ROOT / "README.md").read_text()
     transcript = re.search(r"<!-- walk -->\n```console\n(.*?)```\n<!-- /walk -->", readme, re.DOTALL)
     assert transcript is not None
     assert normalised(walk.stdout) == normalised(transcript[1])
     assert demo.stop() == 0, demo.output
     assert "Traceback" not in demo.output
-    assert "Audit events go to the exchange auth.events" in demo.output
+    assert "Audit events go to the exchange auth.events, and from there to consumer.py" in demo.output
+    assert heard[:3] == ["user.registered", "session.login_failed", "email.verified"]
+    assert "consumer: session.revoked user/" in demo.output
+
+
+def activity(database: str, count: int) -> list[str]:
+    """Return what the example's consumer has noted, once that is so many events."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with psycopg.connect(database.replace("postgres://", "postgresql://")) as reader:
+            rows = reader.execute("SELECT event FROM consumer_activity ORDER BY happened_at").fetchall()
+        if len(rows) >= count:
+            return [name for (name,) in rows]
+        time.sleep(0.1)
+    raise AssertionError(f"the consumer has heard {len(rows)} events")
+
+
+def remove_queue(demo: Demo) -> None:
+    """Leave nothing at the broker of the test run."""
+    host, port = os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))
+    with pika.BlockingConnection(pika.ConnectionParameters(host, port)) as broker:
+        channel, queue = broker.channel(), demo.environment["CONSUMER_QUEUE"]
+        for name in (queue, f"{queue}.dead"):
+            channel.queue_delete(name)
+        channel.exchange_delete(f"{queue}.dead")
 
 
 def test_without_a_broker_events_wait_and_the_walk_says_so(demos: Callable[..., Demo], database: str) -> None:
@@ -400,7 +429,7 @@ def test_the_walk_listens_where_the_kit_publishes(variables: dict[str, str], whe
     kit = "from ninja_auth_kit.conf import broker; b = broker()"
 
     listens = run("-c", f"{walk}; print(p.host, p.port, p.virtual_host, tls)", **environment)
-    publishes = manage("shell", "-v0", "-c", f"{kit}; print(b.host, b.port, b.vhost, b.tls)", **environment)
+    publishes = manage("shell", "-v0", "-c", f"{kit}; print(b.hosts[0], b.port, b.vhost, b.tls)", **environment)
 
     assert listens.stdout.strip() == publishes.stdout.strip() == where, listens.stderr + publishes.stderr
 
