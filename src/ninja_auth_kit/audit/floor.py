@@ -29,19 +29,26 @@ class Floor:
     """The floor of one relay."""
 
     def __init__(self) -> None:
-        self.id = 0
+        self._id = 0
         self._shards: frozenset[int] = frozenset()
         self._candidate: _Candidate | None = None
         self._dropped = time.monotonic()
 
+    @property
+    def id(self) -> int:
+        """The id above which to look."""
+        if time.monotonic() - self._dropped > LIFETIME:
+            self.drop()
+        return self._id
+
     def rise(self, turn: Turn) -> None:
         """Rise, at the beginning of a turn, to what was noted before if nothing can come below it any more."""
-        now = time.monotonic()
-        if now - self._dropped > LIFETIME or frozenset(turn.shards) != self._shards:
+        if frozenset(turn.shards) != self._shards:
             self.drop()
             self._shards = frozenset(turn.shards)
-        elif self._candidate and turn.oldest > self._candidate.own and now - self._candidate.noted > CAUTION:
-            self.id, self._candidate = self._candidate.id, None
+        candidate = self._candidate
+        if candidate and turn.oldest > candidate.own and time.monotonic() - candidate.noted > CAUTION:
+            self._id, self._candidate = candidate.id, None
 
     def note(self, turn: Turn, *, highest: int) -> None:
         """Note, at the end of a turn, up to which id its shards are empty."""
@@ -50,4 +57,4 @@ class Floor:
 
     def drop(self) -> None:
         """Look from the beginning again."""
-        self.id, self._candidate, self._dropped = 0, None, time.monotonic()
+        self._id, self._candidate, self._dropped = 0, None, time.monotonic()
