@@ -1,6 +1,7 @@
 """A RabbitMQ of the tests' own, on ports of its own: to stop, to starve and to kill."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -109,12 +110,18 @@ class PrivateBroker:
         finally:
             self.control(command, plenty)
 
-    def control(self, *arguments: str) -> None:
-        """Run rabbitmqctl on this node."""
+    def relays(self) -> list[int]:
+        """Return the process id that each connection of a relay says it is of."""
+        listed = self.control("-q", "list_connections", "client_properties", "--formatter", "json")
+        return [int(process) for process in re.findall(r"ninja_auth_kit relay \S+ (\d+)", listed)]
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on this node and return what it prints."""
         command = [str(program("rabbitmqctl")), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode != 0:
             raise RuntimeError(f"rabbitmqctl {arguments[0]}: {done.stderr or done.stdout}")
+        return done.stdout
 
     def remove(self) -> None:
         """End the node and delete its directory."""

@@ -6,16 +6,17 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from ninja_auth_kit.audit.relay import BATCH
-from tests.faults.count import Count, Inbox
+from tests.faults.count import Count
 from tests.faults.database import PrivateDatabase
 from tests.faults.gate import Gate
+from tests.faults.inbox import Inbox
 from tests.faults.ledger import Ledger
 from tests.faults.processes import Process, Relay, Visitors, WebServer, Writer, environment
 from tests.faults.report import Row
@@ -101,6 +102,13 @@ class Case:
         self._visits = visitors.result()
         web.terminate()
 
+    def run(self, *arguments: str) -> str:
+        """Run a module to its end and return the last line that it prints."""
+        process = Process(list(arguments), self._environment(), self._log("run"))
+        self._exits.callback(process.end)
+        assert process.wait(timeout=120) == 0, process.output
+        return process.output.splitlines()[-1]
+
     def publisher(self) -> dict[str, str]:
         """Make a user of the broker for the relay, and return what its environment must say."""
         name, password = self.name, f"c4n4ry-{uuid.uuid4().hex}"
@@ -126,9 +134,9 @@ class Case:
         """Wait until a relay has said this."""
         self.until(lambda: any(words in relay.output for relay in self.relays), f"a relay says: {words}")
 
-    def until_empty(self, timeout: float = PATIENCE) -> None:
-        """Wait until nothing waits any more."""
-        self.until(lambda: not self.ledger.left(), "nothing is left", timeout)
+    def until_empty(self, timeout: float = PATIENCE) -> float:
+        """Wait until nothing waits any more; return how many seconds it took."""
+        return self.until(lambda: not self.ledger.left(), "nothing is left", timeout)
 
     def until(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> float:
         """Wait for a condition, also where the database is away; return how many seconds it took."""
@@ -146,7 +154,13 @@ class Case:
         return time.monotonic() - begun
 
     def expect(
-        self, *, duplicates: int = 0, left: int = 0, order: bool = True, errors: bool = False, stream: bool = False
+        self,
+        *,
+        duplicates: int = 0,
+        left: int = 0,
+        order: bool = True,
+        errors: bool = False,
+        source: Callable[[Callable[[], bool]], Iterable[bytes | str]] | None = None,
     ) -> Count:
         """Count, fill in the row of the table, and hold the figures to what is promised.
 
@@ -155,12 +169,13 @@ class Case:
             left: how many rows must be left, in the outbox or among the deferred.
             order: whether the order of each user must hold.
             errors: whether writers and visitors may meet errors: the database was away.
-            stream: count what is in the catch-all stream, for the inbox was cut off.
+            source: where the messages are, if not in the inbox.
         """
         for relay in self.relays:
             assert not relay.is_running or relay.terminate() == 0, relay.output
         count = Count(self.ledger.truth())
-        (self.inbox.read_stream if stream else self.inbox.read)(count)
+        for body in (source or self.inbox.read)(lambda: not count.lost):
+            count.take(body)
         rows = self.ledger.left()
         self._fill_in(count, rows)
         assert (count.lost, count.rolled_back, count.phantoms) == (0, 0, 0), count

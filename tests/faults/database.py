@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -37,9 +37,10 @@ class PrivateDatabase(EmbeddedPostgres):
         return self._url.replace("/postgres?", f"/{name}?")
 
     @property
-    def socket(self) -> str:
-        """Return the path of the socket that it listens on."""
-        return f"{self._socket}/.s.PGSQL.5432"
+    def socket(self) -> Path:
+        """Return the socket that it listens on."""
+        assert self._socket is not None
+        return self._socket / ".s.PGSQL.5432"
 
     def execute(self, statement: str, *, name: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement on a connection of its own and return its rows."""
@@ -103,4 +104,5 @@ class PrivateDatabase(EmbeddedPostgres):
         main = self._server.pid
         children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
         for process in [main, *map(int, children)]:
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # a connection that has ended since
+                os.kill(process, number)

@@ -22,7 +22,7 @@ WITH last AS (
         event_id::text, fresh.id::text
     )
     FROM generate_series(1, %d) AS later CROSS JOIN last
-    CROSS JOIN LATERAL (SELECT gen_random_uuid() AS id WHERE later > 0) AS fresh
+    CROSS JOIN LATERAL (SELECT gen_random_uuid() AS id WHERE last.id + later > 0) AS fresh
     ORDER BY later
 )
 UPDATE {_SESSIONS} SET generation = generation + %d WHERE id IN (SELECT session FROM last)
@@ -72,7 +72,7 @@ class Ledger:
     def is_held(self, after: str = "SKIP LOCKED") -> bool:
         """Tell whether a transaction idles after a statement with these words; by default that is a relay's claim."""
         idle = f"state LIKE 'idle in transaction%' AND query LIKE '%{after}%'"
-        return bool(self.sql(f"SELECT FROM pg_stat_activity WHERE datname = '{self.name}' AND {idle}"))
+        return bool(self._number(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.name}' AND {idle}"))
 
     def parked(self) -> dict[str, int]:
         """Return how many events wait for a person, by the reason."""

@@ -111,14 +111,23 @@ class WebServer(Process):
         bind = ("--bind", f"127.0.0.1:{self.port}", "--no-control-socket", "tests.wsgi")
         super().__init__(["gunicorn", "--workers", "2", *arguments, *bind], environment, log)
 
+    def workers(self) -> int:
+        """Return how many worker processes it has started so far."""
+        return self.output.count("Booting worker")
+
     def answers(self) -> bool:
         """Tell whether it serves."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", "/api/auth/")
-            return connection.getresponse().status < 500
+            return self.request("GET", "/api/auth/") < 500
         except OSError:
             return False
+
+    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> int:
+        """Send a request and return the status of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+            return connection.getresponse().status
         finally:
             connection.close()
 

@@ -86,7 +86,7 @@ def test_an_exchange_that_is_deleted_is_declared_again_with_the_stream(case: Cas
         case.until_published(0.3)
         case.inbox.delete_exchange()
     case.until_empty()
-    case.expect(duplicates=BATCH, stream=True)
+    case.expect(duplicates=BATCH, source=case.inbox.read_stream)
 
 
 @pytest.mark.fault(6, "Exchange deleted; only an operator may declare it")
@@ -167,4 +167,4 @@ def test_a_relay_waits_for_its_virtual_host(case: Case) -> None:
         case.broker.control("add_vhost", case.name)
         case.broker.control("set_permissions", "--vhost", case.name, "guest", ".*", ".*", ".*")
     case.until_empty()
-    case.expect(stream=True)
+    case.expect(source=case.inbox.read_stream)

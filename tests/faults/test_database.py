@@ -132,7 +132,7 @@ def test_no_state_without_its_event_where_statements_time_out(case: Case) -> Non
     ],
 )
 def test_a_relay_without_its_database_costs_at_most_a_batch_of_duplicates(case: Case, how: str) -> None:
-    wire = Wire(case.server.socket)
+    wire = Wire(str(case.server.socket))
     wire.mend()
     with case.visiting(), case.writing():
         case.until_written(0.5)

@@ -6,6 +6,7 @@ after the announcement, and their events carry an id that must never be seen.
 """
 
 import json
+import logging
 import random
 import sys
 import time
@@ -36,6 +37,7 @@ class Orders:
         savepoint: what is rolled back is a savepoint only, and its transaction commits another event.
         hold: how many seconds each transaction stays open before its commit.
         receiver: what a receiver of the host does with each event: "raise" or "sleep" or nothing.
+        log: print what the kit logs of its events.
         seed: of the choice of users.
     """
 
@@ -47,6 +49,7 @@ class Orders:
     savepoint: bool = False
     hold: float = 0.0
     receiver: str = ""
+    log: bool = False
     seed: int = 0
 
 
@@ -62,6 +65,8 @@ def main(orders: Orders) -> dict[str, int]:
     done = {"written": 0, "rolled_back": 0, "errors": 0}
     begun = time.monotonic()
     _connect(orders.receiver)
+    if orders.log:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     sessions = _sessions()[slice(*orders.users)]
     while done["written"] < orders.events:
         undo = chance.randrange(orders.undo_every) == 0
