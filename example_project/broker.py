@@ -3,7 +3,9 @@
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pika
 
@@ -40,44 +42,72 @@ def parameters(environment: Mapping[str, str]) -> pika.ConnectionParameters | No
     )
 
 
-class Events:
-    """The audit events, as they arrive; none where there is no broker."""
+class NoBrokerError(Exception):
+    """There is no broker to hear events from; the text says why, and where they are instead."""
+
+
+class Listener:
+    """Hears the audit events, as they arrive, through a queue of its own.
+
+    Raises:
+        NoBrokerError: there is none, here or later.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._connection: pika.BlockingConnection | None = None
         where = parameters(environment)
         if where is None:
-            print("RABBITMQ_HOST is empty, so the audit events are left out: the server's log has them.\n")
-            return
+            raise NoBrokerError("RABBITMQ_HOST is empty, so the audit events are left out: the server's log has them.")
+        self.address = f"{where.host}:{where.port}"
+        with self._while_it_lasts():
+            self._connection = pika.BlockingConnection(where)
+            self._channel = self._connection.channel()
+            self._channel.exchange_declare("auth.events", "topic", durable=True)
+            self._queue = self._channel.queue_declare("", exclusive=True).method.queue
+            self._channel.queue_bind(self._queue, "auth.events", "#")
+
+    def events(self, *, pause: float) -> Iterator[tuple[str, dict[str, Any]] | None]:
+        """Yield routing key and event of each, for ever; None after each pause, in seconds, without one."""
+        with self._while_it_lasts():
+            for method, _, body in self._channel.consume(self._queue, auto_ack=True, inactivity_timeout=pause):
+                yield None if method is None or body is None else (method.routing_key, json.loads(body))
+
+    def close(self) -> None:
+        """Leave, and the queue goes too."""
+        with suppress(pika.exceptions.AMQPError):
+            self._connection.close()
+
+    @contextmanager
+    def _while_it_lasts(self) -> Iterator[None]:
         try:
-            self._listen(where)
+            yield
         except (pika.exceptions.AMQPError, OSError) as error:
             reason = f" ({error})" if str(error) else ""
-            print(
-                f"No broker answers at {where.host}:{where.port}{reason}, "
-                "so the audit events are left out: they wait in the outbox.\n"
-            )
+            raise NoBrokerError(
+                f"No broker answers at {self.address}{reason}, "
+                "so the audit events are left out: they wait in the outbox."
+            ) from error
 
-    def _listen(self, where: pika.ConnectionParameters) -> None:
-        connection = pika.BlockingConnection(where)
-        self._channel = connection.channel()
-        self._channel.exchange_declare("auth.events", "topic", durable=True)
-        self._queue = self._channel.queue_declare("", exclusive=True).method.queue
-        self._channel.queue_bind(self._queue, "auth.events", "#")
-        self._connection = connection
+
+class Events:
+    """The events of the walk's requests; none where there is no broker, which is said once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._listener: Listener | None = None
+        try:
+            self._listener = Listener(environment)
+        except NoBrokerError as error:
+            print(f"{error}\n")
 
     def of_request(self, request_id: str, count: int) -> list[str]:
         """Return the routing keys of the events of one request, as many as are expected or come in time."""
         keys: list[str] = []
         deadline = time.monotonic() + PATIENCE
-        while self._connection is not None and len(keys) < count and time.monotonic() < deadline:
-            method, _, body = self._channel.basic_get(self._queue, auto_ack=True)
-            if method is None:
-                self._connection.sleep(0.05)
-            elif json.loads(body).get("correlationid") == request_id:
-                keys.append(method.routing_key)
+        while self._listener is not None and len(keys) < count and time.monotonic() < deadline:
+            arrived = next(self._listener.events(pause=0.1))
+            if arrived and arrived[1].get("correlationid") == request_id:
+                keys.append(arrived[0])
         return keys
 
     def are_heard(self) -> bool:
         """Tell whether there is a broker."""
-        return self._connection is not None
+        return self._listener is not None

@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "accounts",
     "mailbox",
     "notes",
+    "playground",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,7 +1,5 @@
 """The kit is one line; the rest is this project's own."""
 
-from mailbox.views import index
-
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
@@ -9,7 +7,7 @@ from django.urls import include, path
 from config.api import api
 
 urlpatterns = [
-    path("", index),
+    path("", include("playground.urls")),
     path("api/auth/", include("ninja_auth_kit.urls")),  # the kit
     path("api/", api.urls),
     path("admin/", admin.site.urls),

@@ -10,13 +10,13 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-SEPARATOR = "-" * 79  # between the messages of one file, as Django writes them
+SEPARATOR = b"-" * 79  # between the messages of one file, as Django writes them
 
 
 def mails() -> list[dict[str, Any]]:
     """Return every mail, the newest first."""
     files = sorted(_folder().glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [_mail(text) for path in files for text in path.read_text().split(SEPARATOR) if text.strip()]
+    return [_mail(data) for path in files for data in path.read_bytes().split(SEPARATOR) if data.strip()]
 
 
 def inbox(request: HttpRequest) -> HttpResponse:
@@ -27,19 +27,14 @@ def inbox(request: HttpRequest) -> HttpResponse:
     return render(request, "mailbox/inbox.html", {"mails": found})
 
 
-def index(request: HttpRequest) -> HttpResponse:
-    """Show where things are."""
-    return render(request, "mailbox/index.html", {"debug": settings.DEBUG})
-
-
 def _folder() -> Path:
     if hasattr(settings, "MAILERS"):
         return Path(settings.MAILERS["default"]["OPTIONS"]["file_path"])
     return Path(settings.EMAIL_FILE_PATH)
 
 
-def _mail(text: str) -> dict[str, Any]:
-    message = email.message_from_string(text.strip(), policy=email.policy.default)
+def _mail(data: bytes) -> dict[str, Any]:
+    message = email.message_from_bytes(data.strip(), policy=email.policy.default)
     assert isinstance(message, EmailMessage)  # noqa: S101  # what the policy makes
     body = message.get_body(("plain",))
     return {

@@ -214,7 +214,7 @@ def imported(setting: str) -> Any:
 class Broker:
     """Where RabbitMQ is and how to log in. The password stays out of error reports, which print local variables."""
 
-    host: str
+    hosts: tuple[str, ...]
     port: int
     user: str
     password: str = field(repr=False)
@@ -223,13 +223,18 @@ class Broker:
 
 
 def broker() -> Broker | None:
-    """Return the RabbitMQ settings, or None: without `RABBITMQ_HOST` audit events are only logged."""
-    host = getattr(django_settings, "RABBITMQ_HOST", None)
-    if not host:
+    """Return the RabbitMQ settings, or None: without `RABBITMQ_HOST` audit events are only logged.
+
+    `RABBITMQ_HOST` may name several nodes of a cluster, in a list or with commas between.
+    """
+    named = getattr(django_settings, "RABBITMQ_HOST", None) or ()
+    named = named if isinstance(named, list | tuple) else str(named).split(",")
+    hosts = tuple(filter(None, (str(host).strip() for host in named)))
+    if not hosts:
         return None
     tls = bool(getattr(django_settings, "RABBITMQ_TLS", False))
     return Broker(
-        host=host,
+        hosts=hosts,
         port=int(getattr(django_settings, "RABBITMQ_PORT", None) or (5671 if tls else 5672)),
         user=getattr(django_settings, "RABBITMQ_USER", None) or "guest",
         password=getattr(django_settings, "RABBITMQ_PASSWORD", None) or "guest",

@@ -39,4 +39,4 @@ def _run() -> None:
     # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
     from ninja_auth_kit.audit.relay import configured_relay
 
-    configured_relay(using=database()).run(threading.Event())
+    configured_relay(using=database(), embedded=True).run(threading.Event())

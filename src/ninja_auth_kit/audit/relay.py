@@ -1,29 +1,35 @@
 """The relay: moves events from the outbox to the broker, in order, and deletes what the broker has confirmed.
 
 One round: is the broker there? is anything to publish? then, in one transaction, take the free shards, read their
-oldest rows, publish them, wait until the broker has confirmed each, delete the confirmed, commit. Whatever goes wrong
-leaves rows where they are: an event may be sent twice, with the same id, but none is lost. Nothing is claimed while
-the broker is away or blocks, so an outage holds no transaction open.
+oldest rows, publish them, wait until the broker has said something of each, delete the confirmed and set aside the
+refused, commit. Whatever goes wrong leaves rows where they are: an event may be sent twice, with the same id, but none
+is lost. Nothing is claimed while the broker is away or blocks, so an outage holds no transaction open.
 """
 
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from ninja_auth_kit.audit import claims
+from ninja_auth_kit.audit.claims import Outbox
+from ninja_auth_kit.audit.deferrals import Deferred
+from ninja_auth_kit.audit.listening import Ear
+from ninja_auth_kit.audit.metrics import Metrics
 from ninja_auth_kit.audit.rabbitmq import BrokerError, RabbitMQ
+from ninja_auth_kit.audit.shards import take_shards
+from ninja_auth_kit.audit.verdicts import Verdicts
 from ninja_auth_kit.conf import broker, settings
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
 BATCH = 500  # where throughput has flattened; a crash repeats at most so many
 CONFIRM_TIMEOUT = 10.0  # seconds; less than the database allows a transaction to idle
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds between looks at the outbox
+CHORES_EVERY = 1.0  # seconds
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds between tries when the broker or the database is away
 
 
@@ -34,26 +40,32 @@ class Relay:
         publisher: where to publish.
         using: the alias of the database.
         batch: how many events are published before their confirms are awaited.
+        embedded: whether it is a thread of a web process.
     """
 
-    def __init__(self, publisher: RabbitMQ, *, using: str, batch: int = BATCH) -> None:
+    def __init__(self, publisher: RabbitMQ, *, using: str, batch: int = BATCH, embedded: bool = False) -> None:
         self.publisher = publisher
         self.using = using
         self.batch = batch
-        self.published = 0
+        self.metrics = Metrics()
+        self._outbox, self._deferred = Outbox(using=using), Deferred(using=using)
+        self._ear = Ear(using=using, embedded=embedded)
         self._failures = 0
+        self._chores_at = 0.0
 
-    def run(self, stop: threading.Event) -> None:
-        """Publish until told to stop; a batch in flight is finished first."""
-        pause = SHORTEST_PAUSE
+    def run(self, stop: threading.Event, *, succeeded: Callable[[], None] = lambda: None) -> None:
+        """Publish until told to stop; a batch in flight is finished first.
+
+        Args:
+            stop: set to end it.
+            succeeded: called after each round that worked, with something to publish or without.
+        """
         try:
             while not stop.is_set():
-                sent = self._attempt()
-                if sent is None:
+                if not self._round(stop):
                     stop.wait(self._backoff())
                     continue
-                pause = SHORTEST_PAUSE if sent else min(pause * 2, LONGEST_PAUSE)
-                stop.wait(pause if sent < self.batch else 0)
+                succeeded()
         finally:
             self._leave()
 
@@ -88,47 +100,83 @@ class Relay:
                 pass
         finally:
             self.publisher.close()
-        return self.published
+        return self.metrics.published
 
     def publish_batch(self) -> int:
-        """Publish one batch and return how many events the broker has confirmed.
+        """Publish one batch, and what is due of the deferred events; return how many events were dealt with.
 
         Connects even if nothing waits: that the broker is away is said before the first event, not after it.
 
         Raises:
-            BrokerError: the broker went away, timed out or refused; the confirmed are deleted, the others wait.
+            BrokerError: the broker went away or timed out; what it has answered for is done, the others wait.
             DatabaseError: the database is away.
         """
         self.publisher.connect()
-        if not claims.is_pending(using=self.using):
+        self._ear.greet()
+        settled = self._publish(self._outbox)
+        if time.monotonic() >= self._chores_at:
+            settled += self._publish(self._deferred)
+            self._chores_at = time.monotonic() + CHORES_EVERY
+        self.metrics.succeeded()
+        return settled
+
+    def _publish(self, source: Outbox | Deferred) -> int:
+        if not source.is_pending():
             return 0
+        # What a broker that is ill has read of a failed batch comes twice, so the next try brings it one event.
+        limit = 1 if self._failures else self.batch
         with transaction.atomic(using=self.using, durable=True), connections[self.using].cursor() as cursor:
-            events = claims.claim(cursor, limit=self.batch)
+            turn = take_shards(cursor)
+            self.metrics.shards = len(turn.shards)
+            events = source.claim(cursor, turn, limit=limit) if turn.shards else []
             if not events:
                 return 0
-            confirmed, failure = self.publisher.publish(events, timeout=CONFIRM_TIMEOUT)
-            claims.delete(cursor, confirmed)
-        self.published += len(confirmed)
-        if failure is not None:
-            raise failure
-        return len(confirmed)
+            began = time.monotonic()
+            verdicts = self.publisher.publish(events, timeout=CONFIRM_TIMEOUT)
+            source.settle(cursor, turn, verdicts)
+        self._count(verdicts, time.monotonic() - began)
+        return len(events)
 
-    def _attempt(self) -> int | None:
-        """Publish a batch; None where the broker or the database did not play along, which is logged once per try."""
+    def _count(self, verdicts: Verdicts, seconds: float) -> None:
+        reasons = [refusal.reason for refusal in verdicts.refused]
+        self.metrics.answered(seconds, confirmed=len(verdicts.confirmed), reasons=reasons)
+        if reasons:
+            host, port = self.publisher.where, self.publisher.address.port
+            logger.warning(
+                "RabbitMQ at %s:%s: %d events were refused (%s). They are set aside; see authkit_status.",
+                host,
+                port,
+                len(reasons),
+                ", ".join(sorted(set(reasons))),
+            )
+        if verdicts.failure is not None:
+            raise verdicts.failure
+
+    def _round(self, stop: threading.Event) -> bool:
+        """Publish a batch, and wait if it was not full; False where the broker or the database did not play along."""
         try:
-            sent = self.publish_batch()
+            settled = self.publish_batch()
+            self._recovered()
+            if settled < self.batch:
+                self._ear.wait(stop, after=settled)
         except BrokerError as error:
             logger.warning("%s Events wait in the outbox.", error)
+            self.metrics.blocked = self.publisher.is_blocked
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The database is away (%s).", type(error).__name__)
             self._leave()
         else:
-            if self._failures:
-                logger.warning("Publishing, after %d failed tries.", self._failures)
-            self._failures = 0
-            return sent
+            return True
         self._failures += 1
-        return None
+        self.metrics.failures += 1
+        return False
+
+    def _recovered(self) -> None:
+        if self._failures:
+            logger.warning("Publishing, after %d failed tries.", self._failures)
+        self._failures = 0
+        self.metrics.blocked = False
+        self.metrics.connections = self.publisher.connections
 
     def _backoff(self) -> float:
         """Return how long to wait, with full jitter, so that many relays do not come back at once."""
@@ -141,7 +189,7 @@ class Relay:
             connections[self.using].close()
 
 
-def configured_relay(*, using: str, batch: int = BATCH) -> Relay:
+def configured_relay(*, using: str, batch: int = BATCH, embedded: bool = False) -> Relay:
     """Return a relay as the settings describe the broker.
 
     Raises:
@@ -151,4 +199,4 @@ def configured_relay(*, using: str, batch: int = BATCH) -> Relay:
     if configured is None:
         raise ImproperlyConfigured("There is no broker to publish to: set RABBITMQ_HOST.")
     rabbitmq = RabbitMQ(configured, exchange=settings.AUDIT_EXCHANGE, declare=settings.AUDIT_DECLARE)
-    return Relay(rabbitmq, using=using, batch=batch)
+    return Relay(rabbitmq, using=using, batch=batch, embedded=embedded)

@@ -14,7 +14,10 @@ from ninja_auth_kit.conf import Broker, broker, settings
 
 
 def _is_host(value: Any) -> bool:
-    return is_text(value) and not {"/", "@"} & set(value)
+    hosts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(hosts, list | tuple):
+        return False
+    return all(isinstance(host, str) and is_text(host.strip()) and not {"/", "@"} & set(host) for host in hosts)
 
 
 def _is_port(value: Any) -> bool:
@@ -25,7 +28,10 @@ def _is_port(value: Any) -> bool:
 _STRING: Rule = (lambda value: isinstance(value, str), "a string, or left out for the default")
 
 RULES: dict[str, Rule] = {
-    "RABBITMQ_HOST": (_is_host, "a host name or an address and no URL, or left out for no broker"),
+    "RABBITMQ_HOST": (
+        _is_host,
+        "a host name or address, or several with commas between, and no URL; or left out for no broker",
+    ),
     "RABBITMQ_PORT": (_is_port, "a port such as 5672, or left out for the default"),
     "RABBITMQ_USER": _STRING,
     "RABBITMQ_PASSWORD": _STRING,
@@ -69,7 +75,7 @@ def check_transport(**_: Any) -> list[CheckMessage]:
     itself lets `guest` in from its own machine only, and an audit stream must not keep people from logging in.
     """
     address = None if _misfits() else broker()
-    if address is None or is_loopback(address.host):
+    if address is None or all(map(is_loopback, address.hosts)):
         return []
     return [*_plain(address), *_guest(address)]
 

@@ -4,8 +4,9 @@ pika's `BlockingConnection` waits for each confirm, and serves heartbeats only w
 runs in a thread of its own: heartbeats flow whatever the caller does, and a batch is confirmed as one.
 """
 
-from ninja_auth_kit.audit.rabbitmq.connection import CONTENT_TYPE, catch_all_queue
+from ninja_auth_kit.audit.rabbitmq.connection import catch_all_queue
 from ninja_auth_kit.audit.rabbitmq.failures import BrokerError
+from ninja_auth_kit.audit.rabbitmq.messages import CONTENT_TYPE
 from ninja_auth_kit.audit.rabbitmq.publisher import RabbitMQ
 
 __all__ = ["CONTENT_TYPE", "BrokerError", "RabbitMQ", "catch_all_queue"]

@@ -11,13 +11,12 @@ from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from ninja_auth_kit.audit.claims import ClaimedEvent
 from ninja_auth_kit.audit.rabbitmq.confirms import Batch
 from ninja_auth_kit.audit.rabbitmq.failures import BrokerError, describe
+from ninja_auth_kit.audit.rabbitmq.messages import UnsendableError, message
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
-CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 CONNECT_TIMEOUT = 15.0  # seconds, for TCP, TLS, AMQP and the topology together
 CLOSE_TIMEOUT = 3.0
 # Every event is routed somewhere from the first day, and a consumer that comes next week reads this one's.
@@ -33,7 +32,8 @@ class Connection:
     def __init__(self, parameters: pika.ConnectionParameters, exchange: str, declare: bool) -> None:
         self.parameters, self.exchange, self.declare = parameters, exchange, declare
         self.lost: BrokerError | None = None
-        self.blocked = False
+        self.blocked: BrokerError | None = None
+        self.is_spent = False  # answers may come that nobody waits for, and be taken for those of the next batch
         self._ready: Future[None] = Future()
         self._batch: Batch | None = None
         self._last_tag = 0
@@ -64,10 +64,13 @@ class Connection:
         try:
             batch.answered.result(timeout)
         except TimeoutError:
-            return self._error(f"no confirm within {timeout:.0f} seconds")
+            failure = self._error(f"no confirm within {timeout:.0f} seconds")
         except BrokerError as error:
-            return error
-        return None
+            failure = error
+        else:
+            return None
+        self._batch, self.is_spent = None, True
+        return failure
 
     def stop(self) -> None:
         """Close, and do not wait long for a broker that does not answer."""
@@ -100,8 +103,8 @@ class Connection:
             self._select = None
 
     def _opened(self, connection: SelectConnection) -> None:
-        connection.add_on_connection_blocked_callback(lambda *_: setattr(self, "blocked", True))
-        connection.add_on_connection_unblocked_callback(lambda *_: setattr(self, "blocked", False))
+        connection.add_on_connection_blocked_callback(self._block)
+        connection.add_on_connection_unblocked_callback(self._unblock)
         connection.channel(on_open_callback=self._channel_opened)
 
     def _channel_opened(self, channel: Channel) -> None:
@@ -134,22 +137,17 @@ class Connection:
 
     def _send(self, batch: Batch) -> None:
         for event in batch.events:
+            try:
+                body, properties = message(event)
+            except UnsendableError as error:
+                batch.refuse(event, error.reason, str(error))
+                continue
             if self._channel is None or not self._channel.is_open:
                 self._lose("the channel is closed")
                 return
-            try:
-                self._channel.basic_publish(
-                    self.exchange,
-                    event.routing_key,
-                    event.payload.encode(),
-                    _properties(event),
-                    mandatory=True,
-                )
-            except Exception as error:  # one event that cannot be sent must not keep back the others
-                logger.error("Event %s cannot be published: %s", event.event_id, type(error).__name__)
-                continue
+            self._channel.basic_publish(self.exchange, event.routing_key, body, properties, mandatory=True)
             self._last_tag += 1
-            batch.pending[self._last_tag] = event
+            batch.sent(self._last_tag, event)
         batch.finish_if_answered()
 
     def _answered(self, frame: Any) -> None:
@@ -157,9 +155,21 @@ class Connection:
             acknowledged = isinstance(frame.method, Basic.Ack)
             self._batch.settle(frame.method.delivery_tag, multiple=frame.method.multiple, acknowledged=acknowledged)
 
-    def _returned(self, _channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
+    def _returned(self, _channel: Channel, method: Any, properties: BasicProperties, _body: bytes) -> None:
         if self._batch is not None and properties.message_id:
-            self._batch.returned.add(properties.message_id)
+            self._batch.returned(properties.message_id, f"No queue takes it: {method.reply_text}.")
+
+    def _block(self, *_: Any) -> None:
+        """Stop waiting: a broker out of memory or disk tells so in answer to a publish, and then reads no more.
+
+        The connection is kept, and with it what the broker has not read yet: each new one would bring it another copy.
+        """
+        self.blocked = self._error("it blocks publishers: its memory or its disk is full")
+        if self._batch is not None and not self._batch.answered.done():
+            self._batch.answered.set_exception(self.blocked)
+
+    def _unblock(self, *_: Any) -> None:
+        self.blocked = None
 
     def _channel_closed(self, _channel: Channel, reason: BaseException) -> None:
         self._lose(reason)
@@ -196,9 +206,3 @@ class Connection:
 def catch_all_queue(exchange: str) -> str:
     """Return the name of the stream that takes every event: `auth.audit` for `auth.events`."""
     return exchange.removesuffix(".events") + ".audit"
-
-
-def _properties(event: ClaimedEvent) -> BasicProperties:
-    return BasicProperties(
-        content_type=CONTENT_TYPE, delivery_mode=2, message_id=event.event_id, app_id="ninja_auth_kit"
-    )

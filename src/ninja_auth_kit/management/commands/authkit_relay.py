@@ -3,12 +3,15 @@
 import signal
 import threading
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
+from ninja_auth_kit.audit.monitor import HealthFile, samples_of, serve
 from ninja_auth_kit.audit.rabbitmq import BrokerError
 from ninja_auth_kit.audit.relay import BATCH, Relay, configured_relay
 from ninja_auth_kit.models import database
@@ -19,12 +22,15 @@ class Command(BaseCommand):
 
     help = (
         "Publish the audit events of the outbox to RabbitMQ, and delete what the broker has confirmed. Runs until "
-        "SIGTERM or SIGINT, which finish the batch in flight. Any number may run; the order of each user's events "
-        "holds. A broker that is away is tried again for ever: events wait in the outbox and nothing is lost."
+        "SIGTERM or SIGINT, which finish the batch in flight; a second one ends it at once. Any number may run; the "
+        "order of each user's events holds. A broker that is away is tried again for ever: events wait in the outbox "
+        "and nothing is lost."
     )
+    # Not the checks of URLs: they would load the whole API, and with it as much memory again as a relay needs.
+    requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --once and --batch."""
+        """Take what to publish, how long, and how to be watched."""
         parser.add_argument("--once", action="store_true", help="publish what waits now, then exit (1 if it fails)")
         parser.add_argument(
             "--batch",
@@ -32,28 +38,66 @@ class Command(BaseCommand):
             default=BATCH,
             help="how many events are published per confirmed batch (default: %(default)s)",
         )
+        parser.add_argument(
+            "--database",
+            action="append",
+            metavar="ALIAS",
+            help="the alias of a database whose outbox to publish; may be given several times, and each gets a thread "
+            "and a connection of its own (default: the one that users are written to)",
+        )
+        parser.add_argument(
+            "--health-file",
+            type=Path,
+            metavar="FILE",
+            help="touch this file after each round that worked, about once in a second while all is well, for a "
+            "supervisor to restart a relay whose file is older than, say, a minute; removed at the end",
+        )
+        parser.add_argument(
+            "--metrics-port", type=int, metavar="PORT", help="serve figures for Prometheus at /metrics"
+        )
+        parser.add_argument(
+            "--metrics-host", default="127.0.0.1", help="the address for it to listen on (default: %(default)s)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until told to stop."""
+        relays = self._relays(options)
+        if options["metrics_port"] is not None:
+            self._serve(relays, options["metrics_host"], options["metrics_port"])
+        if options["once"]:
+            for relay in relays:
+                self._publish_once(relay)
+        else:
+            self._publish_until_stopped(relays, options["health_file"])
+        self.stdout.write(f"{sum(relay.metrics.published for relay in relays)} events published.")
+
+    def _relays(self, options: dict[str, Any]) -> list[Relay]:
         if options["batch"] < 1:
             raise CommandError("--batch must be at least 1.")
+        aliases = list(dict.fromkeys(options["database"] or [database()]))
+        unknown = [alias for alias in aliases if alias not in connections]
+        if unknown:
+            known = ", ".join(connections)
+            raise CommandError(f"--database {unknown[0]}: there is no such database in DATABASES, only {known}.")
         try:
-            relay = configured_relay(using=database(), batch=options["batch"])
+            return [configured_relay(using=alias, batch=options["batch"]) for alias in aliases]
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
-        if options["once"]:
-            self._publish_once(relay)
-        else:
-            self._publish_until_stopped(relay)
-        self.stdout.write(f"{relay.published} events published.")
+
+    def _serve(self, relays: list[Relay], host: str, port: int) -> None:
+        try:
+            serve(host, port, lambda: samples_of([(relay.using, relay.metrics) for relay in relays]))
+        except (OSError, OverflowError) as error:
+            raise CommandError(f"--metrics-port {port}: cannot listen on {host} there ({error}).") from error
 
     def _publish_once(self, relay: Relay) -> None:
         try:
             relay.drain()
         except (BrokerError, DatabaseError) as error:
-            raise CommandError(f"{relay.published} events published, then: {error}") from error
+            raise CommandError(f"{relay.metrics.published} events published, then: {error}") from error
 
-    def _publish_until_stopped(self, relay: Relay) -> None:
+    def _publish_until_stopped(self, relays: list[Relay], path: Path | None) -> None:
+        health = HealthFile(path, [relay.metrics for relay in relays]) if path else None
         stop = threading.Event()
 
         def finish(*_: Any) -> None:
@@ -63,11 +107,21 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
+        others = [threading.Thread(target=self._run, args=(relay, stop, health)) for relay in relays[1:]]
+        for thread in others:
+            thread.start()
+        self._run(relays[0], stop, health)
+        for thread in others:
+            thread.join()
+        if health:
+            health.remove()
+
+    def _run(self, relay: Relay, stop: threading.Event, health: HealthFile | None) -> None:
+        where = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
         if relay.wait_for_broker(stop, tell=lambda error: self._say(f"Waiting for the broker. {error}")):
             publisher = relay.publisher
-            host, port = publisher.address.host, publisher.address.port
-            self._say(f"Publishing to {publisher.exchange} on {host}:{port}.")
-        relay.run(stop)
+            self._say(f"Publishing{where} to {publisher.exchange} on {publisher.where}:{publisher.address.port}.")
+        relay.run(stop, succeeded=health.touch if health else lambda: None)
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -1,0 +1,58 @@
+"""The page that plays the flow, and the audit events as they arrive from RabbitMQ, as server-sent events."""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+
+from broker import Listener, NoBrokerError
+from ninja_auth_kit.models import AuditOutbox
+
+PAUSE = 2.0  # seconds between two looks for a broker, and between two signs of life
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the page. It loads its own script and nothing else."""
+    nonce = secrets.token_urlsafe(16)
+    context = {"debug": settings.DEBUG, "devices": [("phone", "Phone"), ("laptop", "Laptop")], "nonce": nonce}
+    response = render(request, "playground/index.html", context)
+    response["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src 'self'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return response
+
+
+def events(request: HttpRequest) -> StreamingHttpResponse:
+    """Stream the audit events of everybody, from now on; and while there is no broker, how many wait."""
+    stream = StreamingHttpResponse(_stream(), content_type="text/event-stream")
+    stream["Cache-Control"] = "no-store"
+    return stream
+
+
+def _stream() -> Iterator[str]:
+    while True:
+        try:
+            yield from _heard()
+        except NoBrokerError as error:
+            yield _message("state", {"broker": None, "reason": str(error), "waiting": AuditOutbox.objects.count()})
+            time.sleep(PAUSE)
+
+
+def _heard() -> Iterator[str]:
+    with closing(Listener(os.environ)) as listener:
+        yield _message("state", {"broker": listener.address})
+        for arrived in listener.events(pause=PAUSE):
+            # After a pause a comment: writing it tells whether the page is still there.
+            yield _message("audit", {"key": arrived[0], **arrived[1]}) if arrived else ": still here\n\n"
+
+
+def _message(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,193 @@
+"""How a relay waits, and what it does not read again: notifications, pauses, and the floor under old rows."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from ninja_auth_kit.audit.floor import CAUTION, LIFETIME, Floor
+from ninja_auth_kit.audit.listening import LONGEST_DEAF_PAUSE, RELAY_NAME, Ear
+from ninja_auth_kit.audit.outbox import CHANNEL
+from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.audit.shards import SHARDS, Turn, take_shards
+from ninja_auth_kit.models import AuditOutbox
+from tests.audit.conftest import Consumer
+from tests.audit.test_relay import assert_in_order, fill, running, until, waiting
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def turn_of(*, oldest: int, own: int, shards: int = SHARDS) -> Turn:
+    return Turn(list(range(shards)), oldest, own)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Stop the clock of the floor, and return what moves it on."""
+    now = [1000.0]
+    monkeypatch.setattr("ninja_auth_kit.audit.floor.time.monotonic", lambda: now[0])
+
+    def advance(seconds: float) -> None:
+        now[0] += seconds
+
+    return advance
+
+
+def test_the_floor_rises_only_when_whoever_could_bring_an_older_row_has_ended(clock: Callable[[float], None]) -> None:
+    floor = Floor()
+    floor.rise(turn_of(oldest=50, own=60))
+    floor.note(turn_of(oldest=50, own=60), highest=700)
+
+    clock(CAUTION + 0.1)
+    floor.rise(turn_of(oldest=60, own=90))
+    assert floor.id == 0
+    floor.rise(turn_of(oldest=61, own=91))
+    assert floor.id == 700
+
+
+def test_the_floor_is_forgotten_when_the_shards_change_and_every_two_seconds(clock: Callable[[float], None]) -> None:
+    floor = Floor()
+
+    def raise_it() -> None:
+        floor.rise(turn_of(oldest=60, own=60))
+        floor.note(turn_of(oldest=60, own=60), highest=700)
+        clock(CAUTION + 0.1)
+        floor.rise(turn_of(oldest=61, own=61))
+        assert floor.id == 700
+
+    raise_it()
+    floor.rise(turn_of(oldest=60, own=60, shards=8))
+    assert floor.id == 0
+    raise_it()
+    clock(LIFETIME)
+    floor.rise(turn_of(oldest=60, own=60))
+    assert floor.id == 0
+
+
+def test_a_turn_knows_which_transactions_were_running() -> None:
+    begun, finish = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with transaction.atomic():
+            fill(1)
+            begun.set()
+            finish.wait(20)
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(20)
+    with transaction.atomic(), connection.cursor() as cursor:
+        before = take_shards(cursor)
+    finish.set()
+    writer.join()
+    with transaction.atomic(), connection.cursor() as cursor:
+        after = take_shards(cursor)
+
+    assert before.shards == after.shards == list(range(SHARDS))
+    assert before.oldest < before.own < after.oldest <= after.own
+
+
+@pytest.mark.broker
+@pytest.mark.race
+def test_rows_that_commit_late_under_a_backlog_keep_the_order_of_their_user(consumer: Consumer) -> None:
+    def commit_late(number: int) -> None:
+        with transaction.atomic():
+            fill(1, users=1, first=number)  # an older id than those that are published meanwhile
+            time.sleep(0.4)
+        connection.close()
+
+    stop = threading.Event()
+
+    def keep_busy() -> None:  # so that claims are full, and the floor would rise
+        while not stop.is_set():
+            for row in range(1, 41):
+                AuditOutbox(
+                    event_id="0" * 32, shard=row % SHARDS, routing_key="auth.busy.x.success", payload="{}"
+                ).save()
+        connection.close()
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    with running(configured_relay(using="default", batch=20)):
+        for number in range(6):
+            late = threading.Thread(target=commit_late, args=(number,))
+            late.start()
+            late.join()
+    stop.set()
+    busy.join()
+    configured_relay(using="default").drain()
+
+    mine = [one for one in consumer.events(100_000, timeout=3) if "user" in one]
+    assert len(mine) == 6
+    assert_in_order(mine)
+
+
+@pytest.mark.broker
+def test_an_idle_relay_that_listens_is_woken_at_once(consumer: Consumer) -> None:
+    with running(configured_relay(using="default")):
+        until(lambda: AuditOutbox.objects.count() == 0)
+        time.sleep(2.5)  # so that its pauses are the longest
+        delays = []
+        for number in range(5):
+            began = time.monotonic()
+            with transaction.atomic(), connection.cursor() as cursor:
+                fill(1, first=number)
+                cursor.execute(f"NOTIFY {CHANNEL}")
+            assert len(consumer.events(1)) == 1
+            delays.append(time.monotonic() - began)
+            time.sleep(1.2)
+
+    assert sorted(delays)[2] < LONGEST_DEAF_PAUSE
+
+
+@pytest.mark.broker
+def test_without_listening_the_relay_looks_often_enough(consumer: Consumer, kit: Callable[..., None]) -> None:
+    kit(AUDIT_EXCHANGE=consumer.exchange, AUDIT_LISTEN=False)
+    with running(configured_relay(using="default")):
+        time.sleep(1.5)
+        fill(5)
+        assert len(consumer.events(5)) == 5
+        assert not listeners()
+
+
+def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connection(
+    django_assert_num_queries: Any, kit: Callable[..., None]
+) -> None:
+    ear = Ear(using="default", embedded=True)
+    ear.greet()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        (name,) = cursor.fetchone()
+    assert name.startswith(f"{RELAY_NAME} ")
+    assert name.endswith(" embedded")
+    with django_assert_num_queries(0):
+        ear.greet()
+    connection.close()
+    with django_assert_num_queries(2):
+        ear.greet()
+    connection.close()
+
+
+def listeners() -> int:
+    """Return how many other sessions have last listened."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.broker
+def test_after_a_failure_the_next_try_is_one_event(consumer: Consumer) -> None:
+    fill(10)
+    relay = configured_relay(using="default")
+    relay._failures = 1
+
+    assert relay.publish_batch() == 1
+    assert waiting() == 9
+    relay.publisher.close()
