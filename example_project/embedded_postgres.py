@@ -57,7 +57,7 @@ class EmbeddedPostgres:
             if not (self.data / "PG_VERSION").exists():
                 self._make_data(programs)
             self._refuse_other_version()
-            self._socket = Path(tempfile.mkdtemp(prefix="nak-"))
+            self._socket = self._socket or Path(tempfile.mkdtemp(prefix="nak-"))
             self._give_away(self._socket)
         except OSError as error:
             raise CannotStartError(f"PostgreSQL cannot be started in {self.home}: {error}. {INSTEAD}") from error
@@ -83,6 +83,7 @@ class EmbeddedPostgres:
         self._server = None
         if self._socket is not None:
             shutil.rmtree(self._socket, ignore_errors=True)
+            self._socket = None
 
     def _programs(self) -> Path:
         """Return the directory of the binaries; as root a copy that `nobody` can reach."""

@@ -1,12 +1,15 @@
 """A RabbitMQ of the tests' own, on ports of its own: to stop, to starve and to kill."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 START_TIMEOUT = 90.0  # seconds; Erlang starts slowly on a busy machine
@@ -65,6 +68,14 @@ class PrivateBroker:
             time.sleep(0.2)
         raise RuntimeError(f"RabbitMQ did not start:\n{(self.home / 'out').read_text(errors='replace')[-2000:]}")
 
+    def is_running(self) -> bool:
+        """Tell whether the node has been started and has not ended."""
+        return self._server is not None and self._server.poll() is None
+
+    def stop(self) -> None:
+        """End the node in order."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End the node as a power cut would."""
         self._signal(signal.SIGKILL)
@@ -77,10 +88,40 @@ class PrivateBroker:
         """Let the node run on."""
         self._signal_group(signal.SIGCONT)
 
-    def control(self, *arguments: str) -> None:
-        """Run rabbitmqctl on this node."""
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze the node for as long as it takes."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    @contextmanager
+    def short_of(self, resource: str) -> Iterator[None]:
+        """Let the node believe that it is short of "memory" or "disk" for as long as it takes: it blocks publishers."""
+        command, short, plenty = {
+            "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
+            "disk": ("set_disk_free_limit", "9000000000000000", "1000000"),
+        }[resource]
+        self.control(command, short)
+        try:
+            yield
+        finally:
+            self.control(command, plenty)
+
+    def relays(self) -> list[int]:
+        """Return the process id that each connection of a relay says it is of."""
+        listed = self.control("-q", "list_connections", "client_properties", "--formatter", "json")
+        return [int(process) for process in re.findall(r"ninja_auth_kit relay \S+ (\d+)", listed)]
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on this node and return what it prints."""
         command = [str(program("rabbitmqctl")), *arguments]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode != 0:
+            raise RuntimeError(f"rabbitmqctl {arguments[0]}: {done.stderr or done.stdout}")
+        return done.stdout
 
     def remove(self) -> None:
         """End the node and delete its directory."""

@@ -11,6 +11,9 @@ for _name, _value in vars(importlib.import_module(os.environ["TEST_SETTINGS"])).
 NINJA_AUTH_KIT = {**globals()["NINJA_AUTH_KIT"], **json.loads(os.environ.get("TEST_KIT", "{}"))}
 RABBITMQ_HOST = os.environ.get("TEST_RABBITMQ_HOST")
 RABBITMQ_PORT = os.environ.get("TEST_RABBITMQ_PORT")
+RABBITMQ_USER = os.environ.get("TEST_RABBITMQ_USER")
+RABBITMQ_PASSWORD = os.environ.get("TEST_RABBITMQ_PASSWORD")
+RABBITMQ_VHOST = os.environ.get("TEST_RABBITMQ_VHOST")
 if "TEST_JWT_SECRET_KEY" in os.environ:
     JWT_SECRET_KEY = os.environ["TEST_JWT_SECRET_KEY"]
 if "TEST_HASHER" in os.environ:

@@ -111,19 +111,34 @@ def installed(stack: ExitStack) -> Address | None:
 
 
 def packaged(stack: ExitStack) -> Address | None:
-    """The same, after installing Debian's package; only where that is wanted, and only as root, as in a container."""
-    asked = (name for name in ("CI", "RABBITMQ_INSTALL") if os.environ.get(name, "").lower() in {"1", "true"})
+    """The same, after installing Debian's package."""
+    if not install("rabbitmq-server", if_asked_by="RABBITMQ_INSTALL"):
+        return None
+    return local(stack) or installed(stack)
+
+
+def install(package: str, *, if_asked_by: str) -> bool:
+    """Install a package of Debian, only where that is wanted, and only as root, as in a container.
+
+    Args:
+        package: which.
+        if_asked_by: the variable that asks for it; CI=true does too.
+
+    Returns:
+        Whether it is there now.
+    """
+    asked = (name for name in ("CI", if_asked_by) if os.environ.get(name, "").lower() in {"1", "true"})
     wanted = next(asked, None)
     if wanted is None or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return None
-    print(f"RabbitMQ: none found. Installing rabbitmq-server with apt-get, as {wanted} is set.", flush=True)
+        return False
+    print(f"Installing {package} with apt-get, as {wanted} is set.", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "rabbitmq-server"]):
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}", file=sys.stderr)
-            return None
-    return local(stack) or installed(stack)
+            return False
+    return True
 
 
 if __name__ == "__main__":

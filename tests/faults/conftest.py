@@ -1,0 +1,114 @@
+"""The broker and the database that the cases break, the case itself, and the table at the end.
+
+`make test` plays the cases marked `short`, with few events; `FAULTS=all`, which `make test-faults` sets, plays all.
+FAULT_EVENTS is how many events each case writes.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.case import Case
+from tests.faults.database import PrivateDatabase
+from tests.faults.report import Report, Row
+from tests.private_broker import PrivateBroker, is_installed
+
+FULL = os.environ.get("FAULTS") == "all"
+EVENTS = int(os.environ.get("FAULT_EVENTS") or (30_000 if FULL else 2_000))
+REPORT = pytest.StashKey[Report]()
+ROW = pytest.StashKey[Row]()
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[PrivateDatabase]:
+    """Start a PostgreSQL of the suite's own."""
+    with tempfile.TemporaryDirectory(prefix="nak-faults-", ignore_cleanup_errors=True) as directory:
+        server = PrivateDatabase(Path(directory))
+        server.start()
+        try:
+            server.make_template()
+            yield server
+        finally:
+            server.remove()
+
+
+@pytest.fixture(scope="session")
+def broker_node() -> Iterator[PrivateBroker]:
+    """Start a RabbitMQ of the suite's own."""
+    if not is_installed():
+        assert not os.environ.get("CI"), "no RabbitMQ program to start a private broker from"
+        pytest.skip("no RabbitMQ program on this machine to start a private broker from")
+    broker = PrivateBroker()
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.remove()
+
+
+@pytest.fixture
+def case(
+    request: pytest.FixtureRequest, database_server: PrivateDatabase, broker_node: PrivateBroker
+) -> Iterator[Case]:
+    """Return the case of this test: its number and its fault stand in the test's mark."""
+    row = request.node.stash[ROW]
+    if not broker_node.is_running():  # a case that failed has left it so
+        broker_node.start()
+    told = Case(row, events=EVENTS, broker=broker_node, server=database_server)
+    try:
+        yield told
+    finally:
+        told.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a report."""
+    config.stash[REPORT] = Report()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long cases to `make test-faults`."""
+    long = [item for item in items if (mark := item.get_closest_marker("fault")) and not mark.kwargs.get("short")]
+    if long and not FULL:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin the row of a case, so that it is in the table whatever becomes of it."""
+    mark = item.get_closest_marker("fault")
+    if mark is not None:
+        item.stash[ROW] = Row(*mark.args)
+        item.config.stash[REPORT].rows.append(item.stash[ROW])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Note how a case went."""
+    report = yield
+    row = item.stash.get(ROW, None)
+    if row is not None and report.skipped:
+        row.state = "not run"
+        row.notes.append(report.longrepr[2].removeprefix("Skipped: "))
+    elif row is not None and report.when == "call" and report.passed:
+        row.state = "passed"
+    elif row is not None and report.failed:
+        row.state = "FAILED"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table, and put it into the page where all cases were played."""
+    report = config.stash[REPORT]
+    if not report.rows:
+        return
+    terminalreporter.section("faults")
+    for line in report.lines():
+        terminalreporter.write_line(line)
+    if not FULL:
+        terminalreporter.write_line("The short selection. `make test-faults` plays every case, with more events.")

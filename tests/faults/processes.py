@@ -1,0 +1,144 @@
+"""The processes of a case: relays, writers, a web server and its visitors. Each is ended by its process id."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.private_broker import free_port
+from tests.servers import ROOT
+
+
+def environment(broker_port: int, database_url: str, kit: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of a process of the kit."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+        "TEST_SETTINGS": "tests.settings",
+        "TEST_KIT": json.dumps(kit),
+        "TEST_RABBITMQ_HOST": "127.0.0.1",
+        "TEST_RABBITMQ_PORT": str(broker_port),
+        "DATABASE_URL": database_url,
+    }
+
+
+class Process:
+    """One process, whose output goes to a file."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments], cwd=ROOT, env=dict(environment), stdout=out, stderr=out
+            )
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """Return what it has printed."""
+        return self.log.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is short."""
+        self._process.kill()
+        self._process.wait(30)
+
+    def freeze(self) -> None:
+        """Stop it from running."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def terminate(self, timeout: float = 60) -> int:
+        """Ask it to stop and return its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout)
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end and return its exit code."""
+        return self._process.wait(timeout)
+
+    def end(self) -> None:
+        """See to it that it is gone, whatever state it is in."""
+        if self.is_running:
+            self.kill()
+
+
+class Relay(Process):
+    """`manage.py authkit_relay`, or something like it."""
+
+    def peak_memory(self) -> float:
+        """Return the most memory that it has held so far, in MB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+class Writer(Process):
+    """`tests.faults.writer`."""
+
+    def __init__(self, orders: dict[str, Any], environment: Mapping[str, str], log: Path) -> None:
+        super().__init__(["tests.faults.writer", json.dumps(orders)], environment, log)
+
+    def result(self, timeout: float) -> dict[str, int]:
+        """Wait for its end and return what it says of its work."""
+        code = self.wait(timeout)
+        assert code == 0, self.output
+        return dict(json.loads(self.output.splitlines()[-1]))
+
+
+class WebServer(Process):
+    """gunicorn with the kit's API; two workers, or as the arguments have it."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        bind = ("--bind", f"127.0.0.1:{self.port}", "--no-control-socket", "tests.wsgi")
+        super().__init__(["gunicorn", "--workers", "2", *arguments, *bind], environment, log)
+
+    def workers(self) -> int:
+        """Return how many worker processes it has started so far."""
+        return self.output.count("Booting worker")
+
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+        try:
+            return self.request("GET", "/api/auth/") < 500
+        except OSError:
+            return False
+
+    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> int:
+        """Send a request and return the status of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+class Visitors(Process):
+    """`tests.faults.visitors`."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        super().__init__(["tests.faults.visitors", str(port)], os.environ, log)
+
+    def result(self) -> dict[str, float]:
+        """Let them go home and return what they have seen."""
+        assert self.terminate() == 0, self.output
+        return dict(json.loads(self.output.splitlines()[-1]))

@@ -1,0 +1,68 @@
+"""A wire between a process and a server, which can be cut, blocked and mended."""
+
+import contextlib
+import socket
+import threading
+
+from tests.private_broker import free_port
+
+
+class Wire:
+    """A port on this machine that leads to a server.
+
+    Args:
+        target: where to: the path of a Unix socket, or a port on this machine.
+    """
+
+    def __init__(self, target: str | int) -> None:
+        self.target = target
+        self.port = free_port()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._ends: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+
+    def mend(self) -> None:
+        """Accept connections."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def block(self) -> None:
+        """Let nothing through, and say nothing, as a firewall that has forgotten the connections."""
+        self._flowing.clear()
+
+    def cut(self) -> None:
+        """Close every connection and refuse new ones."""
+        for end in [*self._ends, *([self._listener] if self._listener else [])]:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._ends.clear()
+        self._listener = None
+        self._flowing.set()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = self._connect()
+                self._ends += [client, server]
+                for source, goal in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, goal), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self.target, int):
+            return socket.create_connection(("127.0.0.1", self.target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self.target)
+        return server
+
+    def _pump(self, source: socket.socket, goal: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                self._flowing.wait()
+                goal.sendall(data)
+        for end in (source, goal):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
