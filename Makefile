@@ -10,7 +10,7 @@ space := $(empty) $(empty)
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 export PATH := $(PATH):$(subst $(space),:,$(wildcard $(PYENV)/versions/3.1[0-9].*/bin))
 
-.PHONY: demo test test-all format messages clean help
+.PHONY: demo test test-all test-faults format messages clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -24,6 +24,9 @@ test: $(VENV)/tox  ## run the tests, lint, types and packaging
 
 test-all: $(VENV)/tox  ## the same on every supported pair of Python and Django
 	@$(BIN)/tox run -m all
+
+test-faults: $(VENV)/tox  ## play every fault of docs/faults.md against a broker and a database of its own (FAULT_EVENTS)
+	@FAULTS=all $(BIN)/tox run -e faults
 
 format: $(VENV)/demo  ## format the code
 	@$(BIN)/pip install --quiet --group lint

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-import subprocess
 
 import pytest
+
+from tests.with_services import install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # It is to talk to the test's own server and to nobody else.
@@ -21,7 +22,7 @@ ARGUMENTS = [
 
 def program() -> str:
     """Return the path of Chromium; skips the test where there is none, and fails it in CI."""
-    found = _found() or _installed()
+    found = _found() or (install("chromium", if_asked_by="CHROMIUM_INSTALL") and _found()) or None
     if found is None:
         assert not os.environ.get("CI"), "no Chromium, and none could be installed"
         pytest.skip("no Chromium on this machine; install one to have the page tested")
@@ -30,14 +31,3 @@ def program() -> str:
 
 def _found() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
-
-
-def _installed() -> str | None:
-    """Install Debian's package, in CI alone, and only as root, as in a container."""
-    if not os.environ.get("CI") or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return None
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
-        if subprocess.run(command, env=quiet, capture_output=True, check=False).returncode != 0:
-            return None
-    return _found()

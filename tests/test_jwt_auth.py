@@ -72,7 +72,7 @@ def set_password_in_a_shell(api: Api, user: Any, pair: dict[str, Any]) -> None:
 
 def delete_by_sql(api: Api, user: Any, pair: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")  # noqa: S608
+        cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")
 
 
 def delete_by_the_orm(api: Api, user: Any, pair: dict[str, Any]) -> None:

@@ -196,7 +196,7 @@ def test_the_database_refuses_a_second_active_session(api: Api, user: Any) -> No
 
     with pytest.raises(IntegrityError, match="authkit_one_active_session_per_slot"), connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {UserSession._meta.db_table} (id, {columns}) "  # noqa: S608
+            f"INSERT INTO {UserSession._meta.db_table} (id, {columns}) "
             f"SELECT gen_random_uuid(), {columns} FROM {UserSession._meta.db_table}"
         )
 

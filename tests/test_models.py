@@ -80,7 +80,7 @@ def test_a_user_deleted_by_sql_leaves_nothing_behind(api: Api, user: Any) -> Non
     OneTimeToken.objects.issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
 
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")  # noqa: S608
+        cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")
 
     assert [model.objects.count() for model in (UserSession, EmailAddress, OneTimeToken)] == [0, 0, 0]
 

@@ -114,7 +114,7 @@ def test_a_locked_row_waits_for_the_next_time(used: dict[str, Any]) -> None:
     try:
         with other.cursor() as cursor, time_machine.travel(timezone.now() + timedelta(days=60)):
             other.set_autocommit(False)
-            cursor.execute(f"SELECT 1 FROM {UserSession._meta.db_table} WHERE is_active FOR UPDATE")  # noqa: S608
+            cursor.execute(f"SELECT 1 FROM {UserSession._meta.db_table} WHERE is_active FOR UPDATE")
             prune()
             assert UserSession.objects.count() == 1
             other.rollback()

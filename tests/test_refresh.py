@@ -304,7 +304,7 @@ def test_a_disabled_user_cannot_refresh(api: Api, pair: dict[str, Any]) -> None:
 def test_a_deleted_user_cannot_refresh(api: Api, pair: dict[str, Any], by_sql: bool) -> None:
     if by_sql:
         with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")  # noqa: S608
+            cursor.execute(f"DELETE FROM {get_user_model()._meta.db_table}")
     else:
         get_user_model().objects.all().delete()
 

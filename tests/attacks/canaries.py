@@ -91,7 +91,7 @@ def database() -> Places:
         tables = [name for (name,) in cursor.fetchall()]
         places = {}
         for table in tables:
-            cursor.execute(f"SELECT row_to_json(t)::text FROM {connection.ops.quote_name(table)} AS t")  # noqa: S608
+            cursor.execute(f"SELECT row_to_json(t)::text FROM {connection.ops.quote_name(table)} AS t")
             places |= {f"{table}, row {number}": row for number, (row,) in enumerate(cursor.fetchall())}
     return places
 
@@ -103,7 +103,7 @@ def digests() -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(f"{columns} AND column_name IN ('password', 'refresh_token', 'token', 'digest', 'auth_hash')")
         for table, column in cursor.fetchall():
-            cursor.execute(f"SELECT {column} FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            cursor.execute(f"SELECT {column} FROM {connection.ops.quote_name(table)}")
             for (value,) in cursor.fetchall():
                 found[f"{value} of {table}.{column}"] = value
                 found[f"{value} of {table}.{column}, the end"] = value.rpartition("$")[2]

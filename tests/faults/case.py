@@ -1,7 +1,7 @@
 """One case: a database and an exchange of its own, the processes around them, and the count at the end."""
 
 import contextlib
-import os
+import json
 import shutil
 import tempfile
 import time
@@ -23,7 +23,7 @@ from tests.faults.report import Row
 from tests.private_broker import PrivateBroker
 
 WRITERS = 2
-PATIENCE = float(os.environ.get("P", 180.0))  # seconds, for what must happen in the end
+PATIENCE = 180.0  # seconds, for what must happen in the end
 LONGEST_REQUEST = 5000.0  # ms: shorter than any time that the relay waits for the broker
 
 __all__ = ["BATCH", "Case"]
@@ -115,6 +115,11 @@ class Case:
         self.broker.control("add_user", name, password)
         self.broker.control("set_permissions", name, ".*", ".*", ".*")
         return {"TEST_RABBITMQ_USER": name, "TEST_RABBITMQ_PASSWORD": password}
+
+    def limit_inbox(self, length: int) -> None:
+        """Let the inbox hold so many events, and refuse more."""
+        limit = json.dumps({"max-length": length, "overflow": "reject-publish"})
+        self.broker.control("set_policy", self.name, f"^{self.inbox.queue}$", limit, "--apply-to", "queues")
 
     def gate(self) -> Gate:
         """Keep the relay from deleting what it has published, until the gate is opened."""

@@ -24,20 +24,21 @@ ROW = pytest.StashKey[Row]()
 
 
 @pytest.fixture(scope="session")
-def database_server() -> Iterator[PrivateDatabase]:
+def database_server(request: pytest.FixtureRequest) -> Iterator[PrivateDatabase]:
     """Start a PostgreSQL of the suite's own."""
     with tempfile.TemporaryDirectory(prefix="nak-faults-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory))
         server.start()
         try:
             server.make_template()
+            request.config.stash[REPORT].versions["PostgreSQL"] = str(server.execute("SHOW server_version")[0][0])
             yield server
         finally:
             server.remove()
 
 
 @pytest.fixture(scope="session")
-def broker_node() -> Iterator[PrivateBroker]:
+def broker_node(request: pytest.FixtureRequest) -> Iterator[PrivateBroker]:
     """Start a RabbitMQ of the suite's own."""
     if not is_installed():
         assert not os.environ.get("CI"), "no RabbitMQ program to start a private broker from"
@@ -45,6 +46,7 @@ def broker_node() -> Iterator[PrivateBroker]:
     broker = PrivateBroker()
     try:
         broker.start()
+        request.config.stash[REPORT].versions["RabbitMQ"] = broker.control("version").strip()
         yield broker
     finally:
         broker.remove()
@@ -110,5 +112,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("faults")
     for line in report.lines():
         terminalreporter.write_line(line)
-    if not FULL:
+    if FULL and not config.option.keyword:
+        report.write()
+        terminalreporter.write_line("The table is in docs/faults.md.")
+    elif not FULL:
         terminalreporter.write_line("The short selection. `make test-faults` plays every case, with more events.")

@@ -1,4 +1,4 @@
-"""Logins that mean harm, past the limits of any server in front: `python -m tests.faults.hostile` prints the answers."""
+"""Logins that mean harm, past the limits of any server: `python -m tests.faults.hostile` prints the answers."""
 
 import json
 from typing import Any

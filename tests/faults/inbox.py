@@ -47,7 +47,9 @@ class Inbox:
             is_all: tells whether everything is here that must come.
         """
         with self._channel() as channel:
-            for _tag, body in _until_quiet(channel.consume(self.queue, auto_ack=True, inactivity_timeout=QUIET), is_all):
+            for _tag, body in _until_quiet(
+                channel.consume(self.queue, auto_ack=True, inactivity_timeout=QUIET), is_all
+            ):
                 yield body
 
     def read_stream(self, is_all: Callable[[], bool]) -> Iterator[bytes]:
@@ -55,7 +57,9 @@ class Inbox:
         with self._channel() as channel:
             channel.basic_qos(prefetch_count=500)
             first = {"x-stream-offset": "first"}
-            for tag, body in _until_quiet(channel.consume(self.stream, arguments=first, inactivity_timeout=QUIET), is_all):
+            for tag, body in _until_quiet(
+                channel.consume(self.stream, arguments=first, inactivity_timeout=QUIET), is_all
+            ):
                 yield body
                 channel.basic_ack(tag)
 

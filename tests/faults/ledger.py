@@ -1,4 +1,4 @@
-"""The database of a case, and what is true by it: the sessions say which events there are, the rows which of them wait."""
+"""The database of a case, and what is true by it: the sessions say which events there are, the rows which wait."""
 
 import uuid
 from typing import Any
@@ -11,8 +11,9 @@ _SESSIONS, _OUTBOX, _DEFERRED = (f'"{each._meta.db_table}"' for each in (UserSes
 # Real messages, copied with other ids and later generations: what many writers do in hours.
 _PILE_UP = f"""
 WITH last AS (
-    SELECT DISTINCT ON (session) * FROM (
-        SELECT id, event_id, shard, routing_key, payload, (payload::json -> 'data' -> 'session' ->> 'id')::uuid AS session
+    SELECT DISTINCT ON (session) waiting.*, of.generation FROM (
+        SELECT id, event_id, shard, routing_key, payload,
+               (payload::json -> 'data' -> 'session' ->> 'id')::uuid AS session
         FROM {_OUTBOX}
     ) AS waiting JOIN {_SESSIONS} AS of ON of.id = session ORDER BY session, waiting.id DESC
 ), piled AS (
@@ -77,6 +78,10 @@ class Ledger:
     def parked(self) -> dict[str, int]:
         """Return how many events wait for a person, by the reason."""
         return dict(self.sql(f"SELECT reason, count(*) FROM {_DEFERRED} WHERE state = 'parked' GROUP BY reason"))
+
+    def waiting_failures(self) -> int:
+        """Return how many failed logins are in the outbox."""
+        return self._number(f"SELECT count(*) FROM {_OUTBOX} WHERE routing_key = 'auth.session.login.failure'")
 
     def poison(self, *, key: str, body: str) -> None:
         """Put into the outbox what no broker takes."""

@@ -122,7 +122,9 @@ class WebServer(Process):
         except OSError:
             return False
 
-    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> int:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> int:
         """Send a request and return the status of its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:

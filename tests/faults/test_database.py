@@ -1,4 +1,4 @@
-"""Faults of the database and of the way to it: crashed, killed, frozen, full, pooled, cut off; and its long snapshots."""
+"""Faults of the database and of the way to it: crashed, killed, frozen, full, pooled, cut off; long snapshots."""
 
 import statistics
 import time
@@ -13,7 +13,9 @@ pytestmark = pytest.mark.private_broker
 LOGGED = {"PGOPTIONS": "-c log_min_duration_statement=0"}
 
 
-@pytest.mark.fault(14, "PostgreSQL stopped at once (immediate) between publishing and deleting, and started", short=True)
+@pytest.mark.fault(
+    14, "PostgreSQL stopped at once (immediate) between publishing and deleting, and started", short=True
+)
 def test_a_database_that_crashes_costs_at_most_a_batch_of_duplicates(case: Case) -> None:
     with case.visiting(), case.writing():
         case.until_written(0.5)
@@ -49,7 +51,7 @@ def test_a_frozen_database_is_waited_for(case: Case) -> None:
 
 @pytest.mark.fault(18, "A backlog of 1,000,000 events")
 def test_a_backlog_is_published_in_constant_memory(case: Case) -> None:
-    backlog = 1_000_000 if case.events >= 30_000 else 20 * case.events
+    backlog = 1_000_000 if case.events >= 5_000 else 20 * case.events
     with case.writing():
         pass
     case.ledger.pile_up(backlog)
@@ -87,7 +89,7 @@ def test_claims_stay_fast_under_an_old_snapshot(case: Case) -> None:
 @pytest.mark.fault(20, "A commit that comes 30 seconds late, with a lower id", short=True)
 def test_an_event_that_commits_late_is_published_too(case: Case) -> None:
     case.start_relay()
-    late = case.start_writer(events=1, undo_every=10**9, users=(199, 200), hold=30 if case.events >= 30_000 else 6)
+    late = case.start_writer(events=1, undo_every=10**9, users=(199, 200), hold=30 if case.events >= 5_000 else 6)
     case.until(lambda: case.ledger.is_held(after="INSERT"), "the late transaction has written and is open")
     with case.writing():
         pass

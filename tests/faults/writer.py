@@ -115,7 +115,7 @@ def _refresh(session: tuple[uuid.UUID, Any], *, undo: bool) -> None:
     session_id, user = session
     with connection.cursor() as cursor:
         cursor.execute(
-            f'UPDATE "{UserSession._meta.db_table}" SET generation = generation + 1 '  # noqa: S608
+            f'UPDATE "{UserSession._meta.db_table}" SET generation = generation + 1 '
             "WHERE id = %s RETURNING generation",
             [session_id],
         )

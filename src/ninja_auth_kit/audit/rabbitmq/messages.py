@@ -34,17 +34,16 @@ def message(event: ClaimedEvent) -> tuple[bytes, BasicProperties]:
     Raises:
         UnsendableError: it cannot be sent.
     """
-    try:
-        body, key = event.payload.encode(), event.routing_key.encode()
-        said = json.loads(body)
-        properties = _properties(event, said)
-        properties.encode()
-    except Exception as error:
-        raise UnsendableError("poison", f"It is no CloudEvent that can be sent: {type(error).__name__}.") from error
+    key, body = event.routing_key.encode(), event.payload.encode()
     if len(key) > LARGEST_KEY:
         raise UnsendableError("poison", f"Its routing key has {len(key)} bytes; AMQP allows {LARGEST_KEY}.")
     if len(body) > LARGEST_PAYLOAD:
         raise UnsendableError("too_large", f"It has {len(body)} bytes; the relay sends up to {LARGEST_PAYLOAD}.")
+    try:
+        properties = _properties(event, json.loads(body))
+        properties.encode()
+    except Exception as error:
+        raise UnsendableError("poison", f"It is no CloudEvent that can be sent: {type(error).__name__}.") from error
     return body, properties
 
 
