@@ -99,7 +99,7 @@ class PrivateBroker:
 
     @contextmanager
     def short_of(self, resource: str) -> Iterator[None]:
-        """Let the node believe that it is short of "memory" or "disk" for as long as it takes: it blocks publishers."""
+        """Let the node believe that it is short of "memory" or "disk" meanwhile: it blocks publishers."""
         command, short, plenty = {
             "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
             "disk": ("set_disk_free_limit", "9000000000000000", "1000000"),

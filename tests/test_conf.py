@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -54,7 +55,7 @@ def test_the_broker_is_none_without_a_host_and_has_defaults_with_one(settings: S
     settings.RABBITMQ_HOST = "broker.example.com"
 
     assert broker() == Broker(
-        host="broker.example.com",
+        hosts=("broker.example.com",),
         port=5672,
         user="guest",
         password="guest",
@@ -63,3 +64,13 @@ def test_the_broker_is_none_without_a_host_and_has_defaults_with_one(settings: S
     )
     settings.RABBITMQ_TLS = True
     assert broker().port == 5671
+
+
+@pytest.mark.parametrize("named", ["a.example, b.example,", ["a.example", " b.example"], ("a.example", "b.example")])
+def test_the_broker_may_have_several_hosts(settings: Settings, named: Any) -> None:
+    settings.RABBITMQ_HOST = named
+
+    configured = broker()
+
+    assert configured is not None
+    assert configured.hosts == ("a.example", "b.example")

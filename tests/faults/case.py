@@ -203,7 +203,7 @@ class Case:
 
     def logs(self) -> str:
         """Return the end of what each process has said."""
-        return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(self.home.iterdir()))
+        return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(self.home.glob("*.log")))
 
     def close(self) -> None:
         """End what was started and leave nothing behind."""

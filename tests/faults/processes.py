@@ -28,6 +28,14 @@ def environment(broker_port: int, database_url: str, kit: Mapping[str, Any]) -> 
     }
 
 
+def without_cryptography(home: Path) -> dict[str, str]:
+    """Return what hides the package from a process: PyJWT loads it where it is, and few installations have it."""
+    hidden = home / "hidden" / "cryptography"
+    hidden.mkdir(parents=True, exist_ok=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError\n")
+    return {"PYTHONPATH": f"{hidden.parent}:{ROOT}"}
+
+
 class Process:
     """One process, whose output goes to a file."""
 

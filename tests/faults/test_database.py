@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from tests.faults.case import BATCH, Case
+from tests.faults.processes import without_cryptography
 from tests.faults.wire import Wire
 
 pytestmark = pytest.mark.private_broker
@@ -55,7 +56,7 @@ def test_a_backlog_is_published_in_constant_memory(case: Case) -> None:
     with case.writing():
         pass
     case.ledger.pile_up(backlog)
-    relay = case.start_relay(**LOGGED)
+    relay = case.start_relay(**LOGGED, **without_cryptography(case.home))
     case.until(lambda: case.ledger.published() > 0, "it has begun")
     took = case.until_empty(timeout=1800)
     claims = case.server.durations("FOR UPDATE SKIP LOCKED")

@@ -1,0 +1,64 @@
+"""Events per second that the broker has confirmed, by who publishes them, into the same kind of queue."""
+
+import time
+from collections.abc import Callable
+
+import pika
+
+from benchmarks.audit.stage import Stage, interleaved, sample_event
+from ninja_auth_kit.audit.rabbitmq import CONTENT_TYPE, RabbitMQ
+from ninja_auth_kit.audit.relay import BATCH
+from ninja_auth_kit.conf import Broker
+
+MANY, FEW = 10_000, 1_000  # events a turn; few where each is waited for
+
+
+def measure(stage: Stage, *, rounds: int) -> dict[str, float]:
+    """Return events per second of each way."""
+    with stage.exchange("bench.events") as exchange:
+        ways = {
+            "relay's publisher, a confirm per batch of 500": lambda: _batches(stage, exchange),
+            "BlockingConnection, a confirm per message": lambda: _one_by_one(stage, exchange, confirm=True, count=FEW),
+            "BlockingConnection, no confirms": lambda: _one_by_one(stage, exchange, confirm=False, count=MANY),
+        }
+        return interleaved(ways, rounds=rounds)
+
+
+def _batches(stage: Stage, exchange: str) -> float:
+    address = Broker(("127.0.0.1",), stage.broker.port, "guest", "guest", "/", tls=False)
+    publisher = RabbitMQ(address, exchange=exchange, declare=False)
+    publisher.connect()
+    events = [sample_event(number) for number in range(MANY)]
+
+    def publish() -> None:
+        for first in range(0, MANY, BATCH):
+            verdicts = publisher.publish(events[first : first + BATCH], timeout=30)
+            assert len(verdicts.confirmed) == BATCH, verdicts.failure
+
+    rate = _per_second(publish, MANY)
+    publisher.close()
+    return rate
+
+
+def _one_by_one(stage: Stage, exchange: str, *, confirm: bool, count: int) -> float:
+    events = [sample_event(number) for number in range(count)]
+    properties = pika.BasicProperties(content_type=CONTENT_TYPE, delivery_mode=2)
+    with stage.channel() as channel:
+        if confirm:
+            channel.confirm_delivery()
+
+        def publish() -> None:
+            for event in events:
+                channel.basic_publish(
+                    exchange, event.routing_key, event.payload.encode(), properties, mandatory=confirm
+                )
+            # Without confirms the last of them may still be on their way; an answered question says that they are not.
+            channel.queue_declare(f"{exchange}.queue", passive=True)
+
+        return _per_second(publish, count)
+
+
+def _per_second(work: Callable[[], None], count: int) -> float:
+    begun = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - begun)
