@@ -1,0 +1,73 @@
+"""The code in the pages of the docs, run as it stands but for the addresses."""
+
+import re
+from typing import Any
+
+import psycopg
+import pytest
+from django.test import RequestFactory
+
+from ninja_auth_kit.audit.events.registry import _by_type
+from tests.conftest import events
+from tests.consumer.conftest import URL, Producer, conninfo, message, producer, running, until
+from tests.servers import ROOT
+
+__all__ = ["conninfo", "producer"]  # fixtures
+
+
+def blocks(page: str) -> list[str]:
+    """Return the Python of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.broker
+def test_the_consumer_of_the_page_handles_an_event(producer: Producer, conninfo: str) -> None:
+    code = blocks("consumers.md")[0]
+    code = code.replace("amqp://guest:guest@127.0.0.1", URL).replace("consumer.run()\n", "")
+    code = code.replace("postgresql://postgres@127.0.0.1/billing", conninfo)
+    code = code.replace('queue="billing.auth-events"', f'queue="{producer.queue}", exchange="{producer.exchange}"')
+    space: dict[str, Any] = {}
+    with psycopg.connect(conninfo, autocommit=True) as database:
+        database.execute("CREATE TABLE notes (subject text, event text, times integer)")
+        try:
+            exec(compile(code, "consumers.md", "exec"), space)  # noqa: S102
+            with running(space["consumer"]):
+                until(lambda: space["consumer"].is_consuming)
+                producer.send(message())
+                until(lambda: bool(database.execute("SELECT FROM notes").fetchall()))
+            assert database.execute("SELECT * FROM notes").fetchall() == [("user/7", "session.login_failed", 1)]
+        finally:
+            database.execute("DROP TABLE notes")
+
+
+@pytest.mark.broker
+def test_the_replay_of_the_page_prints_last_week(producer: Producer, capsys: Any) -> None:
+    from datetime import UTC, datetime
+
+    from ninja_auth_kit.audit.rabbitmq.connection import CATCH_ALL
+
+    stream = f"{producer.name}.audit"
+    producer.channel.queue_declare(stream, durable=True, arguments=CATCH_ALL)
+    producer.channel.queue_bind(stream, producer.exchange, "#")
+    producer.send(message(time=datetime.now(UTC).isoformat()))
+    until(lambda: producer.depth(stream) == 1)
+    code = blocks("consumers.md")[1].replace('"amqp://guest:guest@127.0.0.1"', f'"{URL}", stream="{stream}"')
+
+    exec(compile(code, "consumers.md", "exec"), {})  # noqa: S102
+
+    assert "session.login_failed user/7" in capsys.readouterr().out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_event_of_the_page_is_recorded(audited: None, user: Any, rf: RequestFactory) -> None:
+    request = rf.post("/")
+    request.user = user
+    space: dict[str, Any] = {"__name__": "page"}
+    code = blocks("audit.md")[0].replace('"order.approved"', '"order.shown"')
+    try:
+        exec(compile(code, "audit.md", "exec"), space)  # noqa: S102
+        space["approve"](request, user)
+        (recorded,) = events()
+        assert recorded["type"] == "shop.order.shown.v1"
+    finally:
+        _by_type.pop("shop.order.shown.v1", None)
