@@ -21,7 +21,8 @@ from pytest_django import Settings
 import ninja_auth_kit
 from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
-from ninja_auth_kit.models import AuditOutbox, EmailAddress, canonical_email, has_username
+from ninja_auth_kit.audit.outbox import TOLD_SINGLY
+from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress, canonical_email, has_username
 from tests.security_report import SecurityReport
 from tests.servers import Server
 from tests.urls import urlpatterns
@@ -128,6 +129,13 @@ def events() -> list[dict[str, Any]]:
 def event_names() -> list[str]:
     """Return the names of the events in the outbox, without the common prefix and the version."""
     return [event["type"].removeprefix("ninja-auth-kit.").removesuffix(".v1") for event in events()]
+
+
+def recorded(outcome: str) -> int:
+    """Return how many actions with this outcome were recorded, those included that are only counted in a flood."""
+    floods = AuditFlood.objects.filter(routing_key__endswith=f".{outcome}", seen__gt=TOLD_SINGLY)
+    told = [event for event in events() if event["data"]["outcome"] == outcome]
+    return len(told) + sum(flood.seen - TOLD_SINGLY for flood in floods)
 
 
 @pytest.fixture

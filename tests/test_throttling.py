@@ -23,7 +23,7 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.models import AuditOutbox, Bucket, ThrottleBucket, UserSession, has_username
 from ninja_auth_kit.services import hashing, throttling
 from ninja_auth_kit.services.limits import buckets as limits_of
-from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, recorded
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -488,7 +488,8 @@ def test_guessing_at_tokens_ends_at_a_number_and_leaves_few_rows(api: Api, user:
 
     assert set(answers[:60]) <= {400, 401}
     assert set(answers[60:]) == {429}
-    assert AuditOutbox.objects.count() == rows + 61
+    assert recorded("failure") == 61
+    assert AuditOutbox.objects.count() < rows + 61
     assert ThrottleBucket.objects.count() <= 10
     assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 200
 
