@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ninja_auth_kit.audit import embedded
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, address
 from tests.conftest import EMAIL, PASSWORD
@@ -37,6 +38,25 @@ def test_an_embedded_relay_publishes_from_every_worker_in_order(
         time.sleep(0.05)
     assert not AuditOutbox.objects.exists()
     assert "Traceback" not in server.stop()
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_publishing_for_the_life_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def fail(**_: Any) -> None:
+        tries.append(1)
+        raise MemoryError("a bug") if len(tries) < 3 else SystemExit
+
+    monkeypatch.setattr(embedded, "PAUSE", 0.01)
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.configured_relay", fail)
+
+    with pytest.raises(SystemExit):
+        embedded._run()
+
+    assert len(tries) == 3
+    assert caplog.text.count("The embedded relay failed") == 2
 
 
 SCRIPT = """

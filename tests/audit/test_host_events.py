@@ -125,6 +125,16 @@ def test_a_member_that_json_does_not_have_is_refused(member: Any) -> None:
     assert all_events() == before
 
 
+@pytest.mark.parametrize("name", ["reason", "session_id", "by", "actor_id", "user", "client", "identifier", "using"])
+def test_a_member_that_says_something_else_already_is_refused(name: str) -> None:
+    before = all_events()
+
+    with pytest.raises(TypeError, match=f"Odd.{name}"):
+        audit_event("order.odd")(type("Odd", (), {"__annotations__": {name: str}}))
+
+    assert all_events() == before
+
+
 @pytest.mark.parametrize(
     ("name", "options", "error"),
     [

@@ -26,6 +26,7 @@ from ninja_auth_kit.audit import relay as relay_module
 from ninja_auth_kit.audit.messages import SHARDS
 from ninja_auth_kit.audit.rabbitmq import BrokerError, catch_all_queue
 from ninja_auth_kit.audit.relay import Relay, configured_relay
+from ninja_auth_kit.management.commands import authkit_relay
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, Proxy, address
 from tests.conftest import Api
@@ -246,6 +247,42 @@ def test_the_command_says_what_is_missing(settings: Settings) -> None:
         call_command("authkit_relay", once=True)
     with pytest.raises(CommandError, match="--batch"):
         call_command("authkit_relay", batch=0)
+
+
+def test_the_command_ends_with_the_first_of_its_relays_that_fails_as_nobody_foresaw(
+    exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError("a bug")
+
+    healthy, broken = configured_relay(using="default"), configured_relay(using="default")
+    monkeypatch.setattr(broken, "run", fail)
+    monkeypatch.setattr(authkit_relay.Command, "_relays", lambda *_: [healthy, broken])
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(MemoryError, match="a bug"):
+            call_command("authkit_relay")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_database_without_the_tables_is_no_database_that_is_away(
+    exchange: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = threading.Event()
+    relay = configured_relay(using="default")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ninja_auth_kit_auditoutbox RENAME TO elsewhere")
+    running = threading.Thread(target=relay.run, args=(stop,))
+    try:
+        running.start()
+        until(lambda: "The database refuses (UndefinedTable). Has migrate been run?" in caplog.text)
+    finally:
+        stop.set()
+        running.join(30)
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO ninja_auth_kit_auditoutbox")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

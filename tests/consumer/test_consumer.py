@@ -311,6 +311,61 @@ def test_a_store_that_is_away_costs_no_delivery_and_gets_the_event_later(
     assert "c4n4ry" not in caplog.text + repr(store)
 
 
+def test_a_handler_s_own_trouble_with_a_database_is_no_absence_of_the_store(
+    producer: Producer, conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ninja_auth_kit.consumer.handling.LONGEST_PAUSE", 0.05)
+    store = Postgres(conninfo)
+    store.install()
+    consumer: Consumer[Any] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=store)
+
+    @consumer.on(LoginFailed)
+    def wait_for_ever(event: LoginFailed, db: psycopg.Cursor[Any]) -> None:
+        db.execute("SET LOCAL statement_timeout = 20")
+        db.execute("SELECT pg_sleep(10)")
+
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+        producer.send(message())
+        until(lambda: producer.dead() == 1)
+
+
+STUBBORN = """
+import sys, time
+from ninja_auth_kit.audit.events import LoginFailed
+from ninja_auth_kit.consumer import Consumer, Memory
+
+url, queue, exchange = sys.argv[1:4]
+consumer = Consumer(url, queue=queue, exchange=exchange, store=Memory())
+
+@consumer.on(LoginFailed)
+def hang(event, db):
+    print("begun", flush=True)
+    time.sleep(60)
+
+consumer.run()
+"""
+
+
+def test_the_second_signal_ends_one_whose_handler_hangs(producer: Producer, tmp_path: Path) -> None:
+    program = tmp_path / "consumer.py"
+    program.write_text(STUBBORN)
+    command = [sys.executable, str(program), URL, producer.queue, producer.exchange]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        until(lambda: consumers(producer) == 1)
+        producer.send(message())
+        assert process.stdout.readline() == "begun\n"
+
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == -signal.SIGTERM
+    until(lambda: producer.depth(producer.queue) == 1)
+
+
 def test_an_exchange_that_is_not_there_yet_is_waited_for(producer: Producer, caplog: pytest.LogCaptureFixture) -> None:
     consumer, heard = listening(producer)
     producer.channel.exchange_delete(producer.exchange)

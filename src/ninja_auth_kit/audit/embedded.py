@@ -4,14 +4,20 @@ It starts with the first request and never before a fork. Any number of processe
 that each event is published by one of them.
 """
 
+import logging
 import os
 import threading
+import time
 from typing import Any
 
 from django.core.signals import request_started
 
 from ninja_auth_kit.conf import broker, settings
 from ninja_auth_kit.models import database
+
+logger = logging.getLogger("ninja_auth_kit.relay")
+
+PAUSE = 30.0  # seconds after an error that nobody foresaw
 
 
 def connect() -> None:
@@ -39,4 +45,9 @@ def _run() -> None:
     # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
     from ninja_auth_kit.audit.relay import configured_relay
 
-    configured_relay(using=database(), embedded=True).run(threading.Event())
+    while True:
+        try:
+            configured_relay(using=database(), embedded=True).run(threading.Event())
+        except Exception:  # a relay of its own ends and is started again; this thread has nobody to start it
+            logger.exception("The embedded relay failed; it begins again in %d seconds.", PAUSE)
+            time.sleep(PAUSE)

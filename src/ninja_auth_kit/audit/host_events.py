@@ -12,6 +12,8 @@ from ninja_auth_kit.models import database
 from ninja_auth_kit.signals import ActionSignal
 
 D = TypeVar("D")
+ABOUT = {"reason", "session_id", "by", "actor_id"}  # what `announce` takes beside the members of the class
+TAKEN = ABOUT | {"user", "client", "identifier", "using"}  # what the kit's own receivers read of a signal
 HOST_PREFIX = "host"  # `ninja-auth-kit` is the kit's: a later version of it may have an event of the same name
 
 
@@ -32,8 +34,7 @@ class HostEvent(Event):
         Raises:
             TypeError: the details are not those of the class.
         """
-        known = {"reason", "session_id", "by", "actor_id"}
-        about = {name: details.pop(name) for name in known & set(details)}
+        about = {name: details.pop(name) for name in ABOUT & set(details)}
         made = cls.details_class(**details)
         cls.sent_by.announce(using=database(), user=user, client=client, **vars(made), **about)
 
@@ -70,14 +71,14 @@ def audit_event(
 
     Raises:
         ValueError: the name is none, or taken, or the prefix is the kit's.
-        TypeError: a member has no type, or one that JSON does not have.
+        TypeError: a member has no type, or one that JSON does not have, or a name that says something else already.
     """
     if prefix == "ninja-auth-kit":
         raise ValueError("'ninja-auth-kit' is the prefix of the kit's own events; name another.")
 
     def make(declared: type[D]) -> type[HostEvent]:
         details = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
-        _refuse_what_is_no_json(declared)
+        _refuse_odd_members(declared)
         signal = ActionSignal()
         members: dict[str, Any] = {
             "__annotations__": {"details": details},
@@ -108,8 +109,10 @@ def audit_event(
     return make
 
 
-def _refuse_what_is_no_json(declared: type) -> None:
+def _refuse_odd_members(declared: type) -> None:
     for member, hint in get_type_hints(declared).items():
+        if member in TAKEN:
+            raise TypeError(f"{declared.__name__}.{member}: every event says that already; name the member otherwise.")
         if not _is_json(hint):
             raise TypeError(
                 f"{declared.__name__}.{member} is none of what JSON has: text, numbers, bool, lists, dicts."

@@ -4,8 +4,9 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import pika
@@ -78,7 +79,7 @@ class Consumer(Generic[D]):
         return add
 
     def run(self) -> None:
-        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first.
+        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first, unless a second signal comes.
 
         A broker or a store that is away is tried again for ever.
 
@@ -87,9 +88,14 @@ class Consumer(Generic[D]):
         """
         if not self._handling.handlers:
             raise ValueError("There is no handler: put @consumer.on(...) before a function.")
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self.stop())
+        with _stopped_by_signals(self.stop):
+            self._run()
+
+    def stop(self) -> None:
+        """End `run`, from any thread or from a signal handler."""
+        self._stop.set()
+
+    def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
             try:
@@ -103,10 +109,6 @@ class Consumer(Generic[D]):
             finally:
                 self._connection, self.is_consuming = None, False
         self._handling.store.close()
-
-    def stop(self) -> None:
-        """End `run`, from any thread or from a signal handler."""
-        self._stop.set()
 
     def _consume(self) -> None:
         link = addresses.connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
@@ -150,6 +152,30 @@ class Consumer(Generic[D]):
                 connection.add_callback_threadsafe(lambda: _tell(channel, tag, answer))
 
         worker.submit(self._handling.answer, body, deliveries=deliveries).add_done_callback(tell)
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop on the first SIGTERM or SIGINT; the second does what it did before, which is to end the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def first(*_: Any) -> None:
+        restore()
+        stop()
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _finish(connection: pika.BlockingConnection, channel: BlockingChannel, worker: ThreadPoolExecutor) -> None:

@@ -92,13 +92,14 @@ class Postgres:
     def once(self, event: Event) -> Iterator[tuple[bool, psycopg.Cursor[Any]]]:
         """Open the work on an event; the handler gets a cursor, whose transaction is committed with it."""
         insert = sql.SQL("INSERT INTO {} (source, id) VALUES (%s, %s) ON CONFLICT DO NOTHING")
+        connection = self._connected()
         try:
-            connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.execute(insert.format(self._table), (event.source, event.id))
                 yield cursor.rowcount == 1, cursor
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self.close()
+            if not connection.closed:  # a deadlock or a timeout of the handler's own, which counts as a try of it
+                raise
             raise AwayError(type(error).__name__) from error
 
     def close(self) -> None:
@@ -110,7 +111,10 @@ class Postgres:
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._conninfo, autocommit=True)
+            try:
+                self._connection = psycopg.connect(self._conninfo, autocommit=True)
+            except psycopg.OperationalError as error:
+                raise AwayError(type(error).__name__) from error
         return self._connection
 
     def _execute(self, statement: str, *values: Any) -> int:

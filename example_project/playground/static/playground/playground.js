@@ -36,11 +36,11 @@ const newPassword = () => $("#change-password").elements.new_password.value;
 
 // --- calls ----------------------------------------------------------------------------------------------------
 
-async function call(method, path, { body, device, quiet = false } = {}) {
+async function call(method, path, { body, device, bearer = true, quiet = false } = {}) {
   const id = `page-${crypto.randomUUID().slice(0, 13)}`;
   const headers = { "X-Request-ID": id };
   if (body) headers["Content-Type"] = "application/json";
-  if (device?.tokens) headers.Authorization = `Bearer ${device.tokens.access_token}`;
+  if (bearer && device?.tokens) headers.Authorization = `Bearer ${device.tokens.access_token}`;
   const made = { id, method, path, headers, body, device: device?.id, status: 0, statusText: "no answer", answer: null };
   names.set(id, `${method} ${path.replace(AUTH, "")}${device ? ` on the ${device.id}` : ""}`);
   try {
@@ -129,18 +129,16 @@ function refuse(device, made) {
 
 const actions = {
   async login(device) {
-    const made = await call("POST", `${AUTH}/login`, { body: { email: email(), password: password() } });
+    const made = await call("POST", `${AUTH}/login`, { body: { email: email(), password: password() }, device, bearer: false });
     if (made.status !== 200) return refuse(device, made);
     take(device, made.answer);
-    made.device = device.id;
-    names.set(made.id, `POST /login on the ${device.id}`);
     await knock(device);
   },
   async notes(device) {
     judge(device, await call("POST", "/api/notes", { body: { text: `from the ${device.id}` }, device }));
   },
   async refresh(device) {
-    const made = await call("POST", `${AUTH}/refresh`, { body: { refresh_token: device.tokens.refresh_token } });
+    const made = await call("POST", `${AUTH}/refresh`, { body: { refresh_token: device.tokens.refresh_token }, device, bearer: false });
     if (made.status === 200) take(device, made.answer);
     else judge(device, made);
   },

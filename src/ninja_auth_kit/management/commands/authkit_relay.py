@@ -3,6 +3,7 @@
 import signal
 import threading
 from argparse import ArgumentParser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,16 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
-        others = [threading.Thread(target=self._run, args=(relay, stop, health)) for relay in relays[1:]]
-        for thread in others:
-            thread.start()
-        self._run(relays[0], stop, health)
-        for thread in others:
-            thread.join()
+        # A relay that fails as nobody foresaw ends the others and the process, for its supervisor to start it again.
+        with ThreadPoolExecutor(len(relays)) as threads:
+            runs = [threads.submit(self._run, relay, stop, health) for relay in relays]
+            for run in runs:
+                run.add_done_callback(lambda _: stop.set())
+            stop.wait()
         if health:
             health.remove()
+        for run in runs:
+            run.result()
 
     def _run(self, relay: Relay, stop: threading.Event, health: HealthFile | None) -> None:
         where = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
