@@ -21,16 +21,16 @@ def check_kit(**_: Any) -> list[CheckMessage]:
     configured = getattr(django_settings, "NINJA_AUTH_KIT", {})
     if not isinstance(configured, dict):
         return [error("E001", "NINJA_AUTH_KIT is not a dict.", "Make it a dict of the kit's settings.")]
-    return _faults(configured) or [*_unknown_events(), *_contradictions()]
+    return faults(configured) or [*_unknown_events(), *_contradictions()]
 
 
 def is_sound() -> bool:
     """Tell whether every value is what it must be, so that other checks can look at what it says."""
     configured = getattr(django_settings, "NINJA_AUTH_KIT", {})
-    return isinstance(configured, dict) and not _faults(configured)
+    return isinstance(configured, dict) and not faults(configured)
 
 
-def _faults(configured: dict[str, Any]) -> list[CheckMessage]:
+def faults(configured: dict[str, Any]) -> list[CheckMessage]:
     return [*_unknown_keys(configured), *_wrong_values(configured)]
 
 
