@@ -110,6 +110,6 @@ logged_out = ActionSignal()
 # by: "user" | "admin" | "system"
 session_revoked = ActionSignal()
 
-# A limit of THROTTLES was reached; told once for each window of it. user is None where nobody is known.
-# rule: str, identifier: str | None (as typed: never store or log it)
+# A limit of THROTTLES was reached; told once for each window of it. user is None where nobody is known.   rule: str,
+# identifier: str | None (as typed: never store or log it)
 request_throttled = ActionSignal()

@@ -1,0 +1,106 @@
+"""events.md and asyncapi.json, from the event classes and from examples that a test run has recorded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ninja_auth_kit import __version__
+from ninja_auth_kit.audit.events import Event, all_events
+from ninja_auth_kit.audit.events.asyncapi import document
+from ninja_auth_kit.audit.events.registry import details_of, outcome_of
+from ninja_auth_kit.audit.events.schemas import schema_of, summary_of
+
+DOCS = Path(__file__).parent.parent
+EXAMPLES = DOCS / "examples.json"
+
+INTRODUCTION = DOCS / "events.intro.md"
+MAPPINGS = """\
+OCSF: class/activity of the [Open Cybersecurity Schema Framework](https://schema.ocsf.io). CAEP and RISC: the event of
+OpenID's shared signals that says the same. ECS: `event.category` and `event.type` of the Elastic Common Schema;
+`event.outcome` is `data.outcome`, `event.action` the name, `user.id` `data.target.id`, `source.ip` `data.client.ip`.
+"""
+
+
+def events_page(examples: dict[str, Any]) -> str:
+    """Return docs/events.md."""
+    kinds = sorted(kit_events(), key=lambda kind: kind.name)
+    rows = [
+        f"| [`{kind.name}`](#{anchor(kind)}) | `{kind.routing_key}` | {'yes' if kind.fact else ''} | "
+        f"{kind.ocsf or 'none'} | {kind.twin or 'none'} | {' · '.join(ecs(kind))} |"
+        for kind in kinds
+    ]
+    table = [
+        "## All of them",
+        "",
+        MAPPINGS,
+        "| event | routing key | fact | OCSF | CAEP, RISC | ECS |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+    sections = [section(kind, examples[kind.type]) for kind in kinds]
+    return "\n".join([INTRODUCTION.read_text(), *table, *sections])
+
+
+def kit_events() -> list[type[Event]]:
+    """Return the events of the kit itself."""
+    return [kind for kind in all_events() if kind.signal]
+
+
+def anchor(kind: type[Event]) -> str:
+    return kind.name.replace(".", "")
+
+
+def section(kind: type[Event], example: Any) -> str:
+    """Return what is said of one event."""
+    details = schema_of(kind)["properties"]["data"]["properties"]["details"]["properties"]
+    lines = [f"## {kind.name}", "", summary_of(kind), ""]
+    lines += [f"- class `{kind.__name__}`, type `{kind.type}`, signal `signals.{kind.signal}`"]
+    if details:
+        said = ", ".join(f"`{name}` ({words(member)})" for name, member in details.items())
+        lines.append(f"- `details`: {said}. {summary_of(details_of(kind))}")
+    if kind.reasons:
+        lines.append("- `reason`:")
+        lines += [f"  - `{word}`: {meaning}" for word, meaning in kind.reasons.items()]
+    if kind.merges:
+        lines.append("- many at once are merged, with a count")
+    shown = json.dumps(example, indent=2, ensure_ascii=False)
+    return "\n".join([*lines, "", "```json", shown, "```", ""])
+
+
+def words(member: dict[str, Any]) -> str:
+    """Return the type of a member in a word or two."""
+    if "enum" in member:
+        return " or ".join(f'"{value}"' for value in member["enum"])
+    return {"integer": "number", "boolean": "true or false", "array": "list"}.get(member["type"], member["type"])
+
+
+def ecs(kind: type[Event]) -> tuple[str, str]:
+    """Return event.category and event.type of the Elastic Common Schema."""
+    entity, action = kind.name.split(".")
+    if entity == "session":
+        types = {"logged_in": "start", "login_failed": "start", "logged_out": "end", "revoked": "end"}
+        return ("session" if action in {"logged_out", "revoked"} else "authentication"), types.get(action, "info")
+    types = {"registered": "creation", "registration_failed": "creation", "deleted": "deletion"}
+    if entity == "request":
+        return "authentication", "denied"
+    changes = outcome_of(kind) == "success" and not action.endswith("requested")
+    return "iam", types.get(action, "change" if changes else "info")
+
+
+def pages() -> dict[str, str]:
+    """Return what stands in each generated file, by its name."""
+    examples = json.loads(EXAMPLES.read_text())
+    asyncapi = document(exchange="auth.events", version=__version__, examples=examples)
+    asyncapi = {**asyncapi, **{part: kits_alone(asyncapi[part]) for part in ("channels", "operations")}}
+    asyncapi["components"] = {"messages": kits_alone(asyncapi["components"]["messages"])}
+    return {
+        "events.md": events_page(examples),
+        "asyncapi.json": json.dumps(asyncapi, indent=2, ensure_ascii=False) + "\n",
+    }
+
+
+def kits_alone(members: dict[str, Any]) -> dict[str, Any]:
+    """Leave out events of a host, which the tests have some of."""
+    known = {kind.name for kind in kit_events()}
+    return {name: member for name, member in members.items() if name.removeprefix("send.") in known}

@@ -1,0 +1,175 @@
+"""The reference at the end of each page of a feature: requests, errors, signals, events and settings, from the code."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from ninja import NinjaAPI
+
+import ninja_auth_kit
+from docs.generators import settings
+from docs.generators.events import anchor, kit_events
+from ninja_auth_kit.api.contract import ALWAYS, WITH_BODY
+from ninja_auth_kit.api.errors import status_of
+
+MARK = "<!-- What follows is written by `python -m docs.generate`. -->"
+# What any request may get: a page of its own says so.
+COMMON = {(status_of(kind).value, kind.code) for kind in (*ALWAYS, *WITH_BODY) if kind.code != "validation_error"}
+
+
+class Feature(NamedTuple):
+    """What belongs to a page: operations, events and settings."""
+
+    operations: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+FEATURES = {
+    "registration": Feature(
+        ("auth_register",),
+        ("user.registered", "user.registration_failed"),
+        ("REGISTRATION_OPEN", "REGISTRATION_SCHEMA"),
+    ),
+    "verification": Feature(
+        ("auth_verify_email", "auth_resend_verification"),
+        ("email.verified", "email.verification_requested", "email.verification_failed"),
+        (
+            "EMAIL_VERIFICATION_REQUIRED",
+            "EMAIL_VERIFICATION_REQUIRES_PASSWORD",
+            "EMAIL_VERIFICATION_LIFETIME",
+            "BASE_URL",
+            "FRONTEND_URLS",
+        ),
+    ),
+    "login": Feature(
+        ("auth_login",),
+        ("session.logged_in", "session.login_failed"),
+        ("ACCESS_TOKEN_LIFETIME", "ACCESS_TOKEN_CLAIMS", "ISSUER", "AUDIENCE", "JWT_ALGORITHM"),
+    ),
+    "refresh": Feature(
+        ("auth_refresh",),
+        ("session.refreshed", "session.refresh_failed", "session.reuse_detected"),
+        ("REFRESH_TOKEN_LIFETIME", "REFRESH_GRACE_PERIOD", "SESSION_LIFETIME"),
+    ),
+    "logout": Feature(("auth_logout", "auth_logout_all"), ("session.logged_out",)),
+    "sessions": Feature(
+        ("auth_list_sessions", "auth_end_session"),
+        ("session.revoked",),
+        ("SESSION_LIMIT", "SESSION_LIMIT_POLICY", "SESSION_LIFETIME"),
+    ),
+    "passwords": Feature(
+        ("auth_change_password", "auth_request_password_reset", "auth_confirm_password_reset"),
+        (
+            "password.changed",
+            "password.change_failed",
+            "password.reset_requested",
+            "password.reset_completed",
+            "password.reset_failed",
+        ),
+        ("PASSWORD_RESET_LIFETIME", "BASE_URL", "FRONTEND_URLS"),
+    ),
+    "email_change": Feature(
+        ("auth_request_email_change", "auth_confirm_email_change"),
+        ("email.change_requested", "email.changed", "email.change_failed"),
+        ("EMAIL_VERIFICATION_LIFETIME", "BASE_URL", "FRONTEND_URLS"),
+    ),
+    "account": Feature(
+        ("auth_me", "auth_update_me", "auth_delete_me"),
+        ("user.updated", "user.deleted", "user.deletion_failed"),
+        ("PROFILE_SCHEMA", "USER_SCHEMA"),
+    ),
+    "blacklist": Feature(settings=("REFRESH_TOKEN_LIFETIME", "SESSION_LIFETIME")),
+    "throttling": Feature((), ("request.throttled",), ("THROTTLES", "TRUSTED_PROXY_COUNT")),
+}
+
+
+def reference(feature: Feature) -> str:
+    """Return the end of a page."""
+    lines = [MARK, ""]
+    if feature.operations:
+        lines += ["## Requests", "", "What any request may get is on the [page of errors](../errors.md).", ""]
+        lines += [line for name in feature.operations for line in _operation(name)]
+    if feature.events:
+        lines += ["## Signals and events", "", "| signal | event | fact | what it says |", "|---|---|---|---|"]
+        lines += [_event(name) for name in feature.events] + [""]
+    if feature.settings:
+        lines += ["## Settings", "", *settings.table(list(feature.settings), to="../"), ""]
+    return "\n".join(lines)
+
+
+def _event(name: str) -> str:
+    kind = {kind.name: kind for kind in kit_events()}[name]
+    fact = "yes" if kind.fact else ""
+    said = (kind.__doc__ or "").partition("\n")[0]
+    return f"| `{kind.signal}` | [`{name}`](../events.md#{anchor(kind)}) | {fact} | {said} |"
+
+
+def _operation(name: str) -> list[str]:
+    path, method, said = operations()[name]
+    bearer = "with an access token" if said.get("security") else "without an access token"
+    lines = [
+        f"### `{method.upper()} {path}`",
+        "",
+        f"{said['summary']}, {bearer}. {said.get('description', '')}".strip(),
+        "",
+    ]
+    lines += _body(said)
+    lines += ["| answer | |", "|---|---|"]
+    lines += [row for status, answer in said["responses"].items() for row in _answers(int(status), answer)]
+    return [*lines, ""]
+
+
+def _body(said: dict[str, Any]) -> list[str]:
+    if "requestBody" not in said:
+        return []
+    schema = _resolved(said["requestBody"]["content"]["application/json"]["schema"])
+    required = schema.get("required", [])
+    rows = [
+        f"| `{name}` | {_type(member)} | {'yes' if name in required else 'no'} |"
+        for name, member in schema.get("properties", {}).items()
+    ]
+    return ["| member | type | required |", "|---|---|---|", *rows, ""] if rows else []
+
+
+def _answers(status: int, answer: dict[str, Any]) -> list[str]:
+    (content,) = answer.get("content", {"": {}}).values()
+    schema = _resolved(content.get("schema", {}))
+    if status >= 400:
+        codes = [code for code in schema["properties"]["code"]["enum"] if (status, code) not in COMMON]
+        return [f"| {status} | {', '.join(f'`{code}`' for code in codes)} |"] if codes else []
+    return [f"| {status} | {_shape(schema)} |"]
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "array":
+        return f"a list of {_shape(_resolved(schema['items']))}"
+    return ", ".join(f"`{name}`" for name in schema.get("properties", {})) or "no body"
+
+
+def _type(member: dict[str, Any]) -> str:
+    kinds = [kind for kind in member.get("anyOf", [member]) if kind.get("type") != "null"]
+    longest = kinds[0].get("maxLength")
+    return kinds[0].get("type", "any") + (f", at most {longest} characters" if longest else "")
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    found = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
+    name = found.get("$ref", "").rpartition("/")[2]
+    return _document()["components"]["schemas"][name] if name else found
+
+
+def operations() -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """Return path, method and description of every operation, by its id."""
+    paths = _document()["paths"]
+    return {
+        said["operationId"]: (path, method, said)
+        for path, methods in paths.items()
+        for method, said in methods.items()
+    }
+
+
+@cache
+def _document() -> dict[str, Any]:
+    api = NinjaAPI(urls_namespace="docs")
+    ninja_auth_kit.install(api, "")
+    return dict(api.get_openapi_schema(path_prefix=""))

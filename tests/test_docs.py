@@ -1,0 +1,181 @@
+"""The pages: what they link to is there, what the code has is on them, and the quickstart runs as it stands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import django
+import pytest
+
+from docs import generate
+from docs.generators import features, settings, signals
+from docs.generators.events import kit_events
+from ninja_auth_kit import signals as signals_module
+from ninja_auth_kit.conf import DEFAULTS
+from ninja_auth_kit.signals import ActionSignal
+from tests.private_broker import free_port
+from tests.servers import ROOT
+from tests.test_example import database
+
+__all__ = ["database"]  # a fixture
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    for path, anchor in LINK.findall(page.read_text()):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {path}"
+        assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+def test_every_generated_page_is_fresh() -> None:
+    for name, text in generate.pages().items():
+        assert (DOCS / name).read_text() == text, f"docs/{name} is stale: python -m docs.generate"
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    index = (DOCS / "index.md").read_text()
+    named = {
+        line.strip() for block in re.findall(r"```{toctree}(.*?)```", index, re.DOTALL) for line in block.splitlines()
+    }
+    pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md") if "_build" not in page.parts}
+
+    assert pages - named == {"index", "events.intro"}
+
+
+def test_every_operation_event_signal_and_setting_is_on_a_page() -> None:
+    on_pages = features.FEATURES.values()
+
+    assert {name for feature in on_pages for name in feature.operations} == set(features.operations()) - {"auth_jwks"}
+    assert {name for feature in on_pages for name in feature.events} == {kind.name for kind in kit_events()}
+    assert set(signals.declared()) == {
+        name for name, it in vars(signals_module).items() if isinstance(it, ActionSignal)
+    }
+    assert list(settings.MEANINGS) == list(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", features.FEATURES)
+def test_every_page_of_a_feature_says_what_it_does_and_what_it_does_not(name: str) -> None:
+    page = (DOCS / "features" / f"{name}.md").read_text()
+
+    assert "## What it does\n" in page
+    assert "## What it does not do\n" in page
+
+
+def test_the_architecture_page_has_the_layers_of_the_import_contract() -> None:
+    import tomllib
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [set(re.findall(r"\w+", row)) for row in contracts[0]["layers"]]
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+
+    assert [set(re.findall(r"`(\w+)`", words)) for _, words in rows] == layers
+
+
+def block(marker: str) -> str:
+    """Return the code of the quickstart behind a marker."""
+    page = (DOCS / "quickstart.md").read_text()
+    found = re.search(rf"<!-- quickstart: {re.escape(marker)} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    assert found is not None, marker
+    return found[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Make the project of the quickstart and run it; return the server and the address of its API."""
+    url = urlsplit(database)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "RABBITMQ_"))},
+        "JWT_SECRET_KEY": "of the quickstart, 0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGH",
+        "PGDATABASE": url.path.lstrip("/"),
+        "PGHOST": parse_qs(url.query).get("host", [url.hostname or ""])[0],
+        "PGPORT": str(url.port or 5432),
+        "PGUSER": unquote(url.username or ""),
+        "PGPASSWORD": unquote(url.password or ""),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+    def manage(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, check=True)
+
+    manage("-m", "django", "startproject", "mysite", ".")
+    lines = block("mysite/settings.py")
+    if django.VERSION >= (6, 1):  # as the page says
+        mailers = re.search(r"`(MAILERS = .*?)`", (DOCS / "quickstart.md").read_text())
+        assert mailers is not None
+        lines = re.sub(r"EMAIL_BACKEND = .*", mailers[1], lines)
+    with (tmp_path / "mysite" / "settings.py").open("a") as file:
+        file.write(lines)
+    (tmp_path / "mysite" / "urls.py").write_text(block("mysite/urls.py"))
+    manage("manage.py", "check", "--fail-level", "ERROR")
+    manage("manage.py", "migrate", "--verbosity", "0")
+    port = free_port()
+    command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        yield server, f"http://127.0.0.1:{port}/api"
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+def call(url: str, body: dict[str, str] | None = None, *, token: str = "") -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def until_it_answers(api: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            call(f"{api}/hello")
+        except urllib.error.URLError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the project of the quickstart did not start")
+
+
+def test_the_quickstart_runs_as_it_stands(project: tuple[subprocess.Popen[str], str]) -> None:
+    server, api = project
+    until_it_answers(api)
+    said = re.findall(r"curl -s --json '(.*?)' \$API(\S+)", (DOCS / "quickstart.md").read_text())
+    (register, verify, login) = [(json.loads(body), api + path) for body, path in said]
+
+    assert call(register[1], register[0])[0] == 202
+    assert server.stdout is not None
+    mail = next(found for line in server.stdout if (found := re.search(r"#token=(\S+)", line)))
+    assert call(verify[1], {**verify[0], "token": mail[1]})[0] == 200
+    status, first = call(login[1], login[0])
+    assert status == 200
+    assert call(f"{api}/hello", token=first["access_token"]) == (200, {"hello": "ada@example.com"})
+
+    assert call(login[1], login[0])[0] == 200
+
+    answer = {"detail": "The session has ended. Log in again."}
+    assert call(f"{api}/hello", token=first["access_token"]) == (401, answer)
+    assert json.dumps(answer) in (DOCS / "quickstart.md").read_text()
