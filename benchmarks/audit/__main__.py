@@ -77,7 +77,7 @@ def markdown(found: dict[str, Any]) -> str:
             "BlockingConnection, a confirm per message",
         ),
         *ratios("Commits per second of 16 clients that change one row", found["commits"], "the change alone"),
-        "That is the worst case: nothing else is in the transaction. The least that the kit itself writes is a refresh.",
+        "The worst case: nothing else is in the transaction. The least that the kit itself writes is a refresh.",
         "",
         *ratios("Refreshes per second of 16 clients", found["refreshes"], "refreshes without events"),
         "## From the commit to the consumer",
