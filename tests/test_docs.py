@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import django
 import pytest
+from django.core.management import load_command_class
 
 from docs import generate
 from docs.generators import features, settings, signals
@@ -88,6 +89,16 @@ def test_the_architecture_page_has_the_layers_of_the_import_contract() -> None:
     rows = re.findall(r"^\| (\d) \| ([^|]*) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE)
 
     assert [set(re.findall(r"`(\w+)`", words)) for _, words in rows] == layers
+
+
+def test_every_command_on_a_page_has_the_options_that_it_is_shown_with() -> None:
+    uses = [use for page in PAGES for use in re.findall(r"(authkit_[a-z]+)((?: +[\w./-]+)*)", page.read_text())]
+    shown = {(command, option) for command, rest in uses for option in re.findall(r"--[a-z-]+", rest)}
+    assert len(shown) > 5
+
+    for command, option in shown:
+        parser = load_command_class("ninja_auth_kit", command).create_parser("manage.py", command)
+        assert option in parser._option_string_actions, f"{command} has no {option}"
 
 
 def block(marker: str) -> str:
