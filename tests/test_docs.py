@@ -1,5 +1,6 @@
 """The pages: what they link to is there, what the code has is on them, and the quickstart runs as it stands."""
 
+import argparse
 import json
 import os
 import re
@@ -97,8 +98,16 @@ def test_every_command_on_a_page_has_the_options_that_it_is_shown_with() -> None
     assert len(shown) > 5
 
     for command, option in shown:
-        parser = load_command_class("ninja_auth_kit", command).create_parser("manage.py", command)
-        assert option in parser._option_string_actions, f"{command} has no {option}"
+        assert option in options_of(command), f"{command} has no {option}"
+
+
+def options_of(command: str) -> set[str]:
+    """Return the options of a command and of its subcommands."""
+    parsers = [load_command_class("ninja_auth_kit", command).create_parser("manage.py", command)]
+    for action in parsers[0]._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers += action.choices.values()
+    return {option for parser in parsers for option in parser._option_string_actions}
 
 
 def block(marker: str) -> str:
