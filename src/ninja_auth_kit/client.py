@@ -63,10 +63,18 @@ def _ip_address(request: HttpRequest) -> str | None:
     trusted = settings.TRUSTED_PROXY_COUNT
     if not trusted:
         return peer
-    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    hops = _forwarded_for(request).split(",")
     if len(hops) < trusted:
         return peer
     return _parsed(hops[-trusted]) or peer
+
+
+def _forwarded_for(request: HttpRequest) -> str:
+    """Return `X-Forwarded-For` in this spelling alone: `META` under ASGI may mix `X_Forwarded_For` in (CVE-2026-3902)."""
+    scope = getattr(request, "scope", None)
+    if scope is None:
+        return str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    return b",".join(value for name, value in scope["headers"] if name.lower() == b"x-forwarded-for").decode("latin1")
 
 
 def _parsed(text: str) -> str | None:

@@ -79,9 +79,9 @@ class Consumer(Generic[D]):
         return add
 
     def run(self) -> None:
-        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first, unless a second signal comes.
+        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first.
 
-        A broker or a store that is away is tried again for ever.
+        The same signal again ends it at once. A broker or a store that is away is tried again for ever.
 
         Raises:
             ValueError: the URL is none, or there is no handler.
@@ -143,6 +143,8 @@ class Consumer(Generic[D]):
         self, worker: ThreadPoolExecutor, channel: BlockingChannel, method: Any, properties: Any, body: bytes
     ) -> None:
         """Give a message to the worker, and its answer to the broker, from the thread of the connection."""
+        if self._stop.is_set():
+            return  # it goes back to the queue with the channel
         connection, tag = self._connection, method.delivery_tag
         deliveries = int((properties.headers or {}).get("x-delivery-count", 0))
 
@@ -156,18 +158,17 @@ class Consumer(Generic[D]):
 
 @contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Stop on the first SIGTERM or SIGINT; the second does what it did before, which is to end the process."""
+    """Stop on SIGTERM or SIGINT; the same one again does what it did before, which is to end the process.
+
+    The other one does not: Ctrl-C tells the whole group, and a parent in it then tells its children once more.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def first(*_: Any) -> None:
-        restore()
+    def first(number: int, _: Any) -> None:
+        signal.signal(number, before[signal.Signals(number)])
         stop()
 
     for number in before:
@@ -175,7 +176,8 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _finish(connection: pika.BlockingConnection, channel: BlockingChannel, worker: ThreadPoolExecutor) -> None:

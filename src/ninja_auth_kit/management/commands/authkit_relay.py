@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     help = (
         "Publish the audit events of the outbox to RabbitMQ, and delete what the broker has confirmed. Runs until "
-        "SIGTERM or SIGINT, which finish the batch in flight; a second one ends it at once. Any number may run; the "
+        "SIGTERM or SIGINT, which finish the batch in flight; the same again ends it at once. Any number may run; the "
         "order of each user's events holds. A broker that is away is tried again for ever: events wait in the outbox "
         "and nothing is lost."
     )
@@ -101,10 +101,9 @@ class Command(BaseCommand):
         health = HealthFile(path, [relay.metrics for relay in relays]) if path else None
         stop = threading.Event()
 
-        def finish(*_: Any) -> None:
+        def finish(number: int, _: Any) -> None:
             stop.set()
-            for number in (signal.SIGTERM, signal.SIGINT):  # the second signal ends it at once
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)  # the same again ends it at once
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
