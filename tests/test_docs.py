@@ -21,6 +21,7 @@ from django.core.management import load_command_class
 from docs import generate
 from docs.generators import features, settings, signals
 from docs.generators.events import kit_events
+from ninja_auth_kit import __version__
 from ninja_auth_kit import signals as signals_module
 from ninja_auth_kit.conf import DEFAULTS
 from ninja_auth_kit.signals import ActionSignal
@@ -51,6 +52,10 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 def test_every_generated_page_is_fresh() -> None:
     for name, text in generate.pages().items():
         assert (DOCS / name).read_text() == text, f"docs/{name} is stale: python -m docs.generate"
+
+
+def test_the_changelog_has_the_version() -> None:
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

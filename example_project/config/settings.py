@@ -69,14 +69,14 @@ DATABASES = {
     }
 }
 
-# Mails go into files, which /mailbox/ shows.
+# Mails go into files, which /mailbox/ shows, and to EMAIL_HOST if there is one.
 EMAIL_FILE_PATH = os.environ.get("EMAIL_FILE_PATH", str(ROOT / ".local" / "mails"))
-_file_backend = "django.core.mail.backends.filebased.EmailBackend"
+_backend = "mailbox.backend.EmailBackend"
 if django.VERSION >= (6, 1):
-    MAILERS = {"default": {"BACKEND": _file_backend, "OPTIONS": {"file_path": EMAIL_FILE_PATH}}}
+    MAILERS = {"default": {"BACKEND": _backend, "OPTIONS": {"file_path": EMAIL_FILE_PATH}}}
     del EMAIL_FILE_PATH
 else:
-    EMAIL_BACKEND = _file_backend
+    EMAIL_BACKEND = _backend
 
 # What the kit has to say goes to the terminal; without a broker the audit events are among it.
 LOGGING = {

@@ -70,7 +70,10 @@ def _ip_address(request: HttpRequest) -> str | None:
 
 
 def _forwarded_for(request: HttpRequest) -> str:
-    """Return `X-Forwarded-For` in this spelling alone: `META` under ASGI may mix `X_Forwarded_For` in (CVE-2026-3902)."""
+    """Return `X-Forwarded-For` in this spelling alone: under ASGI `META` may mix in `X_Forwarded_For`.
+
+    CVE-2026-3902.
+    """
     scope = getattr(request, "scope", None)
     if scope is None:
         return str(request.META.get("HTTP_X_FORWARDED_FOR", ""))

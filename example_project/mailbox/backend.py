@@ -1,0 +1,20 @@
+"""Sends mails into files, which the mailbox shows, and to a mail server too where EMAIL_HOST names one (Mailpit)."""
+
+import os
+import smtplib
+from collections.abc import Sequence
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends import filebased
+
+
+class EmailBackend(filebased.EmailBackend):
+    """Both."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Send, and return how many."""
+        if host := os.environ.get("EMAIL_HOST"):
+            with smtplib.SMTP(host, int(os.environ.get("EMAIL_PORT", "25")), timeout=5) as server:
+                for message in email_messages:
+                    server.sendmail(message.from_email, message.recipients(), message.message().as_bytes())
+        return super().send_messages(email_messages)

@@ -1,0 +1,100 @@
+"""What compose.yaml runs, without Docker: the keys, the mails, and that everything it names is there."""
+
+import json
+import os
+import re
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.consumer.conftest import until
+from tests.servers import ROOT
+from tests.test_example import EXAMPLE, Demo, database, demos, post
+
+__all__ = ["database", "demos"]  # fixtures
+
+COMPOSE = (ROOT / "compose.yaml").read_text()
+
+
+class MailServer(socketserver.StreamRequestHandler):
+    """As much of SMTP as a sender needs."""
+
+    received: list[str]
+
+    def handle(self) -> None:
+        self.say("220 here")
+        while line := self.rfile.readline():
+            if line.upper().startswith(b"DATA"):
+                self.say("354 go on")
+                self.received.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+            self.say("221 bye" if line.upper().startswith(b"QUIT") else "250 fine")
+
+    def say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@pytest.fixture
+def mail_server() -> Iterator[tuple[int, list[str]]]:
+    """Run a mail server; return its port, and what it receives."""
+    handler = type("Handler", (MailServer,), {"received": []})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1], handler.received
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_is_in_the_mailbox_and_goes_to_the_mail_server(
+    demos: Callable[..., Demo], database: str, mail_server: tuple[int, list[str]], tmp_path: Path
+) -> None:
+    port, received = mail_server
+    demo = demos(DATABASE_URL=database, RABBITMQ_HOST="", EMAIL_HOST="127.0.0.1", EMAIL_PORT=str(port))
+    demo.wait()
+
+    assert post(demo, "/api/auth/register", {"email": "new@example.com", "password": "a long walk in the hills"}) == 202
+    until(lambda: bool(received) and any(tmp_path.rglob("*.log")))
+    assert demo.stop() == 0
+
+    assert "To: new@example.com" in received[0]
+    assert any("#token=" in file.read_text() for file in tmp_path.rglob("*.log"))
+
+
+def test_every_container_has_the_same_keys_made_at_the_first_run(tmp_path: Path) -> None:
+    show = "import json, os; print(json.dumps([os.environ[name] for name in ('SECRET_KEY', 'JWT_SECRET_KEY')]))"
+    environment = {**os.environ, "DEMO_DIRECTORY": str(tmp_path)}
+    for name in ("SECRET_KEY", "JWT_SECRET_KEY"):
+        environment.pop(name, None)
+    command = [sys.executable, str(EXAMPLE / "with_keys.py"), sys.executable, "-c", show]
+
+    first, second = (
+        json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        for _ in range(2)
+    )
+
+    assert first == second
+    assert min(map(len, first)) > 80
+    assert first[0] != first[1]
+
+
+def test_what_the_image_copies_is_there_and_reaches_the_build() -> None:
+    dockerfile = (EXAMPLE / "Dockerfile").read_text()
+    copied = [path for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for path in line.split()]
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+
+    assert all((ROOT / path).exists() for path in copied)
+    assert set(copied) == let_in
+    assert f"dockerfile: {Path('example_project/Dockerfile')}" in COMPOSE
+
+
+def test_every_port_of_compose_is_for_this_machine_alone() -> None:
+    ports = re.findall(r"ports: \[(.*)\]", COMPOSE)
+
+    assert len(ports) == 4
+    assert all(port.strip().startswith('"127.0.0.1:') for row in ports for port in row.split(","))
