@@ -41,6 +41,8 @@ def main(dist: Path) -> None:
     """Check the contents of wheel and sdist, then install and use the wheel."""
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     check_contents(wheel, sdist)
+    with tempfile.TemporaryDirectory(prefix="nak-sdist-") as name:
+        check_sdist(sdist, Path(name))
     with tempfile.TemporaryDirectory(prefix="nak-empty-") as name:
         folder = Path(name)
         venv.create(folder / "env", with_pip=True)
@@ -68,11 +70,36 @@ def check_contents(wheel: Path, sdist: Path) -> None:
     assert "ninja_auth_kit/py.typed" in packed
     assert any(name.endswith("licenses/LICENSE") for name in names)
     with tarfile.open(sdist) as archive:
-        folders = {name.split("/")[1] for name in archive.getnames() if "/" in name}
-    wanted = {"src", "tests", "docs", "CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "tox.ini"}
+        names = set(archive.getnames())
+    assert not [
+        name for name in names if re.search(r"/(\.local|_build|__pycache__|node_modules|PG_VERSION)(/|$)", name)
+    ]
+    folders = {name.split("/")[1] for name in names if "/" in name}
+    wanted = {
+        "src",
+        "tests",
+        "docs",
+        "example_project",
+        "examples",
+        "benchmarks",
+        "Makefile",
+        "compose.yaml",
+        "tox.ini",
+    }
+    wanted |= {".dockerignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
     wanted |= {"pyproject.toml", "PKG-INFO", ".gitignore"}  # hatchling's own
     assert folders == wanted, folders ^ wanted
     print(f"{wheel.name}: {len(packed)} files; {sdist.name}: {', '.join(sorted(folders))}")
+
+
+def check_sdist(sdist: Path, folder: Path) -> None:
+    """Run a part of the tests from the unpacked sdist: what they need is in it."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (unpacked,) = folder.iterdir()
+    tests = ["tests/test_conf.py", "tests/test_docs.py", "tests/test_deployment.py", "tests/test_public_api.py"]
+    environment = {**os.environ, "PYTHONPATH": str(unpacked / "src")}
+    subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=unpacked, env=environment, check=True)
 
 
 def follow_the_readme(folder: Path) -> None:

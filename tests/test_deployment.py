@@ -58,7 +58,8 @@ def test_a_mail_is_in_the_mailbox_and_goes_to_the_mail_server(
     demo = demos(DATABASE_URL=database, RABBITMQ_HOST="", EMAIL_HOST="127.0.0.1", EMAIL_PORT=str(port))
     demo.wait()
 
-    assert post(demo, "/api/auth/register", {"email": "new@example.com", "password": "a long walk in the hills"}) == 202
+    person = {"email": "new@example.com", "password": "a long walk in the hills"}
+    assert post(demo, "/api/auth/register", person) == 202
     until(lambda: bool(received) and any(tmp_path.rglob("*.log")))
     assert demo.stop() == 0
 

@@ -1,0 +1,112 @@
+// A session of django-ninja-auth-kit in a browser or in Node: `fetch` with the access token, renewed when it is over.
+// Copy it and change it. No dependency, no build.
+
+/**
+ * @typedef {{access_token: string, refresh_token: string}} Tokens
+ * @typedef {{get(): Tokens | null, set(tokens: Tokens | null): void}} Store
+ */
+
+/** Tokens that a closed tab forgets, and that no other script of the page finds. @returns {Store} */
+export function memoryStore() {
+  let kept = null;
+  return { get: () => kept, set: (tokens) => { kept = tokens; } };
+}
+
+/** Tokens that every tab of the site shares; so does every script that gets into it. @returns {Store} */
+export function localStore(key = "authkit") {
+  return {
+    get: () => JSON.parse(localStorage.getItem(key) ?? "null"),
+    set: (tokens) => (tokens ? localStorage.setItem(key, JSON.stringify(tokens)) : localStorage.removeItem(key)),
+  };
+}
+
+/** An answer of the API that is no success; `code` is for programs, `message` for people. */
+export class AuthError extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? `HTTP ${status}`);
+    Object.assign(this, { status, code: problem.code, errors: problem.errors ?? [] });
+  }
+}
+
+export class AuthSession {
+  /** @type {Promise<boolean> | null} The refresh that is under way, for all requests that wait for it. */
+  #refreshing = null;
+
+  /**
+   * @param {string} base where the kit is mounted, such as "https://example.com/api/auth"
+   * @param {{store?: Store, onSignedOut?: (code: string) => void}} [options]
+   */
+  constructor(base, { store = memoryStore(), onSignedOut = () => {} } = {}) {
+    this.base = base.replace(/\/$/, "");
+    this.store = store;
+    this.onSignedOut = onSignedOut;
+  }
+
+  get isSignedIn() {
+    return this.store.get() !== null;
+  }
+
+  /** @param {{email?: string, username?: string, password: string}} credentials */
+  async login(credentials) {
+    this.store.set(await this.#post("login", credentials));
+  }
+
+  /** Ends the session there and here; here even if the network is down. */
+  async logout() {
+    const tokens = this.store.get();
+    this.store.set(null);
+    if (tokens) await this.#post("logout", { refresh_token: tokens.refresh_token });
+  }
+
+  /** As the global `fetch`, in this session. A 401 is answered by one refresh, whoever asks for it, and one more try. */
+  async fetch(url, options = {}) {
+    const sent = this.store.get();
+    const answer = await this.#send(url, options, sent);
+    if (answer.status !== 401 || !sent) return answer;
+    if (!(await this.#renewed(sent))) return answer;
+    return this.#send(url, options, this.store.get());
+  }
+
+  #send(url, options, tokens) {
+    const headers = new Headers(options.headers);
+    if (tokens) headers.set("Authorization", `Bearer ${tokens.access_token}`);
+    return fetch(url, { ...options, headers });
+  }
+
+  /** Whether there are newer tokens than those that were sent; at most one refresh at a time looks for them. */
+  #renewed(sent) {
+    this.#refreshing ??= this.#alone(() => this.#refresh(sent)).finally(() => { this.#refreshing = null; });
+    return this.#refreshing;
+  }
+
+  /** One tab at a time, where tabs share a store and the browser knows locks. */
+  #alone(work) {
+    return globalThis.navigator?.locks ? navigator.locks.request(`authkit ${this.base}`, work) : work();
+  }
+
+  async #refresh(sent) {
+    const tokens = this.store.get();
+    if (!tokens) return false;
+    if (tokens.access_token !== sent.access_token) return true; // another request, or another tab, was first
+    try {
+      this.store.set(await this.#post("refresh", { refresh_token: tokens.refresh_token }));
+      return true;
+    } catch (error) {
+      if (error.status !== 401) throw error; // a broken network or a busy server is no reason to sign out
+      this.store.set(null);
+      this.onSignedOut(error.code);
+      return false;
+    }
+  }
+
+  async #post(path, body) {
+    const answer = await fetch(`${this.base}/${path}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const said = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new AuthError(answer.status, said);
+    return said;
+  }
+}
