@@ -1,4 +1,4 @@
-"""The example project: that it starts, that its walk goes as the README says, and that it fails in clear sentences."""
+"""The example project: that it starts, that its walk goes as its page says, and that it fails in clear sentences."""
 
 import http.client
 import json
@@ -150,7 +150,7 @@ def normalised(text: str) -> str:
 
 
 @pytest.mark.broker
-def test_the_walk_goes_as_the_readme_says(demos: Callable[..., Demo], database: str) -> None:
+def test_the_walk_goes_as_its_page_says(demos: Callable[..., Demo], database: str) -> None:
     demo = demos(DATABASE_URL=database)
     demo.wait()
 
@@ -158,8 +158,8 @@ def test_the_walk_goes_as_the_readme_says(demos: Callable[..., Demo], database: 
 
     assert walk.returncode == 0, walk.stdout + walk.stderr
     heard = activity(database, 9)
-    readme = (ROOT / "README.md").read_text()
-    transcript = re.search(r"<!-- walk -->\n```console\n(.*?)```\n<!-- /walk -->", readme, re.DOTALL)
+    page = (ROOT / "docs" / "walk.md").read_text()
+    transcript = re.search(r"<!-- walk -->\n```text\n(.*?)```\n<!-- /walk -->", page, re.DOTALL)
     assert transcript is not None
     assert normalised(walk.stdout) == normalised(transcript[1])
     assert demo.stop() == 0, demo.output
