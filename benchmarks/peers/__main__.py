@@ -1,0 +1,56 @@
+"""Measure the contenders in one run and write docs/performance.md, .json and .svg: `make bench`."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import report, rounds
+from benchmarks.peers.contenders import CONTENDERS
+from tests.faults.database import PrivateDatabase
+from tests.servers import ROOT
+
+STATELESS = [name for name in CONTENDERS if name.endswith("-stateless")]
+
+
+def main() -> None:
+    """Read what to measure, and do it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two short rounds, and write nothing: does it run?")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=CONTENDERS, help="these alone; writes nothing")
+    options = parser.parse_args()
+    names = ["limit", *(name for name in options.only if name != "limit")] if options.only else list(CONTENDERS)
+    with tempfile.TemporaryDirectory(prefix="nak-peers-", ignore_cleanup_errors=True) as directory:
+        server = PrivateDatabase(Path(directory) / "postgres")
+        server.options = {"max_connections": "100"}  # and it flushes to disk, as a real one does
+        try:
+            server.start()
+            found = measure(server, names, quick=options.quick)
+        finally:
+            server.remove()
+    print(report.markdown(found))
+    if not options.quick and not options.only:
+        (ROOT / "docs" / "performance.md").write_text(report.markdown(found))
+        (ROOT / "docs" / "performance.json").write_text(json.dumps(found, indent=2) + "\n")
+        (ROOT / "docs" / "images" / "performance.svg").write_text(report.plot(found))
+
+
+def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[str, Any]:
+    """Return everything that was found."""
+    turns, scale = (2, 0.2) if quick else (9, 1.0)
+    found: dict[str, Any] = {"versions": report.versions(str(server.execute("SHOW server_version")[0][0]))}
+    with rounds.processes(server, names, hasher="cheap") as contenders:
+        found["about"] = {one.name: one.about for one in contenders}
+        found["counts"] = rounds.count(contenders)
+        for operation in rounds.OPERATIONS:
+            taking = [one for one in contenders if one.name not in STATELESS or operation == "get"]
+            found[operation] = rounds.measure(taking, operation, rounds=turns, scale=scale)
+        found["memory"] = {one.name: one.ask("memory", 0)["memory"] for one in contenders}
+    with rounds.processes(server, [name for name in names if name not in STATELESS], hasher="default") as contenders:
+        found["login_default"] = rounds.measure(contenders, "login", rounds=min(turns, 3), scale=0.05)
+    return found
+
+
+if __name__ == "__main__":
+    main()

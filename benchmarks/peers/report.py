@@ -1,0 +1,124 @@
+"""What was found, as a page and as a plot."""
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+from xml.sax.saxutils import escape
+
+PACKAGES = (
+    "django",
+    "django-ninja",
+    "django-ninja-jwt",
+    "djangorestframework",
+    "djangorestframework-simplejwt",
+    "django-allauth",
+    "dj-rest-auth",
+    "django-rest-knox",
+    "fastapi-users",
+    "fastapi",
+    "sqlalchemy",
+    "pyjwt",
+    "psycopg",
+)
+TITLES = {
+    "get": "An authenticated GET",
+    "refresh": "Refresh",
+    "logout": "Logout",
+    "login": "Login, with a hasher that costs nothing",
+    "login_default": "Login, with the hasher that is the default",
+}
+GOALS = {"get": 1.25, "refresh": 2.0, "logout": 2.0, "login": 1.9}
+METHOD = """\
+One process for each contender, a minimal project as its documentation advises; the same settings, one PostgreSQL (a database each, commits
+flushed to disk), psycopg 3 with kept connections, `DEBUG` off, no middleware but what a package needs. Requests go straight to the WSGI
+application (fastapi-users: ASGI), without sockets. The contenders take turns, in an order that rotates; **ratio** is the median, over the
+rounds, of a contender's median divided by that of the limit in the same round. Statements, transaction statements (`tx`) and function calls
+are exact. The **limit** is no package: the same promises by hand, in raw SQL, one statement each. This kit runs with all its rules: limits
+counted, one session, the event of each action in the outbox. "checks": whether an access token counts only while its session does. An
+authenticated GET without that check is another, cheaper thing; compare like with like.
+
+Kindnesses to the others: simplejwt, dj-rest-auth and knox have JSON alone, allauth's rate limits are off. fastapi-users has no refresh, and its
+logout with JWT ends nothing. What was left out: sockets and several workers, growth to a million rows, Python's other versions.
+"""
+
+
+def versions(postgres: str) -> dict[str, str]:
+    """Return what it was measured with."""
+    found = {"Python": platform.python_version(), "PostgreSQL": postgres}
+    return found | {name: version(name) for name in PACKAGES}
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the page."""
+    named = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    lines = [
+        "<!-- Written by `make bench`. -->",
+        "",
+        "# Performance, side by side",
+        "",
+        f"Measured on {time.strftime('%Y-%m-%d')} with {named}. Read the ratios: the microseconds are the machine's.",
+        "",
+        METHOD,
+        "![Ratios to the limit](images/performance.svg)",
+        "",
+    ]
+    for operation, title in TITLES.items():
+        if operation in found:
+            lines += [f"## {title}", "", *_table(found, operation), ""]
+    lines += ["## Memory of a worker, after all that", "", "| | MB |", "|---|--:|"]
+    lines += [f"| {found['about'][name]['title']} | {value:.0f} |" for name, value in found["memory"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: dict[str, Any], operation: str) -> list[str]:
+    exact = operation != "login_default"
+    head = ["| | ratio | CPU ratio | µs |", "|---|--:|--:|--:|"]
+    if exact:
+        head = ["| | checks | ratio | CPU ratio | µs | statements | tx | calls |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+    rows = sorted(found[operation].items(), key=lambda item: item[1].get("ratio", item[1]["wall"]))
+    return [*head, *(_row(found, operation, name, said, exact=exact) for name, said in rows)]
+
+
+def _row(found: dict[str, Any], operation: str, name: str, said: dict[str, float], *, exact: bool) -> str:
+    about = found["about"][name]
+    title = f"**{about['title']}**" if name.startswith("kit") else about["title"]
+    figures = f"{said.get('ratio', 1):.2f} | {said.get('cpu_ratio', 1):.2f} | {said['wall']:,.0f}"
+    if not exact:
+        return f"| {title} | {figures} |"
+    counted = found["counts"][name][operation]
+    checks = "yes" if about["checks"] else ""
+    numbers = f"{counted['statements']} | {counted['transactions']} | {counted['calls']:,}"
+    return f"| {title} | {checks} | {figures} | {numbers} |"
+
+
+def plot(found: dict[str, Any]) -> str:
+    """Return an SVG with a group of bars for each operation."""
+    rows: list[tuple[str, float, bool]] = []
+    for operation in ("get", "refresh", "logout", "login"):
+        rows.append((TITLES[operation], 0, False))
+        ordered = sorted(found[operation].items(), key=lambda item: item[1]["ratio"])
+        rows += [(found["about"][name]["title"], said["ratio"], name.startswith("kit")) for name, said in ordered]
+        rows.append(("", 0, False))
+    widest = max(ratio for _, ratio, _ in rows)
+    bars = [_bar(number, row, widest) for number, row in enumerate(rows)]
+    height = 20 * len(rows) + 20
+    style = "text{font:13px system-ui,sans-serif;fill:#57606a}.h{font-weight:600}.o{fill:#a8b1bb}.k{fill:#0a7d5a}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" role="img">'
+        f"<title>Time of each operation, as a multiple of the limit</title><style>{style}</style>{''.join(bars)}</svg>\n"
+    )
+
+
+def _bar(number: int, row: tuple[str, float, bool], widest: float) -> str:
+    title, ratio, is_ours = row
+    y = 20 * number + 20
+    if not ratio:
+        return f'<text class="h" x="8" y="{y}">{escape(title)}</text>'
+    width = 420 * ratio / widest
+    kind = "k" if is_ours else "o"
+    return (
+        f'<text x="248" y="{y}" text-anchor="end">{escape(title)}</text>'
+        f'<rect class="{kind}" x="256" y="{y - 12}" width="{width:.0f}" height="14" rx="2"/>'
+        f'<text x="{262 + width:.0f}" y="{y}">{ratio:.2f}</text>'
+    )

@@ -1,0 +1,106 @@
+"""The parent: a process for each contender, turns in an order that rotates, and ratios within each round."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.peers.contenders import CONTENDERS
+from tests.faults.database import PrivateDatabase
+from tests.servers import ROOT
+
+OPERATIONS = ("get", "refresh", "logout", "login")
+REQUESTS = {"get": 300, "refresh": 120, "logout": 80, "login": 80}  # in a turn
+LIMIT = "limit"
+
+
+class Process:
+    """A contender that waits for its turns."""
+
+    def __init__(self, name: str, *, database_url: str, hasher: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.worker", name, hasher],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "DATABASE_URL": database_url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.about = self._answer()
+
+    def ask(self, operation: str, number: int) -> dict[str, Any]:
+        """Let it do something, and return what it found."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([operation, number]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=30)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} has failed; what it said is above.")
+        return dict(json.loads(line))
+
+
+@contextmanager
+def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iterator[list[Process]]:
+    """Start the contenders, each with a database of its own."""
+    started = []
+    try:
+        for name in names:
+            database = f"bench_{hasher}_{name.replace('-', '_')}"
+            server.execute(f"CREATE DATABASE {database}")
+            started.append(Process(name, database_url=server.url(database), hasher=hasher))
+            progress(f"{started[-1].about['title']} is ready")
+        yield started
+    finally:
+        for process in started:
+            process.end()
+
+
+def measure(
+    contenders: list[Process], operation: str, *, rounds: int, scale: float = 1
+) -> dict[str, dict[str, float]]:
+    """Return wall and processor time of an operation, and the median of its ratio to the limit in each round."""
+    taking = [one for one in contenders if operation in one.about["offers"]]
+    number = max(5, int(REQUESTS[operation] * scale))
+    found: dict[str, list[dict[str, float]]] = {one.name: [] for one in taking}
+    for turn in range(rounds):
+        for one in taking[turn % len(taking) :] + taking[: turn % len(taking)]:
+            found[one.name].append(one.ask(operation, number))
+        progress(f"{operation}: round {turn + 1} of {rounds}")
+    return {name: _summary(rows, found.get(LIMIT)) for name, rows in found.items()}
+
+
+def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
+    """Return statements, transaction statements and function calls of each operation."""
+    found = {
+        one.name: {operation: one.ask(operation, 0) for operation in OPERATIONS if operation in one.about["offers"]}
+        for one in contenders
+    }
+    return {name: operations for name, operations in found.items() if name in CONTENDERS}
+
+
+def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]] | None) -> dict[str, float]:
+    said = {key: statistics.median(row[key] for row in rows) for key in ("wall", "cpu")}
+    if limits is not None:
+        said["ratio"] = statistics.median(row["wall"] / limit["wall"] for row, limit in zip(rows, limits, strict=True))
+        said["cpu_ratio"] = statistics.median(
+            row["cpu"] / limit["cpu"] for row, limit in zip(rows, limits, strict=True)
+        )
+    return said
+
+
+def progress(line: str) -> None:
+    """Say how far it is."""
+    print(line, file=sys.stderr, flush=True)
