@@ -10,7 +10,7 @@ space := $(empty) $(empty)
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 export PATH := $(PATH):$(subst $(space),:,$(wildcard $(PYENV)/versions/3.1[0-9].*/bin))
 
-.PHONY: demo test test-all test-faults format messages clean help
+.PHONY: bench bench-audit demo test test-all test-faults format messages clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -27,6 +27,15 @@ test-all: $(VENV)/tox  ## the same on every supported pair of Python and Django
 
 test-faults: $(VENV)/tox  ## play every fault of docs/faults.md against a broker and a database of its own (FAULT_EVENTS)
 	@FAULTS=all $(BIN)/tox run -e faults
+
+bench:  ## measure the kit beside its peers, about ten minutes, and write docs/performance.md
+	@$(PYTHON) -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/pip install --quiet --requirement benchmarks/peers/requirements.txt
+	@PYTHONPATH=src $(VENV)/peers/bin/python -m benchmarks.peers $(BENCH)
+
+bench-audit: $(VENV)/demo  ## measure what the audit stream costs, and write docs/performance-audit.md
+	@$(BIN)/pip install --quiet --group test
+	@$(BIN)/python -m benchmarks.audit
 
 format: $(VENV)/demo  ## format the code
 	@$(BIN)/pip install --quiet --group lint

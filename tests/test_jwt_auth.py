@@ -156,7 +156,7 @@ def test_a_database_that_does_not_answer_lets_nobody_in(
     def fail(*_: Any, **__: Any) -> None:
         raise error("the database is away")
 
-    monkeypatch.setattr("ninja_auth_kit.models.session_query.SessionQuery.get", fail)
+    monkeypatch.setattr("ninja_auth_kit.models.kept.KeptQuery.fetch", fail)
 
     response = api.get(route, token=token)
 

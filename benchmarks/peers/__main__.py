@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two short rounds, and write nothing: does it run?")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=CONTENDERS, help="these alone; writes nothing")
     options = parser.parse_args()
-    names = ["limit", *(name for name in options.only if name != "limit")] if options.only else list(CONTENDERS)
+    names = [*dict.fromkeys(["limit", "limit-stateless", *options.only])] if options.only else list(CONTENDERS)
     with tempfile.TemporaryDirectory(prefix="nak-peers-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory) / "postgres")
         server.options = {"max_connections": "100"}  # and it flushes to disk, as a real one does
@@ -43,9 +43,11 @@ def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[s
     with rounds.processes(server, names, hasher="cheap") as contenders:
         found["about"] = {one.name: one.about for one in contenders}
         found["counts"] = rounds.count(contenders)
+        checking = [one for one in contenders if one.name not in STATELESS]
+        trusting = [one for one in contenders if one.name in {*STATELESS, "floor"}]
         for operation in rounds.OPERATIONS:
-            taking = [one for one in contenders if one.name not in STATELESS or operation == "get"]
-            found[operation] = rounds.measure(taking, operation, rounds=turns, scale=scale)
+            found[operation] = rounds.measure(checking, operation, rounds=turns, scale=scale)
+        found["stateless"] = rounds.measure(trusting, "get", rounds=turns, scale=scale, limit="limit-stateless")
         found["memory"] = {one.name: one.ask("memory", 0)["memory"] for one in contenders}
     with rounds.processes(server, [name for name in names if name not in STATELESS], hasher="default") as contenders:
         found["login_default"] = rounds.measure(contenders, "login", rounds=min(turns, 3), scale=0.05)

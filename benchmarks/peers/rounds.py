@@ -15,7 +15,6 @@ from tests.servers import ROOT
 
 OPERATIONS = ("get", "refresh", "logout", "login")
 REQUESTS = {"get": 300, "refresh": 120, "logout": 80, "login": 80}  # in a turn
-LIMIT = "limit"
 
 
 class Process:
@@ -69,7 +68,7 @@ def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iter
 
 
 def measure(
-    contenders: list[Process], operation: str, *, rounds: int, scale: float = 1
+    contenders: list[Process], operation: str, *, rounds: int, scale: float = 1, limit: str = "limit"
 ) -> dict[str, dict[str, float]]:
     """Return wall and processor time of an operation, and the median of its ratio to the limit in each round."""
     taking = [one for one in contenders if operation in one.about["offers"]]
@@ -79,7 +78,7 @@ def measure(
         for one in taking[turn % len(taking) :] + taking[: turn % len(taking)]:
             found[one.name].append(one.ask(operation, number))
         progress(f"{operation}: round {turn + 1} of {rounds}")
-    return {name: _summary(rows, found.get(LIMIT)) for name, rows in found.items()}
+    return {name: _summary(rows, found.get(limit)) for name, rows in found.items()}
 
 
 def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:

@@ -1,4 +1,4 @@
-"""One contender in a process of its own; the parent says what to do: `python -m benchmarks.peers.worker NAME HASHER`."""
+"""One contender in a process of its own, which does what the parent says."""
 
 import json
 import os

@@ -2,6 +2,7 @@
 
 CONTENDERS = {
     "limit": "limit:Limit",
+    "limit-stateless": "limit:Stateless",
     "floor": "limit:Floor",
     "kit": "kit:Kit",
     "kit-stateless": "kit:Stateless",

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
@@ -9,9 +10,10 @@ from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.blacklist import BlacklistedToken
+from ninja_auth_kit.models.kept import KeptQuery, Part, Place, from_database, prepared, where
 from ninja_auth_kit.models.primary import PrimaryManager, database
-from ninja_auth_kit.models.session_query import from_database, session_query
+from ninja_auth_kit.models.session_query import read_session
+from ninja_auth_kit.models.session_statements import END, ROTATE, with_tables
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
@@ -40,32 +42,27 @@ class EndedSession(NamedTuple):
     user_id: Any
 
 
-# The update and the insert are one statement, so a session is never ended without its token being withdrawn.
-_END = """
-WITH ended AS (
-    UPDATE {sessions} SET is_active = FALSE, logout_time = %(now)s, end_reason = %(reason)s
-    WHERE is_active AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])) {of_user}
-        AND id IS DISTINCT FROM %(but)s::uuid
-    RETURNING id, user_id, refresh_token
-), withdrawn AS (
-    INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
-    ON CONFLICT (token) DO NOTHING
-)
-SELECT id, user_id FROM ended
-"""
-
-
 class UserSessionManager(PrimaryManager["UserSession"]):
     """Loading a session for a request, rotating it, and the one way in which a session ends."""
 
-    def load(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
-        """Return a session with its user by one indexed query, or None. This runs on every authenticated request.
+    def load(self, session_id: uuid.UUID) -> "UserSession | None":
+        """Return a session with its user by one indexed query, or None."""
+        return read_session(session_id, alias=database())
+
+    def load_checked(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
+        """Return what of a session tells whether it counts, with its user. This runs on every authenticated request.
 
         Args:
             session_id: which.
             with_email: whether to load `user.authkit_email` by the same query.
         """
-        return session_query(database(), with_email=with_email).get(session_id)
+        return read_session(session_id, alias=database(), with_email=with_email, is_checked=True)
+
+    def active_of(self, user: Any) -> "list[UserSession]":
+        """Return the rows of a user that are active, the oldest first, whether or not they still count."""
+        alias = database()
+        key = prepared(type(user), "pk", user.pk, connections[alias])
+        return [session for (session,) in _active_of(alias).fetch(key)]
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
         """Move a session to its next generation, in the row and in memory; of any number of callers, one gets True.
@@ -76,24 +73,18 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             now: the time of the rotation.
             refresh_expires_at: when the new refresh token expires.
         """
-        withdrawn = BlacklistedToken.objects.filter(token=models.OuterRef("refresh_token"))
-        unchanged = self.filter(
-            ~models.Exists(withdrawn),
-            pk=session.pk,
-            is_active=True,
-            generation=session.generation,
-            refresh_token=session.refresh_token,
-            auth_hash=session.auth_hash,  # a password may change in between, and carry the session over
-        )
-        changes = {
+        changes: dict[str, Any] = {
             "generation": session.generation + 1,
             "refresh_token": token,
             "refreshed_at": now,
             "refresh_expires_at": refresh_expires_at,
             "auth_hash": password_fingerprint(session.user.password),
         }
-        if unchanged.update(**changes) != 1:
-            return False
+        before = {f"before_{name}": getattr(session, name) for name in ("generation", "refresh_token", "auth_hash")}
+        with connections[database()].cursor() as cursor:
+            cursor.execute(with_tables(ROTATE), {**changes, **before, "id": session.pk})
+            if cursor.rowcount != 1:
+                return False
         for name, value in changes.items():
             setattr(session, name, value)
         return True
@@ -122,11 +113,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         if ids is None and user_id is None:
             raise ValueError("say which sessions: ids, user_id, or both")
         connection = connections[database()]
-        sql = _END.format(
-            sessions=connection.ops.quote_name(UserSession._meta.db_table),
-            blacklist=connection.ops.quote_name(BlacklistedToken._meta.db_table),
-            of_user="" if user_id is None else "AND user_id = %(user_id)s",
-        )
+        sql = with_tables(END, of_user="" if user_id is None else "AND user_id = %(user_id)s")
         owner: Any = UserSession._meta.get_field("user")
         key = None if user_id is None else owner.get_db_prep_value(user_id, connection)
         values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": key, "but": but}
@@ -146,6 +133,15 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         sessions = self.filter(user=user, is_active=True, auth_hash__in=password_fingerprints(old))
         chosen = sessions if only is None else sessions.filter(pk=only)
         return chosen.update(auth_hash=password_fingerprint(new))
+
+
+_USER = Place()
+
+
+@cache
+def _active_of(alias: str) -> KeptQuery:
+    rows = UserSession.objects.using(alias).filter(is_active=True).order_by("login_time", "pk")
+    return KeptQuery(where(rows, "user", _USER), Part(UserSession), places=[_USER])
 
 
 class UserSession(models.Model):

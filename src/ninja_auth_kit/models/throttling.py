@@ -55,7 +55,8 @@ RETURNING id, resets_at
 _GIVE_BACK = """
 WITH given AS (
     SELECT id, taken.resets_at FROM {table} JOIN unnest(%(ids)s::uuid[], %(resets)s::timestamptz[])
-        AS taken (id, resets_at) USING (id)
+        AS taken (id, resets_at) USING (id),
+        (SELECT CASE WHEN %(alone)s THEN set_config('synchronous_commit', 'off', TRUE) END) AS lightly
     ORDER BY id FOR UPDATE OF {table}
 )
 UPDATE {table} AS kept SET
@@ -111,6 +112,7 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             "resets": [hit.resets_at for hit in taken],
             "cleared": [bucket.id for bucket in clearing],
             "now": timezone.now(),
+            "alone": connections[database()].get_autocommit(),
         }
         with connections[database()].cursor() as cursor:
             cursor.execute(_GIVE_BACK.format(table=self._table()), values)

@@ -9,6 +9,7 @@ from django.db.models import Manager, Q, QuerySet
 from django.utils import timezone
 
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.models import user_queries
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.primary import database
 
@@ -62,10 +63,9 @@ def find_user(email: str) -> Any | None:
         InvalidEmailError: `email` is no address.
     """
     canonical = canonical_email(email)
-    holders = _users().filter(authkit_email__canonical=canonical)
-    spellings = {email, canonical, readable_email(canonical)}
-    others = _users().filter(**{f"{email_field()}__in": spellings}).exclude(authkit_email__canonical=canonical)
-    found = [user for user in holders.union(others, all=True) if has_address(user, canonical)]
+    spellings = list({email, canonical, readable_email(canonical)})
+    holders = user_queries.holders(canonical, spellings, alias=database())
+    found = [user for user in holders if has_address(user, canonical)]
     proved = [user for user in found if is_verified(user)]
     if proved:
         return proved[0]
@@ -83,7 +83,7 @@ def find_user_by_name(username: str) -> Any | None:
 
 def user_by_key(key: Any) -> Any | None:
     """Return the user with this primary key, with `authkit_email` loaded, or None."""
-    return _users().filter(pk=key).first()
+    return next(user_queries.by_key(key, alias=database()), None)
 
 
 def find_holders(email: str) -> list[Any]:
@@ -158,11 +158,9 @@ def lock_user(pk: Any) -> Any | None:
     """Lock a user's row until the transaction ends, and return it as it is now, with `authkit_email` loaded.
 
     It is the first lock of every transaction that changes more than one row of a user (then sessions, then the
-    outbox). NO KEY: inserting rows of the host that point at the user need not wait.
+    outbox).
     """
-    parents = [link.name for link in get_user_model()._meta.parents.values() if link is not None]
-    # Not through the default manager: a host's may aggregate, and a grouped row cannot be locked.
-    return _everybody().select_for_update(no_key=True, of=("self", *parents)).filter(pk=pk).first()
+    return next(user_queries.locked(pk, alias=database()), None)
 
 
 def may_authenticate(user: Any) -> bool:

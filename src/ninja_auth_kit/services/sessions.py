@@ -73,7 +73,7 @@ def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
 def session_of(claims: AccessClaims, *, with_email: bool = False) -> UserSession:
     """Return the live session of an access token that was read already; see `check_access_token`."""
     try:
-        session = UserSession.objects.load(claims.session_id, with_email=with_email)
+        session = UserSession.objects.load_checked(claims.session_id, with_email=with_email)
     except Error as error:
         logger.exception("A session could not be checked.")
         raise ServiceUnavailableError from error
@@ -188,7 +188,7 @@ def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
 def _without_dead(user: Any, *, client: ClientInfo) -> list[UserSession]:
     """Return the sessions that count, the oldest first, and end the active rows that do not: they take places."""
     now = timezone.now()
-    active = list(UserSession.objects.filter(user=user, is_active=True).order_by("login_time", "pk"))
+    active = UserSession.objects.active_of(user)
     fates = {session: _fate(session, user, now) for session in active}
     for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED):
         _end(user, [session for session in active if fates[session] is reason], reason, client=client)

@@ -1,5 +1,6 @@
 """The keys of access tokens: which one signs, which ones verify, and what other services may know of them."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,7 @@ class AccessKey:
             self.kid, self.jwk, self._private, self._public = pair.kid, pair.jwk, pair.private, pair.public
         self.header = {"alg": algorithm, "typ": TYPE, "kid": self.kid}
         self._jws = _jws(algorithm)
+        self._algorithm = self._jws.get_algorithm_by_name(algorithm)
 
     def __repr__(self) -> str:
         return f"<AccessKey {self.kid} {self.algorithm} {self.state}>"
@@ -49,12 +51,18 @@ class AccessKey:
         return self._jws.encode(payload, self._private, self.algorithm, self.header)
 
     def verify(self, token: str) -> None:
-        """Check the signature of a compact JWS whose header is that of this key.
+        """Check the signature of a compact JWS whose header is that of this key, and whose alphabet was looked at.
+
+        By the algorithm alone: PyJWS would parse it all once more, a character at a time.
 
         Raises:
             jwt.PyJWTError: it is none of this key's.
         """
-        self._jws.decode_complete(token, self._public, [self.algorithm])
+        signed, _, segment = token.rpartition(".")
+        signature = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        is_spelt_so = urlsafe_b64encode(signature).rstrip(b"=") == segment.encode()
+        if not is_spelt_so or not self._algorithm.verify(signed.encode(), self._public, signature):
+            raise jwt.InvalidSignatureError
 
 
 @dataclass(frozen=True)

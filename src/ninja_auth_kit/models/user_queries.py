@@ -1,0 +1,86 @@
+"""Who has this key, who holds this address, and the lock of a user's row, each with the address that is noted.
+
+They run in every login and every logout; `find_user`, `user_by_key` and `lock_user` say what they mean.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import QuerySet
+
+from ninja_auth_kit.models.kept import KeptQuery, Part, Place, kept_behind, prepared, where
+from ninja_auth_kit.models.session_query import set_address
+
+# Texts that the ORM takes for an address, whatever the field is.
+_CANONICAL, _SPELLINGS = "place-0@place.invalid", [f"place-{number}@place.invalid" for number in (1, 2, 3)]
+_PK = Place()
+
+
+def by_key(key: Any, *, alias: str) -> Iterator[Any]:
+    """Yield the user with this primary key, of those whom the default manager shows."""
+    return _users(_by_key(alias), _prepared("pk", key, alias))
+
+
+def locked(key: Any, *, alias: str) -> Iterator[Any]:
+    """Lock the row of a user until the transaction ends, and yield the user as it is now."""
+    return _users(_locked(alias), _prepared("pk", key, alias))
+
+
+def holders(canonical: str, spellings: list[str], *, alias: str) -> Iterator[Any]:
+    """Yield the users for whom an address is noted, and those who have it in their e-mail field.
+
+    Args:
+        canonical: the address as it is noted.
+        spellings: one to three spellings that the e-mail field may have.
+        alias: the database.
+    """
+    field = get_user_model().get_email_field_name()
+    three = (spellings * 3)[:3]
+    return _users(_holders(alias, field), canonical, *(_prepared(field, one, alias) for one in three))
+
+
+def _users(query: KeptQuery, *values: Any) -> Iterator[Any]:
+    for user, address in query.fetch(*values):
+        set_address(user, address)
+        yield user
+
+
+def _prepared(field: str, value: Any, alias: str) -> Any:
+    return prepared(get_user_model(), field, value, connections[alias])
+
+
+def _parts() -> list[Part]:
+    return [Part(get_user_model()), Part(apps.get_model("ninja_auth_kit", "EmailAddress"), "authkit_email__")]
+
+
+@kept_behind(lambda: get_user_model()._default_manager)
+def _by_key(alias: str) -> KeptQuery:
+    rows = get_user_model()._default_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "pk", _PK), *_parts(), places=[_PK])
+
+
+@kept_behind(lambda: get_user_model()._base_manager)
+def _locked(alias: str) -> KeptQuery:
+    """Through the base manager: a host's default one may aggregate, and a grouped row cannot be locked."""
+    ops = connections[alias].ops
+    meta = get_user_model()._meta
+    tables = [meta.db_table, *(parent._meta.db_table for parent, link in meta.parents.items() if link is not None)]
+    # NO KEY: inserting rows of the host that point at the user need not wait.
+    ending = ops.for_update_sql(of=[ops.quote_name(table) for table in tables], no_key=True)
+    rows = get_user_model()._base_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "pk", _PK), *_parts(), places=[_PK], ending=ending)
+
+
+@kept_behind(lambda: get_user_model()._default_manager)
+def _holders(alias: str, field: str) -> KeptQuery:
+    def users() -> QuerySet[Any]:
+        return get_user_model()._default_manager.using(alias).order_by()
+
+    noted = users().filter(authkit_email__canonical=_CANONICAL)
+    others = users().filter(**{f"{field}__in": _SPELLINGS}).exclude(authkit_email__canonical=_CANONICAL)
+    columns = [column for part in _parts() for column in part.columns]
+    both = noted.values_list(*columns).union(others.values_list(*columns), all=True)
+    return KeptQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])

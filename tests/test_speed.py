@@ -1,0 +1,128 @@
+"""What a request costs, in what does not depend on the machine: statements and function calls. They must not grow.
+
+`make bench` measures the time, beside that of others.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from benchmarks.peers.contender import Request
+from benchmarks.peers.counting import calls_of, django_statements
+from benchmarks.peers.project import call
+from ninja_auth_kit.models import EmailAddress, UserSession, database, user_by_key, user_queries
+from ninja_auth_kit.models.session_query import CHECKED
+from ninja_auth_kit.testing import issue_tokens
+from tests.conftest import EMAIL, PASSWORD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BASE = "/api/auth/"
+
+
+def requests(operation: str, user: Any) -> Request:
+    """Return a request of an operation, ready to be sent; each can be sent once."""
+    if operation == "login":
+        return Request("POST", BASE + "login", {"email": EMAIL, "password": PASSWORD})
+    tokens = issue_tokens(user)
+    headers = {"Authorization": f"Bearer {tokens.access_token}"}
+    return {
+        "me": Request("GET", "/host/sync", headers=headers),
+        "stateless": Request("GET", "/host/stateless", headers=headers),
+        "refresh": Request("POST", BASE + "refresh", {"refresh_token": tokens.refresh_token}),
+        "logout": Request("POST", BASE + "logout", {"refresh_token": tokens.refresh_token}),
+    }[operation]
+
+
+# statements, BEGIN and COMMIT, and how many function calls at most: what was counted, and a twentieth more for other
+# versions of Python and Django.
+COSTS = {
+    "me": (1, 0, 1000),
+    "stateless": (0, 0, 690),
+    "refresh": (3, 2, 2180),
+    "logout": (3, 2, 1920),
+    "login": (9, 2, 6900),
+}
+
+
+@pytest.fixture
+def kept_connection() -> Iterator[None]:
+    """Keep the connection between requests, as CONN_MAX_AGE does."""
+    ends = (request_started, request_finished)
+    for end in ends:
+        end.disconnect(close_old_connections)
+    yield
+    for end in ends:
+        end.connect(close_old_connections)
+
+
+@pytest.mark.parametrize("operation", COSTS)
+@pytest.mark.usefixtures("kept_connection", "audited")
+def test_an_operation_costs_no_more_than_it_did(operation: str, user: Any) -> None:
+    application = get_wsgi_application()
+    for _ in range(3):
+        assert call(application, requests(operation, user))[0] < 300
+    statements, transactions, calls = COSTS[operation]
+
+    first = requests(operation, user)
+    with django_statements() as count:
+        assert call(application, first)[0] < 300
+    second = requests(operation, user)
+    counted = calls_of(lambda: call(application, second))
+
+    assert (count.statements, count.transactions) == (statements, transactions)
+    assert counted <= calls
+
+
+def everybody() -> QuerySet[Any]:
+    return get_user_model()._default_manager.using(database()).select_related("authkit_email")
+
+
+def values(user: Any) -> Any:
+    """Return all that a user, and the address beside it, was read with."""
+    address = getattr(user, "authkit_email", None)
+    rows = (user, address) if address is not None else (user,)
+    return [{name: value for name, value in vars(row).items() if name != "_state"} for row in rows]
+
+
+def test_a_kept_query_reads_what_the_orm_reads(make_user: Callable[..., Any]) -> None:
+    make_user("ada@example.com", last_login=timezone.now())
+    make_user("grace@example.com", verified=False)
+    make_user("bare@example.com")
+    EmailAddress.objects.filter(canonical="bare@example.com").delete()
+
+    for user in everybody():
+        assert values(user_by_key(user.pk)) == values(user)
+        (locked,) = user_queries.locked(user.pk, alias=database())
+        assert values(locked) == values(user)
+        (holder,) = user_queries.holders(user.email, [user.email], alias=database())
+        assert values(holder) == values(user)
+    assert user_by_key(everybody()[0].pk).authkit_email.canonical == "ada@example.com"
+    assert list(user_queries.holders("nobody@example.com", ["nobody@example.com"], alias=database())) == []
+
+
+def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that(user: Any) -> None:
+    session_id = issue_tokens(user).session_id
+    expected = {name: value for name, value in vars(UserSession.objects.get()).items() if name != "_state"}
+
+    whole, checked = UserSession.objects.load(session_id), UserSession.objects.load_checked(session_id)
+
+    assert whole is not None
+    assert checked is not None
+    assert {name: value for name, value in vars(whole).items() if name != "_state"} == expected
+    assert {name for name in vars(checked) if name != "_state"} == set(CHECKED)
+    assert checked.login_time == whole.login_time
+    assert UserSession.objects.active_of(user) == [whole]
+
+
+def test_a_lock_is_held_on_the_user_and_on_nothing_else(user: Any) -> None:
+    sql = user_queries._locked(database()).sql
+
+    assert sql.endswith(f'FOR NO KEY UPDATE OF "{get_user_model()._meta.db_table}"')
