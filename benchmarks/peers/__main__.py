@@ -38,7 +38,7 @@ def main() -> None:
 
 def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[str, Any]:
     """Return everything that was found."""
-    turns, scale = (2, 0.2) if quick else (9, 1.0)
+    turns, scale = (2, 0.2) if quick else (7, 1.0)
     found: dict[str, Any] = {"versions": report.versions(str(server.execute("SHOW server_version")[0][0]))}
     with rounds.processes(server, names, hasher="cheap") as contenders:
         found["about"] = {one.name: one.about for one in contenders}

@@ -38,6 +38,10 @@ are exact. The **limit** is no package: the same promises by hand, in raw SQL, o
 counted, one session, the event of each action in the outbox. "checks": whether an access token counts only while its session does. An
 authenticated GET without that check is another, cheaper thing; compare like with like.
 
+A login of this kit sends more than others do: it counts the attempt, finds the holder of the address, asks Django's backends, locks the user, ends
+the session before it, records both, and gives the counted attempt back. Beside the hash of a password that does not show (the last table of
+logins), and merging it into fewer statements would take the signals and the backends out of it.
+
 Kindnesses to the others: simplejwt, dj-rest-auth and knox have JSON alone, allauth's rate limits are off. fastapi-users has no refresh, and its
 logout with JWT ends nothing. What was left out: sockets and several workers, growth to a million rows, Python's other versions.
 """

@@ -14,7 +14,7 @@ from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
 
 OPERATIONS = ("get", "refresh", "logout", "login")
-REQUESTS = {"get": 300, "refresh": 120, "logout": 80, "login": 80}  # in a turn
+REQUESTS = {"get": 200, "refresh": 80, "logout": 50, "login": 50}  # in a turn
 
 
 class Process:

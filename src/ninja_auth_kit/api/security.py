@@ -45,12 +45,12 @@ class AuthenticatedRequest(HttpRequest):
 class JWTAuth(HttpBearer):
     """Let in who has a live session.
 
-    `request.auth` and `request.user` become the user, `request.auth_session` the `UserSession`, and
-    `request.auth_claims` what the token says, an `AccessClaims` with the claims of `ACCESS_TOKEN_CLAIMS` in `extra`;
-    annotate a request as `AuthenticatedRequest`, and its type is known. The check is one indexed query that fetches
-    the user too; logout, replacement, a ban, deletion and a changed password count on the very next request, and a
-    database that does not answer is a 503, never a 200 (ASVS 7.4.1, 16.5.3). In a list of authenticators it comes
-    last: it refuses, where others pass on.
+    `request.auth` and `request.user` become the user, `request.auth_session` the `UserSession` (without those of its
+    fields that are for the kit), and `request.auth_claims` what the token says, an `AccessClaims` with the claims of
+    `ACCESS_TOKEN_CLAIMS` in `extra`; annotate a request as `AuthenticatedRequest`, and its type is known. The check is
+    one indexed query that fetches the user too; logout, replacement, a ban, deletion and a changed password count on
+    the very next request, and a database that does not answer is a 503, never a 200 (ASVS 7.4.1, 16.5.3). In a list of
+    authenticators it comes last: it refuses, where others pass on.
 
     Args:
         check_session: False trusts the token alone until it expires: no query until the user is used, and nothing

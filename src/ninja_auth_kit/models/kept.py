@@ -23,7 +23,7 @@ class KeptQuery:
     """Reads rows of joined models.
 
     Args:
-        rows: the rows, with texts of `places` where values will stand; see also `where`.
+        rows: the rows, with those of `places` where values will stand; see `where`.
         parts: the models, each with the path to it from the model of the rows ("" for that itself), and those of its
             fields that are wanted; the others are read when they are used.
         places: what stands for the values, in their order.
@@ -31,17 +31,19 @@ class KeptQuery:
     """
 
     def __init__(self, rows: "models.QuerySet[Any]", *parts: "Part", places: Sequence[Any], ending: str = "") -> None:
-        self.alias, self.parts, self.places = rows.db, parts, places
+        self.alias, self.parts = rows.db, parts
         columns = [column for part in parts for column in part.columns]
-        sql, self.parameters = rows.values_list(*columns).query.sql_with_params()
+        sql, parameters = rows.values_list(*columns).query.sql_with_params()
         self.sql = f"{sql} {ending}".rstrip()
+        # Each is an index among the values, or what the ORM has put there itself.
+        self._parameters = [(_index(places, parameter), parameter) for parameter in parameters]
 
     def fetch(self, *values: Any) -> Iterator[list[Any]]:
         """Run it with values in the places; yield an instance of each part, a row at a time."""
         connection = connections[self.alias]
-        given = dict(zip(self.places, values, strict=True))
+        given = [parameter if index is None else values[index] for index, parameter in self._parameters]
         with connection.cursor() as cursor:
-            cursor.execute(self.sql, [given.get(value, value) for value in self.parameters])
+            cursor.execute(self.sql, given)
             rows = cursor.fetchall()
         for row in rows:
             left = list(row)
@@ -76,17 +78,24 @@ class Part:
         return self.model.from_db(connection.alias, self.names, own)
 
 
-def where(rows: "models.QuerySet[Any]", field: str, place: Place) -> "models.QuerySet[Any]":
-    """Return the rows whose field will be what stands in a place; a key may be of any type, so not a text.
+def _index(places: Sequence[Any], parameter: Any) -> int | None:
+    return next((index for index, place in enumerate(places) if place is parameter or place == parameter), None)
+
+
+def where(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.QuerySet[Any]":
+    """Return the rows whose field will be what stands in a place, or in one of several.
+
+    Not by `filter`: what a field makes of its values is done to those that will stand there, by `prepared`.
 
     Args:
         rows: of one model.
         field: of that model; "pk" is its primary key.
-        place: where the value will stand.
+        places: where the values will stand.
     """
-    quote = connections[rows.db].ops.quote_name
-    condition = f"{quote(rows.model._meta.db_table)}.{quote(_field(rows.model, field).column)} = %s"
-    return rows.filter(RawSQL(condition, [place], models.BooleanField()))  # noqa: S611  # names of the models
+    described, quote = _field(rows.model, field), connections[rows.db].ops.quote_name
+    column = f"{quote(described.model._meta.db_table)}.{quote(described.column)}"
+    condition = f"{column} IN ({', '.join(['%s'] * len(places))})"
+    return rows.filter(RawSQL(condition, places, models.BooleanField()))  # noqa: S611  # names of the models
 
 
 def prepared(model: type[models.Model], field: str, value: Any, connection: Any) -> Any:

@@ -12,8 +12,18 @@ if TYPE_CHECKING:
     from ninja_auth_kit.models.sessions import UserSession
 
 _KEY = UUID(int=0)  # stands where the session id will stand
-# What tells whether a session counts. The rest is read when a route asks for it: each time costs its conversion.
-CHECKED = ("id", "user_id", "is_active", "refresh_expires_at", "auth_hash")
+# What tells whether a session counts, and what a route may show of it. The rest is read when it is used: it is for the
+# kit, and each time among it costs its conversion.
+CHECKED = (
+    "id",
+    "user_id",
+    "login_time",
+    "is_active",
+    "refresh_expires_at",
+    "auth_hash",
+    "ip_address",
+    "user_agent",
+)
 
 
 def read_session(

@@ -14,8 +14,8 @@ from django.db.models import QuerySet
 from ninja_auth_kit.models.kept import KeptQuery, Part, Place, kept_behind, prepared, where
 from ninja_auth_kit.models.session_query import set_address
 
-# Texts that the ORM takes for an address, whatever the field is.
-_CANONICAL, _SPELLINGS = "place-0@place.invalid", [f"place-{number}@place.invalid" for number in (1, 2, 3)]
+_CANONICAL = "place@place.invalid"  # what a filter of the ORM takes for an address
+_SPELLINGS = (Place(), Place(), Place())
 _PK = Place()
 
 
@@ -80,7 +80,7 @@ def _holders(alias: str, field: str) -> KeptQuery:
         return get_user_model()._default_manager.using(alias).order_by()
 
     noted = users().filter(authkit_email__canonical=_CANONICAL)
-    others = users().filter(**{f"{field}__in": _SPELLINGS}).exclude(authkit_email__canonical=_CANONICAL)
+    others = where(users(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
     columns = [column for part in _parts() for column in part.columns]
     both = noted.values_list(*columns).union(others.values_list(*columns), all=True)
     return KeptQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])
