@@ -109,10 +109,13 @@ class Command(BaseCommand):
             signal.signal(number, finish)
         # A relay that fails as nobody foresaw ends the others and the process, for its supervisor to start it again.
         with ThreadPoolExecutor(len(relays)) as threads:
-            runs = [threads.submit(self._run, relay, stop, health) for relay in relays]
+            runs = [threads.submit(self._run, relay, stop, health) for relay in relays[1:]]
             for run in runs:
                 run.add_done_callback(lambda _: stop.set())
-            stop.wait()
+            try:
+                self._run(relays[0], stop, health)  # in this thread: another one takes memory of its own
+            finally:
+                stop.set()
         if health:
             health.remove()
         for run in runs:
