@@ -249,6 +249,23 @@ def test_the_command_says_what_is_missing(settings: Settings) -> None:
         call_command("authkit_relay", batch=0)
 
 
+def test_a_signal_that_comes_while_the_event_is_locked_stops_the_command_too(
+    exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(relay: Relay, stop: threading.Event, **_: Any) -> None:
+        with stop._cond:  # type: ignore[attr-defined]  # as in the middle of `wait`
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.wait(10)
+
+    monkeypatch.setattr(Relay, "run", interrupted)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        call_command("authkit_relay", stdout=StringIO())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_the_command_ends_with_the_first_of_its_relays_that_fails_as_nobody_foresaw(
     exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

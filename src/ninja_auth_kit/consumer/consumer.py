@@ -1,5 +1,6 @@
 """The consumer: one connection whose heartbeats flow in this thread, and the handlers in another."""
 
+import _thread
 import logging
 import random
 import signal
@@ -93,7 +94,8 @@ class Consumer(Generic[D]):
 
     def stop(self) -> None:
         """End `run`, from any thread or from a signal handler."""
-        self._stop.set()
+        # In a thread of its own: what a signal has interrupted may hold the lock of the event.
+        _thread.start_new_thread(self._stop.set, ())
 
     def _run(self) -> None:
         failures = 0

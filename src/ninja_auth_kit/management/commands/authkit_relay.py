@@ -1,5 +1,6 @@
 """`manage.py authkit_relay`: publish the audit outbox to RabbitMQ."""
 
+import _thread
 import signal
 import threading
 from argparse import ArgumentParser
@@ -102,7 +103,8 @@ class Command(BaseCommand):
         stop = threading.Event()
 
         def finish(number: int, _: Any) -> None:
-            stop.set()
+            # In a thread of its own: what the signal has interrupted may hold the lock of the event.
+            _thread.start_new_thread(stop.set, ())
             signal.signal(number, signal.SIG_DFL)  # the same again ends it at once
 
         for number in (signal.SIGTERM, signal.SIGINT):
