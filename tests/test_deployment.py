@@ -60,11 +60,10 @@ def test_a_mail_is_in_the_mailbox_and_goes_to_the_mail_server(
 
     person = {"email": "new@example.com", "password": "a long walk in the hills"}
     assert post(demo, "/api/auth/register", person) == 202
-    until(lambda: bool(received) and any(tmp_path.rglob("*.log")))
+    until(lambda: any("#token=" in file.read_text() for file in tmp_path.rglob("*.log")))
     assert demo.stop() == 0
 
     assert "To: new@example.com" in received[0]
-    assert any("#token=" in file.read_text() for file in tmp_path.rglob("*.log"))
 
 
 def test_every_container_has_the_same_keys_made_at_the_first_run(tmp_path: Path) -> None:
