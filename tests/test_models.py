@@ -177,10 +177,18 @@ def test_every_index_and_constraint_of_ours_has_a_name_that_says_what_it_is_for(
     assert not any(isinstance(field, models.Field) and field.db_index for field in UserSession._meta.concrete_fields)
 
 
+def indexes_of_users() -> set[str]:
+    with connection.cursor() as cursor:
+        return set(connection.introspection.get_constraints(cursor, get_user_model()._meta.db_table))
+
+
 def test_the_migration_can_be_taken_back_and_made_again() -> None:
+    with_the_kit = indexes_of_users()
     call_command("migrate", "ninja_auth_kit", "zero", verbosity=0)
     assert "ninja_auth_kit_usersession" not in connection.introspection.table_names()
+    assert with_the_kit - indexes_of_users() == {"authkit_user_by_address"}
 
     call_command("migrate", "ninja_auth_kit", verbosity=0)
 
     assert "ninja_auth_kit_usersession" in connection.introspection.table_names()
+    assert indexes_of_users() == with_the_kit

@@ -102,10 +102,10 @@ def test_a_kept_query_reads_what_the_orm_reads(make_user: Callable[..., Any]) ->
         assert values(user_by_key(user.pk)) == values(user)
         (locked,) = user_queries.locked(user.pk, alias=database())
         assert values(locked) == values(user)
-        (holder,) = user_queries.holders(user.email, [user.email], alias=database())
+        (holder,) = user_queries.holders(user.email, user.email, alias=database())
         assert values(holder) == values(user)
     assert user_by_key(everybody()[0].pk).authkit_email.canonical == "ada@example.com"
-    assert list(user_queries.holders("nobody@example.com", ["nobody@example.com"], alias=database())) == []
+    assert list(user_queries.holders("nobody@example.com", "nobody@example.com", alias=database())) == []
 
 
 def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that(user: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every table of the kit, the foreign keys with their cascade in the database, and the care of the outbox."""
+"""Every table of the kit, the foreign keys with their cascade, the index on addresses, and the care of the outbox."""
 
 import uuid
 
@@ -7,10 +7,12 @@ import django.db.models.functions.datetime
 import django.utils.timezone
 from django.apps.registry import Apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
+ADDRESS_INDEX = "authkit_user_by_address"
 
 # The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
 TEND_OUTBOX = """
@@ -41,6 +43,22 @@ def add_cascading_foreign_keys(apps: Apps, schema_editor: BaseDatabaseSchemaEdit
             f"REFERENCES {quote(target.model._meta.db_table)} ({quote(target.column)}) "
             f"ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
         )
+
+
+def index_addresses_of_users(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Let a login find its user by the address: Django's own user has no index on it, let alone in any case."""
+    user = apps.get_model(settings.AUTH_USER_MODEL)
+    field = user._meta.get_field(get_user_model().get_email_field_name())
+    quote = schema_editor.quote_name
+    schema_editor.execute(
+        f"CREATE INDEX {quote(ADDRESS_INDEX)} "
+        f"ON {quote(field.model._meta.db_table)} (UPPER({quote(field.column)}::text))"
+    )
+
+
+def drop_index_of_addresses(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Leave the user's table as it was."""
+    schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(ADDRESS_INDEX)}")
 
 
 class Migration(migrations.Migration):
@@ -357,5 +375,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunPython(add_cascading_foreign_keys, migrations.RunPython.noop),
+        migrations.RunPython(index_addresses_of_users, drop_index_of_addresses),
         migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop),
     ]

@@ -92,10 +92,21 @@ def where(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.Q
         field: of that model; "pk" is its primary key.
         places: where the values will stand.
     """
-    described, quote = _field(rows.model, field), connections[rows.db].ops.quote_name
-    column = f"{quote(described.model._meta.db_table)}.{quote(described.column)}"
-    condition = f"{column} IN ({', '.join(['%s'] * len(places))})"
+    return _where(rows, f"{_column(rows, field)} IN ({', '.join(['%s'] * len(places))})", places)
+
+
+def where_in_any_case(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.QuerySet[Any]":
+    """Return the rows whose field will be what stands in one of several places, in upper or lower case."""
+    return _where(rows, f"UPPER({_column(rows, field)}::text) IN ({', '.join(['UPPER(%s)'] * len(places))})", places)
+
+
+def _where(rows: "models.QuerySet[Any]", condition: str, places: Sequence[Place]) -> "models.QuerySet[Any]":
     return rows.filter(RawSQL(condition, places, models.BooleanField()))  # noqa: S611  # names of the models
+
+
+def _column(rows: "models.QuerySet[Any]", field: str) -> str:
+    described, quote = _field(rows.model, field), connections[rows.db].ops.quote_name
+    return f"{quote(described.model._meta.db_table)}.{quote(described.column)}"
 
 
 def prepared(model: type[models.Model], field: str, value: Any, connection: Any) -> Any:

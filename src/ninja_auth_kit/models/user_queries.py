@@ -9,13 +9,13 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Manager, QuerySet
 
-from ninja_auth_kit.models.kept import KeptQuery, Part, Place, kept_behind, prepared, where
+from ninja_auth_kit.models.kept import KeptQuery, Part, Place, kept_behind, prepared, where, where_in_any_case
 from ninja_auth_kit.models.session_query import set_address
 
 _CANONICAL = "place@place.invalid"  # what a filter of the ORM takes for an address
-_SPELLINGS = (Place(), Place(), Place())
+_SPELLINGS = (Place(), Place())
 _PK = Place()
 
 
@@ -29,17 +29,20 @@ def locked(key: Any, *, alias: str) -> Iterator[Any]:
     return _users(_locked(alias), _prepared("pk", key, alias))
 
 
-def holders(canonical: str, spellings: list[str], *, alias: str) -> Iterator[Any]:
-    """Yield the users for whom an address is noted, and those who have it in their e-mail field.
+def holders(canonical: str, readable: str, *, alias: str, everybody: bool = False) -> Iterator[Any]:
+    """Yield the users for whom an address is noted, and those who have it in their e-mail field, in any case.
+
+    Both by an index: that of the migration on the user's table is for this query alone.
 
     Args:
         canonical: the address as it is noted.
-        spellings: one to three spellings that the e-mail field may have.
+        readable: the same, with the domain as people read it.
         alias: the database.
+        everybody: whether those count, too, whom the default manager hides.
     """
     field = get_user_model().get_email_field_name()
-    three = (spellings * 3)[:3]
-    return _users(_holders(alias, field), canonical, *(_prepared(field, one, alias) for one in three))
+    query = (_all_holders if everybody else _holders)(alias, field)
+    return _users(query, canonical, *(_prepared(field, one, alias) for one in (canonical, readable)))
 
 
 def _users(query: KeptQuery, *values: Any) -> Iterator[Any]:
@@ -76,11 +79,20 @@ def _locked(alias: str) -> KeptQuery:
 
 @kept_behind(lambda: get_user_model()._default_manager)
 def _holders(alias: str, field: str) -> KeptQuery:
-    def users() -> QuerySet[Any]:
-        return get_user_model()._default_manager.using(alias).order_by()
+    return _holders_among(get_user_model()._default_manager, alias, field)
 
-    noted = users().filter(authkit_email__canonical=_CANONICAL)
-    others = where(users(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
+
+@kept_behind(lambda: get_user_model()._base_manager)
+def _all_holders(alias: str, field: str) -> KeptQuery:
+    return _holders_among(get_user_model()._base_manager, alias, field)
+
+
+def _holders_among(users: Manager[Any], alias: str, field: str) -> KeptQuery:
+    def rows() -> QuerySet[Any]:
+        return users.using(alias).order_by()
+
+    noted = rows().filter(authkit_email__canonical=_CANONICAL)
+    others = where_in_any_case(rows(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
     columns = [column for part in _parts() for column in part.columns]
     both = noted.values_list(*columns).union(others.values_list(*columns), all=True)
     return KeptQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])

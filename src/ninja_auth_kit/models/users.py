@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import Manager, Q, QuerySet
 from django.utils import timezone
 
 from ninja_auth_kit.conf import settings
@@ -54,18 +53,14 @@ def is_pending(user: Any) -> bool:
 def find_user(email: str) -> Any | None:
     """Return the user who holds an address, with `authkit_email` loaded; None for nobody.
 
-    Users without an `EmailAddress` (those of the host from before the kit) are found by their e-mail field, in the
-    spelling given, the canonical one, or that with the domain as people read it. Both ways are one statement, so an
-    address that nobody has takes as long. Where several users share an address and none has proved it, nobody holds
-    it.
+    Users without an `EmailAddress` (those of the host from before the kit) are found by their e-mail field. Both ways
+    are one statement, so an address that nobody has takes as long. Where several users share an address and none has
+    proved it, nobody holds it.
 
     Raises:
         InvalidEmailError: `email` is no address.
     """
-    canonical = canonical_email(email)
-    spellings = list({email, canonical, readable_email(canonical)})
-    holders = user_queries.holders(canonical, spellings, alias=database())
-    found = [user for user in holders if has_address(user, canonical)]
+    found = _holders(email, everybody=False)
     proved = [user for user in found if is_verified(user)]
     if proved:
         return proved[0]
@@ -76,7 +71,8 @@ def find_user_by_name(username: str) -> Any | None:
     """Return the user whose USERNAME_FIELD has this value, with `authkit_email` loaded, or None."""
     model = get_user_model()
     try:
-        return _users().filter(**{model.USERNAME_FIELD: model.normalize_username(username)}).first()
+        users = model._default_manager.using(database()).select_related("authkit_email")
+        return users.filter(**{model.USERNAME_FIELD: model.normalize_username(username)}).first()
     except (ValueError, ValidationError):  # nothing that the field can have
         return None
 
@@ -87,18 +83,17 @@ def user_by_key(key: Any) -> Any | None:
 
 
 def find_holders(email: str) -> list[Any]:
-    """Return the users who have this address in whatever spelling, even those whom the default manager hides.
-
-    Slower than `find_user` (no ordinary index serves it), so it is for registration alone, where a second account
-    for one mailbox must not come into being.
+    """Return all who have this address, even those whom the default manager hides: it is not free while they do.
 
     Raises:
         InvalidEmailError: `email` is no address.
     """
+    return _holders(email, everybody=True)
+
+
+def _holders(email: str, *, everybody: bool) -> list[Any]:
     canonical = canonical_email(email)
-    in_any_case = f"{email_field()}__iexact"
-    has_it = Q(authkit_email__canonical=canonical) | Q(**{in_any_case: canonical})
-    found = _everybody().filter(has_it | Q(**{in_any_case: readable_email(canonical)}))
+    found = user_queries.holders(canonical, readable_email(canonical), alias=database(), everybody=everybody)
     return [user for user in found if has_address(user, canonical)]
 
 
@@ -169,18 +164,6 @@ def may_authenticate(user: Any) -> bool:
         return False
     asked = [backend for backend in get_backends() if hasattr(backend, "user_can_authenticate")]
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
-
-
-def _users() -> QuerySet[Any]:
-    return _with_address(get_user_model()._default_manager)
-
-
-def _everybody() -> QuerySet[Any]:
-    return _with_address(get_user_model()._base_manager)
-
-
-def _with_address(manager: Manager[Any]) -> QuerySet[Any]:
-    return manager.using(database()).select_related("authkit_email")
 
 
 def has_address(user: Any, canonical: str) -> bool:
