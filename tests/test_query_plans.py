@@ -34,7 +34,7 @@ Statement = tuple[str, Any]
 def crowd(user: Any, audited: None, settings: Any) -> None:
     settings.NINJA_AUTH_KIT = {key: value for key, value in settings.NINJA_AUTH_KIT.items() if key != "THROTTLES"}
     with connection.cursor() as cursor:
-        for statement in (*crowds.of_the_kit(ROWS), "ANALYZE"):
+        for statement in (*crowds.statements("kit", ROWS), "ANALYZE"):
             cursor.execute(statement)
 
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import report, rounds
+from benchmarks.peers import growth, report, rounds, sockets, starting
 from benchmarks.peers.contenders import CONTENDERS
 from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
@@ -51,7 +51,11 @@ def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[s
         found["memory"] = {one.name: one.ask("memory", 0)["memory"] for one in contenders}
     with rounds.processes(server, [name for name in names if name not in STATELESS], hasher="default") as contenders:
         found["login_default"] = rounds.measure(contenders, "login", rounds=min(turns, 3), scale=0.05)
-    return found
+    checking_names = [name for name in names if name not in STATELESS]
+    found["sockets"] = sockets.measure(server, checking_names, rounds=turns)
+    found["start"] = starting.measure(checking_names, database_url=server.url("postgres"), rounds=turns)
+    large = growth.SMALL * 2 if quick else growth.LARGE
+    return found | growth.measure(server, names, rounds=turns, large=large)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Contender:
         settings: what else the package wants, as its documentation advises.
         statements: how many statements and transaction statements each operation sends, by its name; a contender that
             sends another number is crippled or misunderstood, and nothing is measured.
+        purge_command: the management command that deletes what has expired; none without.
         checks: whether an access token counts only while its session does, said in the table.
     """
 
@@ -51,6 +52,7 @@ class Contender:
     apps: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
     statements: dict[str, tuple[int, int]] = {}
+    purge_command = ""
     checks = False
 
     def urlpatterns(self) -> list[Any]:
@@ -82,6 +84,12 @@ class Contender:
     def refresh(self, tokens: Tokens) -> Request | None:
         """Return the request of a refresh; None where there is none."""
         return None
+
+    def purge(self) -> None:
+        """Delete what has expired."""
+        from django.core.management import call_command
+
+        call_command(self.purge_command)
 
     def logout(self, tokens: Tokens) -> Request | None:
         """Return the request of a logout; None where there is none."""

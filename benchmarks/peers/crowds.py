@@ -48,6 +48,55 @@ SELECT gen_random_uuid(), 'login_account', 1, 10, now() + interval '1 hour', FAL
 )
 
 
-def of_the_kit(rows: int) -> list[str]:
-    """Return the statements that make a crowd of this kit's users; an address each, and a counter for every tenth."""
-    return [USERS.format(rows=rows), *_KIT]
+_LIMIT = (
+    f"""
+INSERT INTO session (id, user_id, digest, is_active, expires_at)
+SELECT gen_random_uuid(), user_id, digest, NOT is_old, began + interval '30 days' FROM {_EACH}
+""",
+    f"INSERT INTO blacklist (digest, at) SELECT md5(digest) || md5(digest || 'b'), began FROM {_EACH}",
+)
+
+# Of simplejwt and ninja-jwt: the last refresh token of a user, which was used.
+_JWT = (
+    f"""
+INSERT INTO token_blacklist_outstandingtoken (user_id, jti, token, created_at, expires_at)
+SELECT user_id, md5(digest), repeat(digest, 4), began, began + interval '7 days' FROM {_EACH}
+""",
+    """
+INSERT INTO token_blacklist_blacklistedtoken (token_id, blacklisted_at)
+SELECT id, created_at FROM token_blacklist_outstandingtoken ON CONFLICT DO NOTHING
+""",
+)
+
+_ALLAUTH = (
+    f"""
+INSERT INTO account_emailaddress (user_id, email, verified, "primary")
+SELECT user_id, 'user' || i || '@example.com', TRUE, TRUE FROM {_EACH}
+""",
+    f"""
+INSERT INTO django_session (session_key, session_data, expire_date)
+SELECT md5(digest), repeat(digest, 5), began + interval '14 days' FROM {_EACH}
+""",
+)
+
+_KNOX = (
+    f"""
+INSERT INTO knox_authtoken (digest, token_key, user_id, created, expiry)
+SELECT digest || digest, substr(digest, 1, 15), user_id, began, began + interval '10 days' FROM {_EACH}
+""",
+)
+
+BESIDE = {
+    "limit": _LIMIT,
+    "kit": _KIT,
+    "ninja-jwt": _JWT,
+    "simplejwt": _JWT,
+    "allauth-jwt": _ALLAUTH,
+    "knox": _KNOX,
+}
+"""The rows beside a contender's users, by its name."""
+
+
+def statements(name: str, rows: int) -> list[str]:
+    """Return the statements that make a crowd of a contender."""
+    return [USERS.format(rows=rows), *BESIDE[name]]

@@ -1,6 +1,7 @@
 """The Django project of a contender, made without files, and how a request is put to it."""
 
 import io
+import logging
 import sys
 import types
 from collections.abc import Callable
@@ -18,20 +19,33 @@ Call = Callable[[Request], tuple[int, bytes]]
 
 def start(contender: Contender, *, database_url: str, hasher: str) -> Call:
     """Configure Django for a contender, make its tables and its user, and return what takes requests."""
+    from django.core.management import call_command
+
+    configure(contender, database_url=database_url, hasher=hasher)
+    call_command("migrate", verbosity=0)
+    contender.prepare()
+    application = application_of(contender)
+    return lambda request: call(application, request)
+
+
+def configure(contender: Contender, *, database_url: str, hasher: str) -> None:
+    """Configure Django for a contender."""
     import django
     from django.conf import settings
-    from django.core.management import call_command
+
+    settings.configure(**{**common(database_url, hasher), **own(contender)})
+    django.setup()
+    logging.getLogger("django.request").addHandler(logging.NullHandler())  # allauth answers a logout by a 401
+
+
+def application_of(contender: Contender) -> Any:
+    """Return the WSGI application of a contender, when Django is configured for it."""
     from django.core.wsgi import get_wsgi_application
 
     urls = types.ModuleType("benchmark_urls")
-    sys.modules["benchmark_urls"] = urls
-    settings.configure(**{**common(database_url, hasher), **own(contender)})
-    django.setup()
-    call_command("migrate", verbosity=0)
-    contender.prepare()
     urls.urlpatterns = contender.urlpatterns()  # type: ignore[attr-defined]
-    application = get_wsgi_application()
-    return lambda request: call(application, request)
+    sys.modules["benchmark_urls"] = urls
+    return get_wsgi_application()
 
 
 def common(database_url: str, hasher: str) -> dict[str, Any]:

@@ -51,15 +51,21 @@ class Process:
         return dict(json.loads(line))
 
 
+def new_database(server: PrivateDatabase, purpose: str, name: str) -> str:
+    """Make an empty database for a contender, and return its name."""
+    database = f"{purpose}_{name.replace('-', '_')}"
+    server.execute(f"CREATE DATABASE {database}")
+    return database
+
+
 @contextmanager
 def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iterator[list[Process]]:
     """Start the contenders, each with a database of its own."""
     started = []
     try:
         for name in names:
-            database = f"bench_{hasher}_{name.replace('-', '_')}"
-            server.execute(f"CREATE DATABASE {database}")
-            started.append(Process(name, database_url=server.url(database), hasher=hasher))
+            url = server.url(new_database(server, f"bench_{hasher}", name))
+            started.append(Process(name, database_url=url, hasher=hasher))
             progress(f"{started[-1].about['title']} is ready")
         yield started
     finally:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.peers.contender import Contender, Request, Tokens
-from benchmarks.peers.contenders import CONTENDERS
+from benchmarks.peers.contenders import module_of, named
 from benchmarks.peers.counting import calls_of, django_statements
 
 
@@ -78,16 +78,15 @@ class Worker:
 def main(name: str, hasher: str) -> None:
     """Start, and do what is told, a line of JSON each."""
     began = time.perf_counter()
-    module, kind = CONTENDERS[name].split(":")
-    module_of = import_module(f"benchmarks.peers.contenders.{module}")
-    contender: Contender = getattr(module_of, kind)()
-    start = getattr(module_of, "start", None) or import_module("benchmarks.peers.project").start
-    counting = getattr(module_of, "statements", django_statements)
+    contender, module = named(name), module_of(name)
+    start = getattr(module, "start", None) or import_module("benchmarks.peers.project").start
+    counting = getattr(module, "statements", django_statements)
     worker = Worker(contender, start(contender, database_url=os.environ["DATABASE_URL"], hasher=hasher), counting)
     say(
         {
             "title": contender.title,
             "checks": contender.checks,
+            "purges": bool(contender.purge_command),
             "offers": worker.offers(),
             "started": time.perf_counter() - began,
         }

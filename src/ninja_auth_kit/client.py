@@ -4,6 +4,7 @@ import ipaddress
 import re
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.http import HttpRequest
 
@@ -32,7 +33,7 @@ class ClientInfo:
     request_id: str = ""
     traceparent: str = ""
 
-    @property
+    @cached_property
     def network(self) -> str | None:
         """What counts as one caller: an IPv4 address, or an IPv6 /64, of which one customer has them all."""
         if self.ip_address is None:

@@ -222,14 +222,19 @@ class Broker:
     tls: bool
 
 
-def broker() -> Broker | None:
-    """Return the RabbitMQ settings, or None: without `RABBITMQ_HOST` audit events are only logged.
+def broker_hosts() -> tuple[str, ...]:
+    """Return the hosts of `RABBITMQ_HOST`; none, and audit events are only logged.
 
-    `RABBITMQ_HOST` may name several nodes of a cluster, in a list or with commas between.
+    It may name several nodes of a cluster, in a list or with commas between.
     """
     named = getattr(django_settings, "RABBITMQ_HOST", None) or ()
     named = named if isinstance(named, list | tuple) else str(named).split(",")
-    hosts = tuple(filter(None, (str(host).strip() for host in named)))
+    return tuple(filter(None, (str(host).strip() for host in named)))
+
+
+def broker() -> Broker | None:
+    """Return the RabbitMQ settings, or None without a host."""
+    hosts = broker_hosts()
     if not hosts:
         return None
     tls = bool(getattr(django_settings, "RABBITMQ_TLS", False))

@@ -1,5 +1,10 @@
 """The contenders: name -> module and class."""
 
+from importlib import import_module
+from types import ModuleType
+
+from benchmarks.peers.contender import Contender
+
 CONTENDERS = {
     "limit": "limit:Limit",
     "limit-stateless": "limit:Stateless",
@@ -18,3 +23,14 @@ CONTENDERS = {
     "fastapi-users": "fastapi_users:JWT",
     "fastapi-users-database": "fastapi_users:Database",
 }
+
+
+def module_of(name: str) -> ModuleType:
+    """Return the module of a contender."""
+    return import_module(f"{__name__}.{CONTENDERS[name].partition(':')[0]}")
+
+
+def named(name: str) -> Contender:
+    """Return a contender."""
+    contender: Contender = getattr(module_of(name), CONTENDERS[name].partition(":")[2])()
+    return contender

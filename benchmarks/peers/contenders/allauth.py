@@ -11,6 +11,7 @@ class JWT(Contender):
     """Access tokens that are trusted alone, as is the default."""
 
     title = "allauth headless, JWT"
+    purge_command = "clearsessions"
     apps = ("django.contrib.sessions", "allauth", "allauth.account", "allauth.headless")
     settings: dict[str, Any] = {
         "MIDDLEWARE": [

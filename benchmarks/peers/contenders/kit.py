@@ -10,6 +10,7 @@ class Kit(Contender):
     """The session is checked on each request."""
 
     title = "ninja_auth_kit"
+    purge_command = "authkit_prune"
     apps = ("ninja_auth_kit",)
     settings = {
         "JWT_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRST",

@@ -15,7 +15,9 @@ CREATE TABLE session (
     expires_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX ON session (user_id) WHERE is_active;
+CREATE INDEX ON session (expires_at);
 CREATE TABLE blacklist (digest text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX ON blacklist (at);
 """
 CHECK = """
 SELECT u.id, u.username, u.email, u.is_staff FROM session s JOIN auth_user u ON u.id = s.user_id
@@ -40,6 +42,10 @@ seen AS (UPDATE auth_user SET last_login = now() WHERE id = %(user)s)
 INSERT INTO session SELECT %(id)s, %(user)s, %(digest)s, true, now() + interval '30 days'
 WHERE (SELECT count(*) FROM ended) >= 0
 """
+PURGE = (
+    "DELETE FROM session WHERE expires_at < now()",
+    "DELETE FROM blacklist WHERE at < now() - interval '30 days'",
+)
 
 
 class Floor(Contender):
@@ -66,6 +72,7 @@ class Limit(Contender):
     """Hand-written, raw SQL."""
 
     title = "limit: by hand, raw SQL"
+    purge_command = "by hand"
     checks = True
 
     def prepare(self) -> None:
@@ -96,6 +103,13 @@ class Limit(Contender):
 
     def login(self) -> Request:
         return Request("POST", "/api/login", {"username": USERNAME, "password": PASSWORD})
+
+    def purge(self) -> None:
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            for statement in PURGE:
+                cursor.execute(statement)
 
     def refresh(self, tokens: Tokens) -> Request:
         return Request("POST", "/api/refresh", {"refresh": tokens.refresh})

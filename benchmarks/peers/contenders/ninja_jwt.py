@@ -9,6 +9,7 @@ class NinjaJWT(Contender):
     """`JWTAuth`, which reads the user."""
 
     title = "django-ninja-jwt"
+    purge_command = "flushexpiredtokens"
     apps = ("ninja_extra", "ninja_jwt", "ninja_jwt.token_blacklist")
     settings = {
         "NINJA_JWT": {"ROTATE_REFRESH_TOKENS": True, "BLACKLIST_AFTER_ROTATION": True, "UPDATE_LAST_LOGIN": True}

@@ -29,6 +29,7 @@ class SimpleJWT(Contender):
     """`JWTAuthentication`, which reads the user."""
 
     title = "simplejwt"
+    purge_command = "flushexpiredtokens"
     apps = ("rest_framework", "rest_framework_simplejwt", "rest_framework_simplejwt.token_blacklist")
     settings = {
         "REST_FRAMEWORK": REST_FRAMEWORK,

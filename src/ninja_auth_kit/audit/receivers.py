@@ -11,7 +11,7 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.audit import facts, floods, outbox
 from ninja_auth_kit.audit.events import Event, all_events
 from ninja_auth_kit.audit.messages import Message, build_message
-from ninja_auth_kit.conf import broker, settings
+from ninja_auth_kit.conf import broker_hosts, settings
 from ninja_auth_kit.models import database
 
 logger = logging.getLogger("ninja_auth_kit.audit")
@@ -42,7 +42,7 @@ def record(sender: Signal, signal: Signal, **said: Any) -> None:
     if kind.name in settings.AUDIT_DISABLED_TYPES or kind.type in settings.AUDIT_DISABLED_TYPES:
         return
     message = build_message(kind, **said)
-    if broker() is None:
+    if not broker_hosts():
         _log(kind, message)
     elif kind.fact:
         _record_fact(message, flood=floods.flood_of(kind, said))

@@ -1,6 +1,7 @@
 """E-mail addresses: which user holds one, in one spelling, and whether it is proved."""
 
 import re
+from functools import lru_cache
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
@@ -47,6 +48,7 @@ def readable_email(canonical: str) -> str:
     return f"{local}@{domain.encode('ascii').decode('idna')}"
 
 
+@lru_cache(maxsize=1024)
 def _ascii_domain(domain: str) -> str:
     """Return the A-labels of a domain. What does not come back as it went in is a look-alike of another domain."""
     if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # the Kelvin sign is no k

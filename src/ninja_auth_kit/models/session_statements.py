@@ -1,9 +1,19 @@
-"""How a session ends and how it moves on, each in one statement of raw SQL: they run in every refresh and logout."""
+"""How a session starts, moves on and ends, each in one statement of raw SQL: they run in every login and refresh."""
 
 from django.apps import apps
 from django.db import connections
 
 from ninja_auth_kit.models.primary import database
+
+START = """
+INSERT INTO {sessions} (
+    id, user_id, login_time, is_active, end_reason, slot, refresh_token, generation, refreshed_at, refresh_expires_at,
+    expires_at, auth_hash, ip_address, user_agent
+) VALUES (
+    %(id)s, %(user_id)s, %(login_time)s, TRUE, '', %(slot)s, %(refresh_token)s, 0, %(refreshed_at)s,
+    %(refresh_expires_at)s, %(expires_at)s, %(auth_hash)s, %(ip_address)s::inet, %(user_agent)s
+)
+"""
 
 # The update and the insert are one statement, so a session is never ended without its token being withdrawn.
 END = """

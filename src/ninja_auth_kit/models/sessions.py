@@ -10,10 +10,11 @@ from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.models.arrays import array
 from ninja_auth_kit.models.kept import KeptQuery, Part, Place, from_database, prepared, where
 from ninja_auth_kit.models.primary import PrimaryManager, database
 from ninja_auth_kit.models.session_query import read_session
-from ninja_auth_kit.models.session_statements import END, ROTATE, with_tables
+from ninja_auth_kit.models.session_statements import END, ROTATE, START, with_tables
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
@@ -63,6 +64,14 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         alias = database()
         key = prepared(type(user), "pk", user.pk, connections[alias])
         return [session for (session,) in _active_of(alias).fetch(key)]
+
+    def start(self, session: "UserSession") -> None:
+        """Store a new session; without the signals of `save`, for those of the kit tell of it."""
+        connection = connections[database()]
+        values = {**vars(session), "user_id": _owner_key(session.user_id, connection)}
+        with connection.cursor() as cursor:
+            cursor.execute(with_tables(START), values)
+        session._state.adding, session._state.db = False, connection.alias
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
         """Move a session to its next generation, in the row and in memory; of any number of callers, one gets True.
@@ -114,9 +123,14 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             raise ValueError("say which sessions: ids, user_id, or both")
         connection = connections[database()]
         sql = with_tables(END, of_user="" if user_id is None else "AND user_id = %(user_id)s")
-        owner: Any = UserSession._meta.get_field("user")
-        key = None if user_id is None else owner.get_db_prep_value(user_id, connection)
-        values = {"now": timezone.now(), "reason": reason.value, "ids": ids, "user_id": key, "but": but}
+        values = {
+            "now": timezone.now(),
+            "reason": reason.value,
+            "ids": None if ids is None else array(ids),
+            "user_id": None if user_id is None else _owner_key(user_id, connection),
+            "but": but,
+        }
+        owner = UserSession._meta.get_field("user")
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
             return [EndedSession(pk, from_database(owner, value, connection)) for pk, value in cursor.fetchall()]
@@ -133,6 +147,10 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         sessions = self.filter(user=user, is_active=True, auth_hash__in=password_fingerprints(old))
         chosen = sessions if only is None else sessions.filter(pk=only)
         return chosen.update(auth_hash=password_fingerprint(new))
+
+
+def _owner_key(user_id: Any, connection: Any) -> Any:
+    return prepared(UserSession, "user", user_id, connection)
 
 
 _USER = Place()

@@ -9,6 +9,7 @@ from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.models.arrays import array
 from ninja_auth_kit.models.primary import PrimaryManager, database
 
 
@@ -77,10 +78,10 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
         now = timezone.now()
         by_id = {bucket.id: bucket for bucket in buckets}
         values: dict[str, Any] = {
-            "ids": list(by_id),
+            "ids": array(by_id),
             "rules": [bucket.rule for bucket in by_id.values()],
-            "allowed": [bucket.allowed for bucket in by_id.values()],
-            "resets": [now + bucket.window for bucket in by_id.values()],
+            "allowed": array(bucket.allowed for bucket in by_id.values()),
+            "resets": array(now + bucket.window for bucket in by_id.values()),
             "now": now,
             "alone": connections[database()].get_autocommit(),
         }
@@ -108,9 +109,9 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
         if not taken:
             return
         values: dict[str, Any] = {
-            "ids": [hit.bucket.id for hit in taken],
-            "resets": [hit.resets_at for hit in taken],
-            "cleared": [bucket.id for bucket in clearing],
+            "ids": array(hit.bucket.id for hit in taken),
+            "resets": array(hit.resets_at for hit in taken),
+            "cleared": array(bucket.id for bucket in clearing),
             "now": timezone.now(),
             "alone": connections[database()].get_autocommit(),
         }

@@ -168,7 +168,8 @@ def may_authenticate(user: Any) -> bool:
 
 def has_address(user: Any, canonical: str) -> bool:
     """Tell whether this is the address, in its canonical spelling, that the user's e-mail field has now."""
+    email = getattr(user, email_field()) or ""
     try:
-        return canonical_email(getattr(user, email_field()) or "") == canonical
+        return email == canonical or canonical_email(email) == canonical
     except InvalidEmailError:
         return False

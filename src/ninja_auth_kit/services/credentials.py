@@ -5,6 +5,7 @@ nobody: whoever registers an address and tries the password must not see by the 
 """
 
 import inspect
+from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_backends, get_user_model
@@ -98,9 +99,8 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
     into a server error.
     """
     for backend in get_backends():
-        try:
-            inspect.signature(backend.authenticate).bind(request, username=username, password=password)
-        except TypeError:  # a backend for other credentials
+        kind: Any = type(backend)
+        if not _takes_passwords(kind):
             continue
         try:
             user = backend.authenticate(request, username=username, password=password)
@@ -113,6 +113,16 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             forget_local_variables(error)
             raise
         if user is not None:
-            user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"
+            user.backend = f"{kind.__module__}.{kind.__qualname__}"
             return user
     return None
+
+
+@cache
+def _takes_passwords(backend: Any) -> bool:
+    """Tell whether a backend asks for a name and a password, and not for other credentials."""
+    try:
+        inspect.signature(backend().authenticate).bind(None, username="", password="")
+    except TypeError:
+        return False
+    return True

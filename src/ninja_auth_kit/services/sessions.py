@@ -118,7 +118,7 @@ def start_session(session: UserSession, *, user: Any, extra: Mapping[str, Any], 
     session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
     session.expires_at = now + settings.SESSION_LIFETIME
     session.auth_hash = password_fingerprint(user.password)
-    session.save(using=database(), force_insert=True)
+    UserSession.objects.start(session)
     signals.logged_in.announce(using=database(), user=user, client=client, session_id=session.pk)
     return token_pair(session, access_token=access_token(session, extra=extra))
 
