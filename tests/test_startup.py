@@ -394,3 +394,24 @@ def test_without_cryptography_secrets_work_and_other_keys_say_what_to_install() 
     assert code != 0
     assert "refuses to start: SIGNING_KEYS[0]['key'] needs the package cryptography, which is not installed." in output
     assert "pip install django-ninja-auth-kit[crypto]" in output
+
+
+WEB_WORKER = """
+import sys; sys.modules["cryptography"] = None
+from django.core.wsgi import get_wsgi_application
+get_wsgi_application()
+from django.urls import get_resolver
+assert any("ninja_auth_kit" in str(pattern.urlconf_name) for pattern in get_resolver().url_patterns)
+print(*(name for name in sys.modules if name.startswith(("pika", "ninja_auth_kit"))))
+"""
+OF_OTHERS = {"pika", *("ninja_auth_kit." + name for name in ("admin", "consumer", "management", "testing"))}
+OF_OTHERS |= {"ninja_auth_kit.audit." + name for name in ("relay", "rabbitmq", "monitor", "metrics", "requeue")}
+
+
+def test_a_web_worker_starts_without_a_database_and_without_what_is_for_other_processes() -> None:
+    code, output = start(["-c", WEB_WORKER], DATABASE_URL="postgres://nobody@127.0.0.1:1/nowhere")
+
+    assert code == 0, output
+    loaded = output.splitlines()[-1].split()
+    assert "ninja_auth_kit.api.routes" in loaded
+    assert [name for name in loaded if any(name == other or name.startswith(other + ".") for other in OF_OTHERS)] == []
