@@ -48,7 +48,7 @@ def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[st
     with time_machine.travel(timezone.now() + timedelta(days=31)):
         prune()
         assert rows() == {"UserSession": 2, "BlacklistedToken": 0, "OneTimeToken": 0, "ThrottleBucket": 0}
-    with time_machine.travel(timezone.now() + timedelta(days=38)):
+    with time_machine.travel(timezone.now() + timedelta(days=61)):
         prune()
         assert not UserSession.objects.exists()
         assert "Nothing to prune." in prune()
@@ -93,7 +93,7 @@ def test_a_link_that_a_login_voided_stays_void_after_pruning(api: Api, user: Any
 def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:
     before = rows()
 
-    with time_machine.travel(timezone.now() + timedelta(days=60)):
+    with time_machine.travel(timezone.now() + timedelta(days=61)):
         counted = json.loads(prune("--dry-run", "--json"))
 
     assert counted == {"deleted": False, "rows": before}
@@ -101,7 +101,7 @@ def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:
 
 
 def test_batches_add_up_and_are_told(used: dict[str, Any]) -> None:
-    with time_machine.travel(timezone.now() + timedelta(days=60)):
+    with time_machine.travel(timezone.now() + timedelta(days=61)):
         output = prune("--batch", "1", "--verbosity", "2")
 
     assert "UserSession: 1 so far\nUserSession: 2 so far\n" in output
@@ -112,7 +112,7 @@ def test_batches_add_up_and_are_told(used: dict[str, Any]) -> None:
 def test_a_locked_row_waits_for_the_next_time(used: dict[str, Any]) -> None:
     other = connection.copy()
     try:
-        with other.cursor() as cursor, time_machine.travel(timezone.now() + timedelta(days=60)):
+        with other.cursor() as cursor, time_machine.travel(timezone.now() + timedelta(days=61)):
             other.set_autocommit(False)
             cursor.execute(f"SELECT 1 FROM {UserSession._meta.db_table} WHERE is_active FOR UPDATE")
             prune()

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
+from django.db import close_old_connections, connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -142,6 +142,20 @@ def test_a_started_session_is_what_the_orm_would_have_stored(user: Any) -> None:
     session.save(force_insert=True)
 
     assert row(session) == started
+
+
+def test_a_rotation_writes_to_no_index_however_often_one_refreshes(user: Any) -> None:
+    session = UserSession.objects.load(issue_tokens(user).session_id)
+    assert session is not None
+    now, table = timezone.now(), UserSession._meta.db_table
+
+    with transaction.atomic(using=database()), connections[database()].cursor() as cursor:
+        for _ in range(3):
+            token = refresh_token_digest(str(session.generation), user_id=user.pk)
+            assert UserSession.objects.rotate(session, token=token, now=now, refresh_expires_at=now)
+        cursor.execute("SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)", [table])
+
+        assert cursor.fetchone() == (3,)
 
 
 def row(session: UserSession) -> dict[str, Any]:

@@ -32,19 +32,20 @@ class LiveFilter(admin.SimpleListFilter):
         """Return the live ones, or all."""
         if self.value() != "1":
             return queryset
-        return queryset.filter(is_active=True, refresh_expires_at__gt=timezone.now())
+        now = timezone.now()
+        return queryset.filter(is_active=True, refresh_expires_at__gt=now, expires_at__gt=now)  # which has an index
 
 
 @admin.register(UserSession)
 class UserSessionAdmin(ReadOnlyAdmin):
-    """Who is and was logged in, and where: what was used last comes first."""
+    """Who is and was logged in, and where: the newest come first."""
 
     unread = ("refresh_token", "auth_hash", "user__password")
 
     list_display = ("id", "user", "login_time", "refreshed_at", "is_active", "end_reason", "ip_address", "user_agent")
     list_select_related = ("user",)
     list_filter = (LiveFilter,)
-    ordering = ("-refresh_expires_at", "-pk")
+    ordering = ("-expires_at", "-pk")
     search_fields = ("id", "user")
     search_help_text = _("The id of a session, or the e-mail address or the primary key of a user, as a whole.")
     raw_id_fields = ("user",)

@@ -347,7 +347,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "sessions",
                 "indexes": [
                     models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
-                    models.Index(fields=["refresh_expires_at"], name="authkit_session_by_expiry"),
+                    models.Index(fields=["expires_at"], name="authkit_session_by_expiry"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

@@ -1,7 +1,7 @@
 """Pruning: deleting rows that nothing asks for any more.
 
-Nothing that revocation or the detection of reuse needs is touched: a session goes a while after its last refresh token
-has expired, whether or not it was ended before, and a blacklisted token when it would long have expired by itself.
+Nothing that revocation or the detection of reuse needs is touched: a session goes a while after its absolute limit,
+whether or not it was over before, and a blacklisted token when it would long have expired by itself.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
     # No token outlives its session's absolute limit.
     expired = now - max(keep, settings.SESSION_LIFETIME)
     return [
-        Prunable(UserSession, "refresh_expires_at", forgotten),
+        Prunable(UserSession, "expires_at", forgotten),
         Prunable(BlacklistedToken, "blacklisted_at", expired),
         Prunable(OneTimeToken, "expires_at", over),
         Prunable(ThrottleBucket, "resets_at", now),
