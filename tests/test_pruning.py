@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession
+from ninja_auth_kit.services import pruning
 from tests.conftest import EMAIL, Api, mailed_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,6 +124,35 @@ def test_a_locked_row_waits_for_the_next_time(used: dict[str, Any]) -> None:
             assert UserSession.objects.count() == 0
     finally:
         other.close()
+
+
+@pytest.mark.race
+def test_two_at_once_share_the_work_and_pass_over_a_counter_that_begins_anew() -> None:
+    now = timezone.now()
+    over = [
+        ThrottleBucket(id=uuid.uuid4(), rule="x", hits=1, allowed=1, resets_at=now - timedelta(seconds=number))
+        for number in range(2000)
+    ]
+    ThrottleBucket.objects.bulk_create(over)
+    anew = over[::10]
+
+    def work(_: int) -> int:
+        deleted = sum(rows for _, rows in pruning.prune(keep=timedelta(0), batch=20))
+        connection.close()
+        return deleted
+
+    def begin_anew() -> int:
+        later = timezone.now() + timedelta(hours=1)
+        begun = sum(ThrottleBucket.objects.filter(pk=bucket.pk).update(resets_at=later) for bucket in anew)
+        connection.close()
+        return begun
+
+    with ThreadPoolExecutor(3) as threads:
+        begun = threads.submit(begin_anew)
+        deleted = sum(threads.map(work, range(2)))
+
+    assert deleted + begun.result() == len(over)
+    assert ThrottleBucket.objects.count() == begun.result()
 
 
 @pytest.mark.parametrize("arguments", [["--keep", "-1"], ["--batch", "0"]])

@@ -17,10 +17,11 @@ from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket
 
 BATCH = 5000
 
-# By the index on the time, the oldest first: the next batch does not wade through what this one has deleted.
+# By the index on the time, the oldest first: the next batch does not wade through what this one has deleted. And by
+# `ctid`, which says where the locked row lies: that saves looking each key up.
 _DELETE = """
-DELETE FROM {table} WHERE id = ANY (ARRAY (
-    SELECT id FROM {table} WHERE {column} < %s ORDER BY {column} LIMIT %s FOR UPDATE SKIP LOCKED
+DELETE FROM {table} WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM {table} WHERE {column} < %s ORDER BY {column} LIMIT %s FOR UPDATE SKIP LOCKED
 ))
 """
 
