@@ -1,11 +1,15 @@
 """The pages: what they link to is there, what the code has is on them, and the quickstart runs as it stands."""
 
 import argparse
+import ast
+import doctest
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -36,6 +40,10 @@ PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
+def pages_with(text: str) -> list[Path]:
+    return [page for page in PAGES if text in page.read_text()]
+
+
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
@@ -47,6 +55,25 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name} links to {path}"
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", pages_with(">>> "), ids=lambda page: page.name)
+def test_what_is_typed_on_a_page_is_answered_as_it_says(page: Path) -> None:
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+
+    assert tried
+    assert not failed
+
+
+@pytest.mark.parametrize("page", pages_with("```python"), ids=lambda page: page.name)
+def test_the_python_on_a_page_is_python_and_what_it_imports_of_the_kit_is_there(page: Path) -> None:
+    blocks = re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+    assert blocks
+    for node in (node for block in blocks for node in ast.walk(ast.parse(textwrap.dedent(block)))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ninja_auth_kit"):
+            module = importlib.import_module(str(node.module))
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
 def test_every_generated_page_is_fresh() -> None:
