@@ -77,20 +77,7 @@ def audit_event(
         raise ValueError("'ninja-auth-kit' is the prefix of the kit's own events; name another.")
 
     def make(declared: type[D]) -> type[HostEvent]:
-        details = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
         _refuse_odd_members(declared)
-        signal = ActionSignal()
-        members: dict[str, Any] = {
-            "__annotations__": {"details": details},
-            "__doc__": declared.__doc__,
-            "__module__": declared.__module__,
-            "__qualname__": declared.__qualname__,
-            "sent_by": signal,
-            "details_class": staticmethod(details),
-        }
-        made: type[HostEvent] = types.new_class(
-            declared.__name__, (HostEvent,), {}, lambda space: space.update(members)
-        )
         add = event(
             name,
             route=f"{name}.{outcome}",
@@ -102,11 +89,25 @@ def audit_event(
             version=version,
             prefix=prefix,
         )
-        kind = add(made)
-        listen(signal, kind)
+        kind = add(_class_around(declared))
+        listen(kind.sent_by, kind)
         return kind
 
     return make
+
+
+def _class_around(declared: type) -> type[HostEvent]:
+    """Return a class of events whose details are the members of a class, under its name and with its docstring."""
+    details: type = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
+    members: dict[str, Any] = {
+        "__annotations__": {"details": details},
+        "__doc__": declared.__doc__,
+        "__module__": declared.__module__,
+        "__qualname__": declared.__qualname__,
+        "sent_by": ActionSignal(),
+        "details_class": staticmethod(details),
+    }
+    return types.new_class(declared.__name__, (HostEvent,), {}, lambda space: space.update(members))
 
 
 def _refuse_odd_members(declared: type) -> None:
