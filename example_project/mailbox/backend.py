@@ -16,5 +16,5 @@ class EmailBackend(filebased.EmailBackend):
         if host := os.environ.get("EMAIL_HOST"):
             with smtplib.SMTP(host, int(os.environ.get("EMAIL_PORT", "25")), timeout=5) as server:
                 for message in email_messages:
-                    server.sendmail(message.from_email, message.recipients(), message.message().as_bytes())
+                    server.send_message(message.message(), message.from_email, message.recipients())
         return super().send_messages(email_messages)
