@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from ninja_auth_kit.audit import embedded
 from ninja_auth_kit.models import AuditOutbox
@@ -40,6 +42,36 @@ def test_an_embedded_relay_publishes_from_every_worker_in_order(
     assert "Traceback" not in server.stop()
 
 
+def run_in_a_thread() -> None:
+    """Run the relay in a thread of its own, as a web process does, until something raises SystemExit."""
+
+    def run() -> None:
+        with pytest.raises(SystemExit):
+            embedded._run()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(run).result(timeout=10)
+
+
+def test_the_relay_has_a_connection_outside_the_pool_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    used: list[Any] = []
+
+    def note(*, using: str, **_: Any) -> None:
+        used.append(connections[using].settings_dict)
+        raise SystemExit
+
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", True)
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.configured_relay", note)
+
+    run_in_a_thread()
+
+    assert "pool" not in used[0]["OPTIONS"]
+    assert used[0]["NAME"] == connections.settings["default"]["NAME"]
+    assert connections.settings["default"]["OPTIONS"]["pool"] is True
+
+
 def test_an_error_that_nobody_foresaw_does_not_end_publishing_for_the_life_of_the_process(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -52,8 +84,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_publishing_for_the_life_of_th
     monkeypatch.setattr(embedded, "PAUSE", 0.01)
     monkeypatch.setattr("ninja_auth_kit.audit.relay.configured_relay", fail)
 
-    with pytest.raises(SystemExit):
-        embedded._run()
+    run_in_a_thread()
 
     assert len(tries) == 3
     assert caplog.text.count("The embedded relay failed") == 2

@@ -11,7 +11,9 @@ import time
 from typing import Any
 
 from django.core.signals import request_started
+from django.db import connections
 
+from ninja_auth_kit.audit.facts import outside_pool
 from ninja_auth_kit.conf import broker, settings
 from ninja_auth_kit.models import database
 
@@ -45,9 +47,12 @@ def _run() -> None:
     # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
     from ninja_auth_kit.audit.relay import configured_relay
 
+    using = database()
+    # What has heard LISTEN must not go back into the host's pool: a request would get it, and hear for ever.
+    connections[using] = outside_pool(using=using)
     while True:
         try:
-            configured_relay(using=database(), embedded=True).run(threading.Event())
+            configured_relay(using=using, embedded=True).run(threading.Event())
         except Exception:  # a relay of its own ends and is started again; this thread has nobody to start it
             logger.exception("The embedded relay failed; it begins again in %d seconds.", PAUSE)
             time.sleep(PAUSE)

@@ -9,6 +9,7 @@ from contextlib import closing
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ninja_auth_kit.audit import outbox
 from ninja_auth_kit.audit.messages import Message
@@ -25,15 +26,21 @@ def is_surrounded(*, using: str) -> bool:
     return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
 
 
+def outside_pool(*, using: str) -> BaseDatabaseWrapper:
+    """Return another connection to a database, closed yet, and never one of the host's pool (`OPTIONS["pool"]`)."""
+    apart = connections[using].copy()
+    apart.settings_dict["OPTIONS"].pop("pool", None)
+    return apart
+
+
 def write_apart(message: Message, *, using: str, flood: UUID | None) -> bool:
     """Write the row of a fact and commit it, whatever is going on in this thread's transaction.
 
     Returns:
         False where that connection could not be had, such as where PostgreSQL has as many as it allows.
     """
-    apart = connections[using].copy()
     # Not from the host's pool: a thread that holds one and waits for another may wait for itself.
-    apart.settings_dict["OPTIONS"].pop("pool", None)
+    apart = outside_pool(using=using)
     try:
         with closing(apart), apart.cursor() as cursor:
             outbox.insert(cursor, message, flood=flood)

@@ -1,5 +1,7 @@
 """How a session starts, moves on and ends, each in one statement of raw SQL: they run in every login and refresh."""
 
+from functools import cache
+
 from django.apps import apps
 from django.db import connections
 
@@ -40,6 +42,7 @@ WHERE id = %(id)s AND is_active AND generation = %(before_generation)s AND refre
 """
 
 
+@cache
 def with_tables(sql: str, **parts: str) -> str:
     """Return a statement with the names of the tables in it.
 
