@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.peers.contenders import CONTENDERS
 from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
 
@@ -88,12 +87,22 @@ def measure(
 
 
 def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
-    """Return statements, transaction statements and function calls of each operation."""
+    """Return statements, transaction statements and function calls of each operation.
+
+    Raises:
+        SystemExit: a contender sends another number of statements than it should, see `Contender.statements`.
+    """
     found = {
         one.name: {operation: one.ask(operation, 0) for operation in OPERATIONS if operation in one.about["offers"]}
         for one in contenders
     }
-    return {name: operations for name, operations in found.items() if name in CONTENDERS}
+    for one in contenders:
+        sent = {name: [said["statements"], said["transactions"]] for name, said in found[one.name].items()}
+        if sent != one.about["statements"]:
+            raise SystemExit(
+                f"{one.name} is crippled or misunderstood: it sends {sent}, and not {one.about['statements']}."
+            )
+    return found
 
 
 def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]] | None) -> dict[str, float]:

@@ -86,6 +86,7 @@ def main(name: str, hasher: str) -> None:
         {
             "title": contender.title,
             "checks": contender.checks,
+            "statements": contender.statements,
             "purges": bool(contender.purge_command),
             "offers": worker.offers(),
             "started": time.perf_counter() - began,

@@ -11,6 +11,7 @@ class JWT(Contender):
     """Access tokens that are trusted alone, as is the default."""
 
     title = "allauth headless, JWT"
+    statements = {"get": (1, 0), "refresh": (3, 2), "logout": (4, 0), "login": (6, 4)}
     purge_command = "clearsessions"
     apps = ("django.contrib.sessions", "allauth", "allauth.account", "allauth.headless")
     settings: dict[str, Any] = {
@@ -71,6 +72,7 @@ class Stateful(JWT):
     """Access tokens whose session is looked up."""
 
     title = "allauth headless, JWT, stateful"
+    statements = {**JWT.statements, "get": (2, 0), "logout": (7, 0)}
     settings = {**JWT.settings, "HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED": True}
     checks = True
 
@@ -79,6 +81,7 @@ class SessionToken(JWT):
     """Sessions of Django, shown as a token."""
 
     title = "allauth headless, session token"
+    statements = {"get": (3, 0), "logout": (5, 0), "login": (6, 4)}
     settings = {
         **JWT.settings,
         "HEADLESS_TOKEN_STRATEGY": "allauth.headless.tokens.strategies.sessions.SessionTokenStrategy",

@@ -10,6 +10,7 @@ class DjRestAuth(Contender):
     """Tokens in the body, no cookies."""
 
     title = "dj-rest-auth"
+    statements = {"get": (1, 0), "refresh": (9, 4), "logout": (5, 2), "login": (2, 0)}
     apps = (*SimpleJWT.apps, "dj_rest_auth")
     settings = {
         **SimpleJWT.settings,

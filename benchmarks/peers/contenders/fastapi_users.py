@@ -16,6 +16,7 @@ class JWT(Contender):
     """The JWT strategy: a logout ends nothing."""
 
     title = "fastapi-users, JWT"
+    statements = {"get": (1, 2), "logout": (1, 2), "login": (1, 2)}
     strategy = "jwt"
 
     def login(self) -> Request:
@@ -35,6 +36,7 @@ class Database(JWT):
     """Tokens in the database."""
 
     title = "fastapi-users, database tokens"
+    statements = {"get": (2, 2), "logout": (4, 2), "login": (3, 4)}
     strategy = "database"
     checks = True
 

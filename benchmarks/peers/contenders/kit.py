@@ -10,6 +10,7 @@ class Kit(Contender):
     """The session is checked on each request."""
 
     title = "ninja_auth_kit"
+    statements = {"get": (1, 0), "refresh": (3, 2), "logout": (3, 2), "login": (11, 2)}
     purge_command = "authkit_prune"
     apps = ("ninja_auth_kit",)
     settings = {
@@ -66,5 +67,6 @@ class Stateless(Kit):
     """`JWTAuth(check_session=False)`."""
 
     title = "ninja_auth_kit, stateless"
+    statements = {**Kit.statements, "get": (0, 0)}
     options = {"check_session": False}
     checks = False

@@ -10,6 +10,7 @@ class Knox(Contender):
     """The login by a password, as its documentation has it."""
 
     title = "django-rest-knox"
+    statements = {"get": (2, 0), "logout": (3, 0), "login": (4, 2)}
     apps = ("rest_framework", "knox")
     settings = {"REST_FRAMEWORK": REST_FRAMEWORK, "REST_KNOX": {"TOKEN_LIMIT_PER_USER": None}}
     checks = True

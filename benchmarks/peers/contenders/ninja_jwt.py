@@ -9,6 +9,7 @@ class NinjaJWT(Contender):
     """`JWTAuth`, which reads the user."""
 
     title = "django-ninja-jwt"
+    statements = {"get": (1, 0), "refresh": (5, 4), "logout": (4, 2), "login": (3, 0)}
     purge_command = "flushexpiredtokens"
     apps = ("ninja_extra", "ninja_jwt", "ninja_jwt.token_blacklist")
     settings = {
@@ -54,4 +55,5 @@ class Stateless(NinjaJWT):
     """`JWTStatelessUserAuthentication`."""
 
     title = "django-ninja-jwt, stateless"
+    statements = {**NinjaJWT.statements, "get": (0, 0)}
     guard = "JWTStatelessUserAuthentication"

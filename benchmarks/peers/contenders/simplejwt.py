@@ -29,6 +29,7 @@ class SimpleJWT(Contender):
     """`JWTAuthentication`, which reads the user."""
 
     title = "simplejwt"
+    statements = {"get": (1, 0), "refresh": (9, 4), "logout": (5, 2), "login": (3, 0)}
     purge_command = "flushexpiredtokens"
     apps = ("rest_framework", "rest_framework_simplejwt", "rest_framework_simplejwt.token_blacklist")
     settings = {
@@ -62,4 +63,5 @@ class Stateless(SimpleJWT):
     """`JWTStatelessUserAuthentication`."""
 
     title = "simplejwt, stateless"
+    statements = {**SimpleJWT.statements, "get": (0, 0)}
     guard = "JWTStatelessUserAuthentication"
