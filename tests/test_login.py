@@ -292,6 +292,33 @@ def test_login_goes_through_djangos_backends(api: Api, user: Any, settings: Sett
     assert api.login().status_code == 401
 
 
+class RealmBackend(ModelBackend):
+    """A backend that the host makes itself."""
+
+    def __init__(self, realm: str) -> None:
+        self.realm = realm
+
+
+def backend_of_the_realm() -> RealmBackend:
+    return RealmBackend("realm")
+
+
+class StaticBackend(BaseBackend):
+    """A backend that needs no instance."""
+
+    @staticmethod
+    def authenticate(request: Any, username: str, password: str) -> Any:
+        return get_user_model().objects.get() if password == PASSWORD else None
+
+
+@pytest.mark.parametrize("backend", ["backend_of_the_realm", "StaticBackend"])
+def test_a_backend_may_be_made_as_the_host_likes(api: Api, user: Any, settings: Settings, backend: str) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.{backend}"]
+
+    assert api.login().status_code == 200
+    assert api.login(password="wrong wrong wrong").status_code == 401
+
+
 @pytest.mark.security("AUD-11")
 def test_failing_receivers_of_the_host_break_no_login(api: Api, user: Any, audited: None) -> None:
     def fail(**_: Any) -> None:

@@ -49,7 +49,7 @@ def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[st
 
     with time_machine.travel(timezone.now() + timedelta(days=31)):
         prune()
-        assert rows() == {"UserSession": 2, "BlacklistedToken": 0, "OneTimeToken": 0, "ThrottleBucket": 0}
+        assert rows() == {"UserSession": 1, "BlacklistedToken": 0, "OneTimeToken": 0, "ThrottleBucket": 0}
     with time_machine.travel(timezone.now() + timedelta(days=61)):
         prune()
         assert not UserSession.objects.exists()
@@ -64,6 +64,19 @@ def test_a_blacklisted_token_stays_as_long_as_its_session_could_live_whatever_is
         prune("--keep", "0")
 
     assert BlacklistedToken.objects.count() == 1
+
+
+@pytest.mark.security("SES-22")
+def test_an_ended_session_stays_as_long_as_a_token_of_it_could_come_back_in_time(api: Api, user: Any) -> None:
+    pair = api.pair()
+    api.post("logout", {"refresh_token": pair["refresh_token"]})
+
+    with time_machine.travel(timezone.now() + timedelta(days=6)):
+        prune("--keep", "0")
+        assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()["code"] == "session_ended"
+    with time_machine.travel(timezone.now() + timedelta(days=8)):
+        prune("--keep", "0")
+        assert not UserSession.objects.exists()
 
 
 @pytest.mark.security("SES-22")

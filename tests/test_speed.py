@@ -124,7 +124,8 @@ def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that
     assert UserSession.objects.active_of(user) == [whole]
 
 
-def test_a_started_session_is_what_the_orm_would_have_stored(user: Any) -> None:
+@pytest.mark.parametrize("ip_address", ["2001:db8::7", "192.0.2.7", "", None])
+def test_a_started_session_is_what_the_orm_would_have_stored(user: Any, ip_address: str | None) -> None:
     expires_at = timezone.now() + timedelta(days=7)
     session = UserSession(
         user=user,
@@ -133,7 +134,7 @@ def test_a_started_session_is_what_the_orm_would_have_stored(user: Any) -> None:
         auth_hash=password_fingerprint("x"),
         refresh_expires_at=expires_at,
         expires_at=expires_at + timedelta(days=7),
-        ip_address="2001:db8::7",
+        ip_address=ip_address,
         user_agent='"; DROP {sessions} %s',
     )
     UserSession.objects.start(session)

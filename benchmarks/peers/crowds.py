@@ -1,4 +1,4 @@
-"""A crowd: so many users beside the one who is measured, each with a session and a withdrawn token.
+"""A crowd: so many users beside the one who is measured, each with what a login and its end leave behind.
 
 Every tenth of them expired long ago. PostgreSQL makes the rows by itself, a million in about a minute.
 """
@@ -56,16 +56,18 @@ SELECT gen_random_uuid(), user_id, digest, NOT is_old, began + interval '30 days
     f"INSERT INTO blacklist (digest, at) SELECT md5(digest) || md5(digest || 'b'), began FROM {_EACH}",
 )
 
-# Of simplejwt and ninja-jwt: the last refresh token of a user, which was used.
-_JWT = (
-    f"""
+# Of simplejwt and ninja-jwt: a refresh token that was used, and its successor.
+_OUTSTANDING = """
 INSERT INTO token_blacklist_outstandingtoken (user_id, jti, token, created_at, expires_at)
-SELECT user_id, md5(digest), repeat(digest, 4), began, began + interval '7 days' FROM {_EACH}
-""",
+SELECT user_id, md5('{kind}' || digest), repeat(digest, 4), began, began + interval '7 days' FROM {each}
+"""
+_JWT = (
+    _OUTSTANDING.format(kind="used", each=_EACH),
     """
 INSERT INTO token_blacklist_blacklistedtoken (token_id, blacklisted_at)
 SELECT id, created_at FROM token_blacklist_outstandingtoken ON CONFLICT DO NOTHING
 """,
+    _OUTSTANDING.format(kind="current", each=_EACH),
 )
 
 _ALLAUTH = (

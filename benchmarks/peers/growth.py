@@ -2,15 +2,17 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
-from benchmarks.peers import crowds, once
+from benchmarks.peers import crowds, fresh
 from benchmarks.peers.rounds import OPERATIONS, REQUESTS, Process, new_database, progress
 from tests.faults.database import PrivateDatabase
 
 SMALL, LARGE = 10_000, 1_000_000
+LOGINS, MOST_LOGINS = 200, 100_000  # before a purge, and during it
 
 
 def measure(server: PrivateDatabase, names: list[str], *, rounds: int, large: int = LARGE) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def measure(server: PrivateDatabase, names: list[str], *, rounds: int, large: in
                 if operation in big.about["offers"]
             }
             if big.about["purges"]:
-                found["purge"][name] = _purge(big, url)
+                found["purge"][name] = _purge(server, big, url)
     return found
 
 
@@ -56,13 +58,32 @@ def _multiple(small: Process, big: Process, operation: str, *, rounds: int) -> f
     return statistics.median(found)
 
 
-def _purge(busy: Process, url: str) -> dict[str, float]:
+def _purge(server: PrivateDatabase, busy: Process, url: str) -> dict[str, float]:
     """Delete what has expired in a process of its own, while the contender takes logins; return what both took."""
-    usual = max(busy.ask("login", 1)["wall"] for _ in range(100))
-    purge = once.process(busy.name, "purge", database_url=url)
-    slowest, ends = 0.0, time.monotonic() + 600
-    while purge.poll() is None and time.monotonic() < ends:
-        slowest = max(slowest, busy.ask("login", 1)["wall"])
-    figures = once.result_of(purge)
+    purge = fresh.process(busy.name, "purge", database_url=url)
+    assert purge.stdin is not None
+    assert purge.stdout is not None
+    if purge.stdout.readline() != "ready\n":
+        raise SystemExit(f"The purge of {busy.name} has failed; what it said is above.")
+    before, deleted = _logins(busy, lambda taken: taken < LOGINS), _deleted(server, url)
+    purge.stdin.write("go\n")
+    purge.stdin.flush()
+    meanwhile = _logins(busy, lambda _: purge.poll() is None)
+    figures = fresh.result_of(purge)
     progress(f"{busy.about['title']}: purged")
-    return {**figures, "usual_login": usual / 1000, "slowest_login": slowest / 1000}
+    return {**figures, "rows": _deleted(server, url) - deleted, "before": before, "meanwhile": meanwhile}
+
+
+def _logins(busy: Process, go_on: Callable[[int], bool]) -> float:
+    """Take logins, one after the other; return what the slowest twentieth of them took at least, in milliseconds."""
+    walls: list[float] = []
+    while len(walls) < 2 or (go_on(len(walls)) and len(walls) < MOST_LOGINS):
+        walls.append(busy.ask("login", 1)["wall"] / 1000)
+    return statistics.quantiles(walls, n=20)[18]
+
+
+def _deleted(server: PrivateDatabase, url: str) -> int:
+    """Return how many rows have been deleted in a database; sessions tell it when they end, or after a second."""
+    time.sleep(1.5)
+    name = urlsplit(url).path.lstrip("/")
+    return int(str(server.execute(f"SELECT tup_deleted FROM pg_stat_database WHERE datname = '{name}'")[0][0]))

@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from benchmarks.peers import once
+from benchmarks.peers import fresh
 from benchmarks.peers.contenders import module_of
 from benchmarks.peers.rounds import progress
 
@@ -14,7 +14,7 @@ def measure(names: list[str], *, database_url: str, rounds: int) -> dict[str, An
     found: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for turn in range(rounds):
         for name in chosen:
-            found[name].append(once.result_of(once.process(name, "start", database_url=database_url)))
+            found[name].append(fresh.result_of(fresh.process(name, "start", database_url=database_url)))
         progress(f"start: round {turn + 1} of {rounds}")
     return {
         name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()

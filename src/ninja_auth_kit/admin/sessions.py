@@ -38,7 +38,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 @admin.register(UserSession)
 class UserSessionAdmin(ReadOnlyAdmin):
-    """Who is and was logged in, and where: the newest come first."""
+    """Who is and was logged in, and where, by the absolute limit: the latest comes first."""
 
     unread = ("refresh_token", "auth_hash", "user__password")
 

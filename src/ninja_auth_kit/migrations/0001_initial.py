@@ -348,6 +348,11 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
                     models.Index(fields=["expires_at"], name="authkit_session_by_expiry"),
+                    models.Index(
+                        fields=["logout_time"],
+                        condition=models.Q(logout_time__isnull=False),
+                        name="authkit_session_by_end",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

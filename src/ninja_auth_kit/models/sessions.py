@@ -68,7 +68,11 @@ class UserSessionManager(PrimaryManager["UserSession"]):
     def start(self, session: "UserSession") -> None:
         """Store a new session; without the signals of `save`, for those of the kit tell of it."""
         connection = connections[database()]
-        values = {**vars(session), "user_id": _owner_key(session.user_id, connection)}
+        values = {
+            **vars(session),
+            "user_id": _owner_key(session.user_id, connection),
+            "ip_address": session.ip_address or None,
+        }
         with connection.cursor() as cursor:
             cursor.execute(with_tables(START), values)
         session._state.adding, session._state.db = False, connection.alias
@@ -211,6 +215,9 @@ class UserSession(models.Model):
             models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
             # By nothing that a refresh changes: so it writes to no index, and the row stays on its page.
             models.Index(fields=["expires_at"], name="authkit_session_by_expiry"),
+            models.Index(
+                fields=["logout_time"], condition=models.Q(logout_time__isnull=False), name="authkit_session_by_end"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -5,7 +5,7 @@ nobody: whoever registers an address and tries the password must not see by the 
 """
 
 import inspect
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import get_backends, get_user_model
@@ -99,8 +99,7 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
     into a server error.
     """
     for backend in get_backends():
-        kind: Any = type(backend)
-        if not _takes_passwords(kind):
+        if not _takes_passwords(backend):
             continue
         try:
             user = backend.authenticate(request, username=username, password=password)
@@ -113,16 +112,23 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             forget_local_variables(error)
             raise
         if user is not None:
-            user.backend = f"{kind.__module__}.{kind.__qualname__}"
+            user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"
             return user
     return None
 
 
-@cache
 def _takes_passwords(backend: Any) -> bool:
     """Tell whether a backend asks for a name and a password, and not for other credentials."""
+    method = backend.authenticate
+    function = getattr(method, "__func__", method)
+    return _binds(function, has_self=function is not method)
+
+
+@lru_cache(maxsize=64)
+def _binds(function: Any, *, has_self: bool) -> bool:
+    positional = [None] * (1 + has_self)  # the request, and the backend before it
     try:
-        inspect.signature(backend().authenticate).bind(None, username="", password="")
+        inspect.signature(function).bind(*positional, username="", password="")
     except TypeError:
         return False
     return True

@@ -1,7 +1,7 @@
 """Pruning: deleting rows that nothing asks for any more.
 
-Nothing that revocation or the detection of reuse needs is touched: a session goes a while after its absolute limit,
-whether or not it was over before, and a blacklisted token when it would long have expired by itself.
+Nothing that revocation or the detection of reuse needs is touched: a session goes a while after it was ended, or after
+its absolute limit, and a blacklisted token when it would long have expired by itself.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils import timezone
 
 from ninja_auth_kit.conf import settings
@@ -51,9 +51,12 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
     over = now - keep
     # A login voids the links for a new password that were mailed before: as long as one may live, it must be seen.
     forgotten = min(over, now - settings.PASSWORD_RESET_LIFETIME)
+    # As long as a token of it could come back in time, it is known that its session was ended.
+    ended = min(forgotten, now - settings.REFRESH_TOKEN_LIFETIME)
     # No token outlives its session's absolute limit.
     expired = now - max(keep, settings.SESSION_LIFETIME)
     return [
+        Prunable(UserSession, "logout_time", ended),
         Prunable(UserSession, "expires_at", forgotten),
         Prunable(BlacklistedToken, "blacklisted_at", expired),
         Prunable(OneTimeToken, "expires_at", over),
@@ -63,10 +66,10 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
 
 def count_prunable(*, keep: timedelta) -> dict[type[Model], int]:
     """Return how many rows of each model may go now."""
-    return {
-        model: model._base_manager.using(database()).filter(**{f"{field}__lt": before}).count()
-        for model, field, before in prunable(now=timezone.now(), keep=keep)
-    }
+    chosen: dict[type[Model], Q] = {}
+    for model, field, before in prunable(now=timezone.now(), keep=keep):
+        chosen[model] = chosen.get(model, Q()) | Q(**{f"{field}__lt": before})
+    return {model: model._base_manager.using(database()).filter(rows).count() for model, rows in chosen.items()}
 
 
 def prune(*, keep: timedelta, batch: int = BATCH) -> Iterator[Pruned]:

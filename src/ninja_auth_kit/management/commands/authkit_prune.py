@@ -15,9 +15,10 @@ class Command(BaseCommand):
     """Prune."""
 
     help = (
-        "Delete sessions whose absolute limit has long passed, blacklisted tokens that would have expired, expired "
-        "mailed tokens, and throttle counters whose window is over. Runs in batches that each commit and passes over "
-        "locked rows, so it disturbs nobody, and can be stopped and run again at any time. Run it daily."
+        "Delete sessions that have long ended or passed their absolute limit, blacklisted tokens that would have "
+        "expired, expired mailed tokens, and throttle counters whose window is over. Runs in batches that each commit "
+        "and passes over locked rows, so it disturbs nobody, and can be stopped and run again at any time. "
+        "Run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
