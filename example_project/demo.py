@@ -97,6 +97,7 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
 def own_keys(path: Path) -> dict[str, str]:
     """Return the keys of this demo, made at its first run and kept, so that tokens outlive a restart."""
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in KEYS}))
     keys = json.loads(path.read_text())

@@ -181,7 +181,10 @@ def project(tmp_path: Path, database: str) -> Iterator[tuple[subprocess.Popen[st
     manage("manage.py", "migrate", "--verbosity", "0")
     port = free_port()
     command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as server:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True
+    ) as server:
         yield server, f"http://127.0.0.1:{port}/api"
         server.terminate()
         server.communicate(timeout=20)
@@ -243,3 +246,6 @@ def test_the_quickstart_runs_as_it_stands(project: tuple[subprocess.Popen[str], 
     answer = {"detail": "The session has ended. Log in again."}
     assert call(f"{api}/hello", token=first["access_token"]) == (401, answer)
     assert json.dumps(answer) in (DOCS / "quickstart.md").read_text()
+    server.terminate()
+    events = [json.loads(line)["type"] for line in server.stdout if line.startswith('{"specversion"')]
+    assert events[-2:] == ["ninja-auth-kit.session.revoked.v1", "ninja-auth-kit.session.logged_in.v1"]

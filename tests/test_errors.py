@@ -116,6 +116,8 @@ def test_a_large_body_is_refused(mounted: Api) -> None:
         body = json.dumps({"email": EMAIL, "password": "x" * size}).encode()
         problem(mounted.post("login", body), 413, "body_too_large")
     problem(mounted.post("login", b"{}", CONTENT_LENGTH="9" * 400), 413, "body_too_large")
+    problem(mounted.post("login", b"{}", CONTENT_LENGTH="abc"), 400, "malformed_body")
+    problem(mounted.post("login", b"{}", CONTENT_LENGTH="-1"), 400, "malformed_body")
     problem(mounted.post("login", {"email": EMAIL, "password": "x" * 60_000}), 422, "validation_error")
 
 

@@ -9,7 +9,7 @@ from ninja_auth_kit.exceptions import AuthKitError
 INTRODUCTION = """\
 # Errors
 
-Every error is a problem of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457), `application/problem+json`:
+Every error of the kit is a problem of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457), `application/problem+json`:
 
 ```json
 {

@@ -125,7 +125,7 @@ def _body(said: dict[str, Any]) -> list[str]:
     schema = _resolved(said["requestBody"]["content"]["application/json"]["schema"])
     required = schema.get("required", [])
     rows = [
-        f"| `{name}` | {_type(member)} | {'yes' if name in required else 'no'} |"
+        f"| `{name}` | {_type(member)} | {'yes' if name in required else member.get('description', 'no')} |"
         for name, member in schema.get("properties", {}).items()
     ]
     return ["| member | type | required |", "|---|---|---|", *rows, ""] if rows else []

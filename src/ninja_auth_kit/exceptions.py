@@ -150,7 +150,13 @@ class InvalidOneTimeTokenError(AuthKitError):
     """A mailed token that is unknown, used, expired, superseded, of another purpose, or sent with a wrong password."""
 
     code = "invalid_token"
-    message = _("The link or the password is not valid. Request a new link and try again.")
+    message = _("The link is not valid any more. Request a new one.")
+
+    def __init__(self, *, or_password: bool = False) -> None:
+        """Say that it is the link, or the link or the password: which of the two, nobody is to learn."""
+        super().__init__()
+        if or_password:
+            self.message = _("The link or the password is not valid. Request a new link and try again.")
 
 
 class SessionNotFoundError(AuthKitError):

@@ -55,7 +55,7 @@ class MethodNotAllowedError(AuthKitError):
 
 
 class PathNotFoundError(AuthKitError):
-    """There is no such path under the kit's mount."""
+    """There is no such path where `ninja_auth_kit.urls` is mounted; with `install` it is Django's own 404."""
 
     code = "not_found"
     message = _("There is nothing here.")

@@ -128,8 +128,8 @@ class PasswordIn(Body):
 class LoginIn(Body):
     """A password, and exactly one of username and email."""
 
-    username: Text | None = Field(None, examples=[None])
-    email: Text | None = Field(None, examples=["ada@example.com"])
+    username: Text | None = Field(None, examples=[None], description="This or `email`.")
+    email: Text | None = Field(None, examples=["ada@example.com"], description="This or `username`.")
     password: Password
 
     @model_validator(mode="after")

@@ -131,4 +131,8 @@ def _attempt(job: Job) -> None:
         job()
     except Exception as error:
         kind = type(error).__name__
-        logger.error("A mail could not be sent: %s. What it was about stands; it can be asked for again.", kind)
+        logger.error(
+            "A mail could not be sent: %s. What it was about stands; it can be asked for again. "
+            "Is the mail server of Django's settings there?",
+            kind,
+        )

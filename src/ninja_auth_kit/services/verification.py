@@ -155,4 +155,4 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
     count_refused_token(client)
     signals.verification_failed.announce(using=database(), user=user, client=client, reason=reason)
-    return InvalidOneTimeTokenError()
+    return InvalidOneTimeTokenError(or_password=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD)
