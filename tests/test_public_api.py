@@ -19,7 +19,8 @@ def run(code: str) -> str:
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
-    names = ["AuthKitError", "JWTAuth", "__version__", "audit_event", "install", "services", "signals"]
+    names = ["AuthKitError", "JWTAuth", "__version__", "add_error_handlers", "audit_event", "install"]
+    names += ["services", "signals"]
     assert ninja_auth_kit.__all__ == names
     assert dir(ninja_auth_kit) == sorted(ninja_auth_kit.__all__)
     for name in ninja_auth_kit.__all__:

@@ -19,7 +19,7 @@ from benchmarks.peers.contender import Request
 from benchmarks.peers.counting import calls_of, django_statements
 from benchmarks.peers.project import call
 from ninja_auth_kit.models import EmailAddress, UserSession, database, user_by_key, user_queries
-from ninja_auth_kit.models.session_query import CHECKED
+from ninja_auth_kit.models.session_query import FIELDS_OF_CHECK
 from ninja_auth_kit.testing import issue_tokens
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, PASSWORD
@@ -114,12 +114,12 @@ def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that
     session_id = issue_tokens(user).session_id
     expected = {name: value for name, value in vars(UserSession.objects.get()).items() if name != "_state"}
 
-    whole, checked = UserSession.objects.load(session_id), UserSession.objects.load_checked(session_id)
+    whole, checked = UserSession.objects.load(session_id), UserSession.objects.load_for_check(session_id)
 
     assert whole is not None
     assert checked is not None
     assert {name: value for name, value in vars(whole).items() if name != "_state"} == expected
-    assert {name for name in vars(checked) if name != "_state"} == set(CHECKED)
+    assert {name for name in vars(checked) if name != "_state"} == set(FIELDS_OF_CHECK)
     assert checked.login_time == whole.login_time
     assert UserSession.objects.active_of(user) == [whole]
 

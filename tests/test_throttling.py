@@ -22,7 +22,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.models import AuditOutbox, Bucket, ThrottleBucket, UserSession, has_username
 from ninja_auth_kit.services import hashing, throttling
-from ninja_auth_kit.services.limits import buckets as limits_of
+from ninja_auth_kit.services.buckets import buckets as limits_of
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, recorded
 from tests.servers import Server
 

@@ -26,6 +26,9 @@ list of `{"field", "code", "message"}`. What was sent is never in an answer. A 4
 `error="invalid_token"` where a token was sent, and a 429 a `Retry-After` in seconds that is true. In Python each is a class of
 `ninja_auth_kit.exceptions`, below `AuthKitError`, and knows no HTTP.
 
+On your own API `ninja_auth_kit.install(api, ...)` answers them so too, those of `JWTAuth` among them. Where the kit is mounted by `include`,
+`ninja_auth_kit.add_error_handlers(api)` does that for an API of yours.
+
 | status | code | class | when |
 |--:|---|---|---|
 """

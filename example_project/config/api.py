@@ -2,8 +2,7 @@
 
 from ninja import NinjaAPI
 
-from ninja_auth_kit import JWTAuth
-from ninja_auth_kit.api.errors import add_error_handlers
+from ninja_auth_kit import JWTAuth, add_error_handlers
 from notes.api import router
 
 api = NinjaAPI(title="Example", urls_namespace="example", auth=JWTAuth())

@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ninja_auth_kit import services, signals
     from ninja_auth_kit.api import install
+    from ninja_auth_kit.api.errors import add_error_handlers
     from ninja_auth_kit.api.security import JWTAuth
     from ninja_auth_kit.audit.host_events import audit_event
     from ninja_auth_kit.exceptions import AuthKitError
 
 __version__ = "0.1.0"
-__all__ = ["AuthKitError", "JWTAuth", "__version__", "audit_event", "install", "services", "signals"]
+__all__ = [
+    "AuthKitError",
+    "JWTAuth",
+    "__version__",
+    "add_error_handlers",
+    "audit_event",
+    "install",
+    "services",
+    "signals",
+]
 
 _HOMES = {
     "AuthKitError": "ninja_auth_kit.exceptions",
     "JWTAuth": "ninja_auth_kit.api.security",
+    "add_error_handlers": "ninja_auth_kit.api.errors",
     "audit_event": "ninja_auth_kit.audit.host_events",
     "install": "ninja_auth_kit.api",
 }

@@ -25,18 +25,18 @@ class ActionSignal(Signal):
         super().__init__()
         self.in_transaction = Signal()
 
-    def announce(self, *, using: str, **facts: Any) -> None:
+    def announce(self, *, using: str, **carried: Any) -> None:
         """Tell that it happened: at once inside the transaction, to everybody else after its commit.
 
         Args:
             using: the alias of the database whose commit counts.
-            facts: what the signal carries, as documented beside it.
+            carried: what the signal carries, as documented beside it.
 
         Raises:
             Exception: whatever a receiver of `in_transaction` raises; the caller's transaction must roll back.
         """
-        self.in_transaction.send(sender=self, **facts)
-        transaction.on_commit(lambda: self.send_robust(sender=self, **facts), using=using, robust=True)
+        self.in_transaction.send(sender=self, **carried)
+        transaction.on_commit(lambda: self.send_robust(sender=self, **carried), using=using, robust=True)
 
 
 # An account was made, or a pending one of the same address was replaced.   replaced: bool
@@ -106,7 +106,8 @@ account_deletion_failed = ActionSignal()
 # The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
 logged_out = ActionSignal()
 
-# A session was ended, neither by a logout nor by a reuse.   session_id: UUID, reason: str,
+# A session was ended by another login, its expiry, the list of sessions or an operator; not by a logout, a reuse, or
+# with a password, an address or an account, whose signals tell it.   session_id: UUID, reason: str,
 # by: "user" | "admin" | "system"
 session_revoked = ActionSignal()
 

@@ -23,8 +23,9 @@ from django.db import connection
 from pytest_django import Settings
 
 from ninja_auth_kit.audit import relay as relay_module
+from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.messages import SHARDS
-from ninja_auth_kit.audit.rabbitmq import BrokerError, catch_all_queue
+from ninja_auth_kit.audit.rabbitmq import catch_all_queue
 from ninja_auth_kit.audit.relay import Relay, configured_relay
 from ninja_auth_kit.management.commands import authkit_relay
 from ninja_auth_kit.models import AuditOutbox

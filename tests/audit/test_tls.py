@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.rabbitmq import BrokerError
+from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.relay import configured_relay
 from tests.keys import pem, private
 

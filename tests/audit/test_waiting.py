@@ -132,7 +132,7 @@ def test_an_idle_relay_finds_a_row_below_its_floor(consumer: Consumer) -> None:
         fill(5)
         assert len(consumer.events(5)) == 5
         until(lambda: waiting() == 0)
-        relay._outbox._floor._id = 10**9  # as if everything up to there were gone, and nothing had come since
+        relay._pending._floor._id = 10**9  # as if everything up to there were gone, and nothing had come since
         fill(1, first=5)
         assert len(consumer.events(1)) == 1
 

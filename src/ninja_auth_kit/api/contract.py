@@ -1,5 +1,6 @@
 """What OpenAPI says about an operation: its id, its answer, and every error it can give with the codes of each."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -83,6 +84,7 @@ def operation(
         body_is_optional: whether no body is as good as one.
     """
     if auth is not None:  # Ninja runs it before the endpoint, and it can fail as well
+        auth = copy.copy(auth)  # it may guard others
         auth.authenticate = translating_failures(auth.authenticate)
     with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE says
         extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}

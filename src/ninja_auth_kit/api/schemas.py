@@ -49,7 +49,7 @@ Username = Annotated[Text, Field(examples=["ada"])]
 Password = Annotated[
     SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_encodable)
 ]
-MailedToken = Annotated[
+OneTimeToken = Annotated[
     SecretStr,
     Field(max_length=4096, examples=["nako_the-token-of-the-mail"]),
     AfterValidator(_encodable),
@@ -82,7 +82,7 @@ class ProfileIn(Body):
 class VerifyEmailIn(Body):
     """The token of the mail, and the password of the account unless the settings say that it is not needed."""
 
-    token: MailedToken
+    token: OneTimeToken
     password: Password | None = Field(None, description="Needed unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.")
 
 
@@ -102,7 +102,7 @@ class PasswordChangeIn(Body):
 class PasswordResetIn(Body):
     """The token of the mail, and the new password."""
 
-    token: MailedToken
+    token: OneTimeToken
     new_password: Password
 
 
@@ -113,10 +113,10 @@ class EmailChangeIn(Body):
     password: Password
 
 
-class MailedTokenIn(Body):
+class OneTimeTokenIn(Body):
     """The token of the mail."""
 
-    token: MailedToken
+    token: OneTimeToken
 
 
 class PasswordIn(Body):

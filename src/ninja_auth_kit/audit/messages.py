@@ -35,18 +35,18 @@ class Message:
     lane: str
 
 
-def build_message(event: type[Event], *, client: ClientInfo | None, user: Any | None, **facts: Any) -> Message:
+def build_message(event: type[Event], *, client: ClientInfo | None, user: Any | None, **carried: Any) -> Message:
     """Return the message of an event.
 
     Args:
         event: which.
         client: who called, if it was in a request.
         user: whom it is about, if anybody is known.
-        facts: what else the signal carried; see `signals` for the names.
+        carried: what else the signal carried; see `signals` for the names.
     """
     client = client or ClientInfo()
     event_id = uuid7()
-    data = _data(event, client=client, user=user, facts=facts)
+    data = _data(event, client=client, user=user, carried=carried)
     subject = None if user is None else f"user/{user.pk}"
     lane = subject or data["target"]["identifier_hash"] or data["session"]["id"] or str(event_id)
     attributes = {
@@ -79,15 +79,15 @@ def shard_of(lane: str) -> int:
     return zlib.crc32(lane.encode()) % SHARDS
 
 
-def _data(event: type[Event], *, client: ClientInfo, user: Any | None, facts: dict[str, Any]) -> dict[str, Any]:
+def _data(event: type[Event], *, client: ClientInfo, user: Any | None, carried: dict[str, Any]) -> dict[str, Any]:
     """Return what stands in `data`: who did what to whom, from where, and why it failed."""
-    actor = facts.get("by") or event.by
+    actor = carried.get("by") or event.by
     user_id = None if user is None else str(user.pk)
-    identifier, session_id = facts.get("identifier"), facts.get("session_id")
+    identifier, session_id = carried.get("identifier"), carried.get("session_id")
     return {
         "outcome": outcome_of(event),
-        "reason": facts.get("reason"),
-        "actor": {"type": actor, "id": user_id if actor == "user" else facts.get("actor_id")},
+        "reason": carried.get("reason"),
+        "actor": {"type": actor, "id": user_id if actor == "user" else carried.get("actor_id")},
         "target": {
             "type": "user",
             "id": user_id,
@@ -95,7 +95,7 @@ def _data(event: type[Event], *, client: ClientInfo, user: Any | None, facts: di
         },
         "session": {"id": None if session_id is None else str(session_id)},
         "client": {"ip": _ip(client.ip_address), "user_agent": client.user_agent},
-        "details": {name: facts[name] for name in event.detail_names},
+        "details": {name: carried[name] for name in event.detail_names},
     }
 
 

@@ -17,11 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, ProgrammingError, connections, transaction
 
 from ninja_auth_kit.audit import floods
-from ninja_auth_kit.audit.claims import Outbox
 from ninja_auth_kit.audit.deferrals import Deferred
+from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.listening import Ear
 from ninja_auth_kit.audit.metrics import Metrics
-from ninja_auth_kit.audit.rabbitmq import BrokerError, RabbitMQ
+from ninja_auth_kit.audit.pending import Pending
+from ninja_auth_kit.audit.rabbitmq import RabbitMQ
 from ninja_auth_kit.audit.shards import take_shards
 from ninja_auth_kit.audit.verdicts import Verdicts
 from ninja_auth_kit.conf import broker, settings
@@ -49,7 +50,7 @@ class Relay:
         self.using = using
         self.batch = batch
         self.metrics = Metrics()
-        self._outbox, self._deferred = Outbox(using=using), Deferred(using=using)
+        self._pending, self._deferred = Pending(using=using), Deferred(using=using)
         self._ear = Ear(using=using, embedded=embedded)
         self._failures = 0
         self._chores_at = 0.0
@@ -117,13 +118,13 @@ class Relay:
         if is_time := time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES_EVERY
             floods.flush(using=self.using)
-        settled = self._publish(self._outbox)
+        settled = self._publish(self._pending)
         if is_time:
             settled += self._publish(self._deferred)
         self.metrics.succeeded()
         return settled
 
-    def _publish(self, source: Outbox | Deferred) -> int:
+    def _publish(self, source: Pending | Deferred) -> int:
         if not source.is_pending():
             return 0
         # What a broker that is ill has read of a failed batch comes twice, so the next try brings it one event.

@@ -62,6 +62,6 @@ def check_atomic_requests(**_: Any) -> list[CheckMessage]:
             f"Set DATABASES[{alias!r}]['ATOMIC_REQUESTS'] = False, and put transaction.atomic() where your own views "
             "need it; transaction.non_atomic_requests has no effect on an operation of Ninja. Locks are held until "
             "the answer is made. And where a view of yours calls the services, an exception that nobody handles "
-            "undoes what must stay: a session ended for reuse lives on, the event of a failed login is lost.",
+            "undoes what must stay: a session ended for reuse lives on.",
         )
     ]

@@ -31,6 +31,7 @@ def is_sound() -> bool:
 
 
 def faults(configured: dict[str, Any]) -> list[CheckMessage]:
+    """Return the errors of keys that are unknown and of values that do not fit, whatever else the settings say."""
     return [*_unknown_keys(configured), *_wrong_values(configured)]
 
 

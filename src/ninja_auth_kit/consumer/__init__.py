@@ -14,8 +14,19 @@
 The contract, and what it does not do: docs/consumers.md.
 """
 
+from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.consumer.consumer import Consumer, UnacceptableError
 from ninja_auth_kit.consumer.reading import replay, tail
-from ninja_auth_kit.consumer.stores import Memory, Postgres, Store
+from ninja_auth_kit.consumer.stores import AwayError, Memory, Postgres, Store
 
-__all__ = ["Consumer", "Memory", "Postgres", "Store", "UnacceptableError", "replay", "tail"]
+__all__ = [
+    "AwayError",
+    "BrokerError",
+    "Consumer",
+    "Memory",
+    "Postgres",
+    "Store",
+    "UnacceptableError",
+    "replay",
+    "tail",
+]

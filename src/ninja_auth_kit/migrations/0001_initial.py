@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("event_id", models.UUIDField(verbose_name="event ID")),
-                ("shard", models.SmallIntegerField(verbose_name="lane")),
+                ("shard", models.SmallIntegerField(verbose_name="shard")),
                 ("routing_key", models.CharField(max_length=255, verbose_name="routing key")),
                 ("payload", models.TextField(verbose_name="payload")),
                 (
@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigIntegerField(primary_key=True, serialize=False)),
                 ("event_id", models.UUIDField(verbose_name="event ID")),
-                ("shard", models.SmallIntegerField(verbose_name="lane")),
+                ("shard", models.SmallIntegerField(verbose_name="shard")),
                 ("routing_key", models.CharField(max_length=255, verbose_name="routing key")),
                 ("payload", models.TextField(verbose_name="payload")),
                 ("created_at", models.DateTimeField(verbose_name="created at")),

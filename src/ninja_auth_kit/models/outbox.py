@@ -13,14 +13,14 @@ class AuditOutbox(models.Model):
 
     Attributes:
         event_id: the id of the CloudEvent.
-        shard: which of the 16 lanes the event travels in; a user's events share one, so their order holds.
+        shard: which of the 16 the event is in; a user's events share one, so their order holds.
         routing_key: where the message goes.
         payload: the body of the message, serialised once.
     """
 
     event_id = models.UUIDField(_("event ID"))
-    # Translators: which of the 16 lanes to the message broker the event travels in; a number.
-    shard = models.SmallIntegerField(_("lane"))
+    # Translators: which of the 16 parts of the audit stream the event is in; a number.
+    shard = models.SmallIntegerField(_("shard"))
     routing_key = models.CharField(_("routing key"), max_length=255)
     payload = models.TextField(_("payload"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
@@ -50,8 +50,8 @@ class AuditDeferred(models.Model):
 
     id = models.BigIntegerField(primary_key=True)
     event_id = models.UUIDField(_("event ID"))
-    # Translators: which of the 16 lanes to the message broker the event travels in; a number.
-    shard = models.SmallIntegerField(_("lane"))
+    # Translators: which of the 16 parts of the audit stream the event is in; a number.
+    shard = models.SmallIntegerField(_("shard"))
     routing_key = models.CharField(_("routing key"), max_length=255)
     payload = models.TextField(_("payload"))
     created_at = models.DateTimeField(_("created at"))

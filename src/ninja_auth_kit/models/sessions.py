@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
@@ -11,9 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.arrays import array
-from ninja_auth_kit.models.kept import KeptQuery, Part, Place, from_database, prepared, where
+from ninja_auth_kit.models.kept import from_database, prepared
 from ninja_auth_kit.models.primary import PrimaryManager, database
-from ninja_auth_kit.models.session_query import read_session
+from ninja_auth_kit.models.session_query import read_active, read_session
 from ninja_auth_kit.models.session_statements import END, ROTATE, START, with_tables
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
@@ -50,20 +49,18 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         """Return a session with its user by one indexed query, or None."""
         return read_session(session_id, alias=database())
 
-    def load_checked(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
+    def load_for_check(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
         """Return what of a session tells whether it counts, with its user. This runs on every authenticated request.
 
         Args:
             session_id: which.
             with_email: whether to load `user.authkit_email` by the same query.
         """
-        return read_session(session_id, alias=database(), with_email=with_email, is_checked=True)
+        return read_session(session_id, alias=database(), with_email=with_email, for_check=True)
 
     def active_of(self, user: Any) -> "list[UserSession]":
         """Return the rows of a user that are active, the oldest first, whether or not they still count."""
-        alias = database()
-        key = prepared(type(user), "pk", user.pk, connections[alias])
-        return [session for (session,) in _active_of(alias).fetch(key)]
+        return read_active(user, alias=database())
 
     def start(self, session: "UserSession") -> None:
         """Store a new session; without the signals of `save`, for those of the kit tell of it."""
@@ -155,15 +152,6 @@ class UserSessionManager(PrimaryManager["UserSession"]):
 
 def _owner_key(user_id: Any, connection: Any) -> Any:
     return prepared(UserSession, "user", user_id, connection)
-
-
-_USER = Place()
-
-
-@cache
-def _active_of(alias: str) -> KeptQuery:
-    rows = UserSession.objects.using(alias).filter(is_active=True).order_by("login_time", "pk")
-    return KeptQuery(where(rows, "user", _USER), Part(UserSession), places=[_USER])
 
 
 class UserSession(models.Model):

@@ -8,8 +8,9 @@
 - `check_access_token`, `list_sessions`, `end_session`: whose request this is, and where else the user is logged in
 
 Arguments are keyword-only (`check_access_token` takes the token); errors are those of `ninja_auth_kit.exceptions`.
-Call them outside your own transactions: what a refusal must leave behind (a session ended for reuse, the event of a
-failed login) is committed before the error is raised, and a transaction around it that rolls back takes it along.
+Call them outside your own transactions: what a refusal must leave behind, such as a session ended for reuse, is
+committed before the error is raised, and a transaction around it that rolls back takes it along. The audit events of
+refusals survive even that; receivers of `signal.connect` then hear nothing.
 """
 
 from ninja_auth_kit.services.account import delete_account, update_account

@@ -84,7 +84,8 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         AccountProtectedError: rows of the host need the user (`on_delete=PROTECT`, or a foreign key that only the
             database knows); nothing is deleted.
         SessionEndedError: the password changed, or the user was deleted, meanwhile.
-        ThrottledError: too many wrong passwords for this account.
+        ThrottledError: too many wrong passwords for this account, or hashed for this network.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
         if not check_password(password, user.password):

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.timesince import timeuntil
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -37,13 +36,14 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import checked_email
+from ninja_auth_kit.services.mailed_links import link_context
 from ninja_auth_kit.services.registration import mail_account_exists
 from ninja_auth_kit.services.throttling import (
+    count_mail_from,
+    count_mail_to,
+    count_owner_mail,
     count_refused_token,
     count_request,
-    may_mail_from,
-    may_mail_to,
-    may_tell_owner,
     password_check,
 )
 
@@ -65,6 +65,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
         InvalidInputError: `new_email` is no address, or the one that the account has.
         ImproperlyConfigured: there is no page for the link.
         ThrottledError: too many wrong passwords for this account, or requests from this network.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     count_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
@@ -148,25 +149,24 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
 
 
 def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientInfo) -> None:
-    is_free, user = may_mail_from(client), user_by_key(key)
+    is_free, user = count_mail_from(client), user_by_key(key)
     if not is_free or user is None or state_of(user) != state:
         return
-    now = timezone.now()
-    expires_at = now + settings.EMAIL_VERIFICATION_LIFETIME
-    if not may_mail_to(new_email, client=client):
+    if not count_mail_to(new_email, client=client):
         return
+    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
+    expires_at = timezone.now() + lifetime
     # Also where the address is in use: that the older link lives on would tell.
     token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
         mail_account_exists(owner.pk, client=client, is_free=is_free)
         return
-    context = {"link": f"{page}#token={token}", "token": token, "lifetime": timeuntil(expires_at, now)}
-    emails.send("change_email", to=new_email, context={**emails.site_context(), **context})
+    emails.send("change_email", to=new_email, context=link_context(page, token, lifetime))
 
 
 def _mail_notice(template: str, to: str) -> None:
-    if to and may_tell_owner(to):
+    if to and count_owner_mail(to):
         emails.send(template, to=to, context=emails.site_context())
 
 

@@ -53,6 +53,8 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         EmailNotVerifiedError: the password is right, but the address is not verified.
         SessionLimitReachedError: see `SESSION_LIMIT_POLICY`.
         ThrottledError: too many logins of this account or from this network have failed.
+        ServiceUnavailableError: too many passwords are being hashed.
+        ValueError: neither a username nor an email.
         ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` gives what cannot be put into a token; there is no session then.
     """
     client = ClientInfo.of(request)

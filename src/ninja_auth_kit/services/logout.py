@@ -57,8 +57,8 @@ def _session_of(access_token: str | None, refresh_token: str | None) -> UUID | N
     return None
 
 
-def _announce(request: HttpRequest, *, user: Any, **facts: Any) -> None:
-    signals.logged_out.announce(using=database(), user=user, client=ClientInfo.of(request), **facts)
+def _announce(request: HttpRequest, *, user: Any, **carried: Any) -> None:
+    signals.logged_out.announce(using=database(), user=user, client=ClientInfo.of(request), **carried)
     transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
 
 

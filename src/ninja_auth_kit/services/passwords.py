@@ -7,8 +7,6 @@ from typing import Any
 
 from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, transaction
-from django.utils import timezone
-from django.utils.timesince import timeuntil
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
@@ -35,17 +33,16 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import user_of
+from ninja_auth_kit.services.mailed_links import mail_link
 from ninja_auth_kit.services.password_rules import check_new_password
 from ninja_auth_kit.services.throttling import (
+    count_owner_mail,
     count_refused_token,
     count_request,
     forgive,
     hashing_new_password,
-    may_mail_link,
-    may_tell_owner,
     password_check,
 )
-from ninja_auth_kit.tokens import new_one_time_token
 
 
 @sensitive_variables()
@@ -65,7 +62,8 @@ def change_password(
         WrongPasswordError: `current_password` is not the password.
         InvalidInputError: `new_password` breaks a rule.
         SessionEndedError: the password or the session changed meanwhile.
-        ThrottledError: too many wrong passwords for this account.
+        ThrottledError: too many wrong passwords for this account, or hashed for this network.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
         if not check_password(current_password, user.password):
@@ -121,7 +119,8 @@ def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo)
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, or its user
             has since logged in, changed the password or the address, or been disabled.
         InvalidInputError: `new_password` breaks a rule; the token can be used again.
-        ThrottledError: too many refused tokens from this network.
+        ThrottledError: too many refused tokens from this network, or passwords hashed for it.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=token)
     if row is None:
@@ -181,25 +180,19 @@ def _require_unchanged(user: Any) -> None:
 def _mail_link(key: Any, asked: str, page: str, client: ClientInfo) -> None:
     found = None if key is None else user_by_key(key)
     user = found if found is not None and may_authenticate(found) and found.has_usable_password() else None
-    if not may_mail_link(user, email=asked, client=client):
-        OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=new_one_time_token())
-        emails.render("reset_password", to="", context=_context(page, new_one_time_token()))  # as much work
-        return
-    email = stored_email(user)
-    expires_at = timezone.now() + settings.PASSWORD_RESET_LIFETIME
-    token = OneTimeToken.objects.issue(purpose=Purpose.RESET_PASSWORD, user=user, email=email, expires_at=expires_at)
-    emails.send("reset_password", to=email, context=_context(page, token))
-
-
-def _context(page: str, token: str) -> dict[str, Any]:
-    now = timezone.now()
-    lifetime = timeuntil(now + settings.PASSWORD_RESET_LIFETIME, now)
-    return {**emails.site_context(), "link": f"{page}#token={token}", "token": token, "lifetime": lifetime}
+    mail_link(
+        user,
+        purpose=Purpose.RESET_PASSWORD,
+        email=asked,
+        page=page,
+        lifetime=settings.PASSWORD_RESET_LIFETIME,
+        client=client,
+    )
 
 
 def _mail_notice(key: Any) -> None:
     user = user_by_key(key)
-    if user is not None and may_tell_owner(stored_email(user)):
+    if user is not None and count_owner_mail(stored_email(user)):
         emails.send("password_changed", to=stored_email(user), context=emails.site_context())
 
 

@@ -35,7 +35,7 @@ from ninja_auth_kit.models import (
 from ninja_auth_kit.services.field_values import checked_values, refuse_broken_rules
 from ninja_auth_kit.services.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.password_rules import check_new_password
-from ninja_auth_kit.services.throttling import count_request, hashing_new_password, may_mail_from, may_mail_to
+from ninja_auth_kit.services.throttling import count_mail_from, count_mail_to, count_request, hashing_new_password
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 
@@ -67,7 +67,9 @@ def register(
         InvalidInputError: the address, the name, the password or a field breaks a rule, or the name is taken: the
             only conflict ever disclosed.
         ValueError: `fields` has one that only the kit or an administrator sets.
-        ThrottledError: too many requests from this network.
+        ImproperlyConfigured: there is no page for the link.
+        ThrottledError: too many requests from this network, or passwords hashed for it.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     count_request(client)
     page = verification_page()  # without one nobody could ever verify: let it fail before anything is stored
@@ -143,7 +145,7 @@ def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) ->
 
 
 def _mail_turned_away(key: Any, client: ClientInfo) -> None:
-    mail_account_exists(key, client=client, is_free=may_mail_from(client))
+    mail_account_exists(key, client=client, is_free=count_mail_from(client))
 
 
 def mail_account_exists(key: Any, *, client: ClientInfo, is_free: bool) -> None:
@@ -156,7 +158,7 @@ def mail_account_exists(key: Any, *, client: ClientInfo, is_free: bool) -> None:
     """
     owner = user_by_key(key)  # None for whom the host's default manager hides
     is_told = is_free and owner is not None and getattr(owner, "is_active", True)
-    if owner is None or not is_told or not may_mail_to(stored_email(owner), client=client, is_notice=True):
+    if owner is None or not is_told or not count_mail_to(stored_email(owner), client=client, is_notice=True):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())

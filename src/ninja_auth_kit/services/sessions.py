@@ -73,7 +73,7 @@ def check_access_token(token: str, *, with_email: bool = False) -> UserSession:
 def session_of(claims: AccessClaims, *, with_email: bool = False) -> UserSession:
     """Return the live session of an access token that was read already; see `check_access_token`."""
     try:
-        session = UserSession.objects.load_checked(claims.session_id, with_email=with_email)
+        session = UserSession.objects.load_for_check(claims.session_id, with_email=with_email)
     except Error as error:
         logger.exception("A session could not be checked.")
         raise ServiceUnavailableError from error

@@ -28,8 +28,8 @@ from ninja_auth_kit.models import (
     has_username,
     stored_email,
 )
+from ninja_auth_kit.services.buckets import Refused, buckets, network_buckets, refuse_full, take
 from ninja_auth_kit.services.hashing import Place, hashing
-from ninja_auth_kit.services.limits import Refused, buckets, network_buckets, refuse_full, take
 from ninja_auth_kit.tokens import password_fingerprints
 
 # How long a session vouches for the network that it began in, from its last refresh.
@@ -132,12 +132,12 @@ def count_refused_token(client: ClientInfo) -> None:
     take(network_buckets("token_network", client), Refused(client))
 
 
-def may_mail_from(client: ClientInfo) -> bool:
+def count_mail_from(client: ClientInfo) -> bool:
     """Count a request that may cause a mail; tell whether it may. Whether it does must not show in the count."""
     return _is_free(network_buckets("mail_network", client), Refused(client))
 
 
-def may_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
+def count_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
     """Count a request for a link and the mail that comes of it; tell whether it may go. It never may to nobody.
 
     Without a mail nothing is counted for the recipient, so that nobody can use up the mails of another by requests
@@ -150,14 +150,14 @@ def may_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) ->
     """
     if client is None:
         return user is not None
-    is_free = may_mail_from(client)
+    is_free = count_mail_from(client)
     if user is None or not is_free:
         ThrottleBucket.objects.full(_recipient(email, client))
         return False
-    return may_mail_to(stored_email(user), client=client)
+    return count_mail_to(stored_email(user), client=client)
 
 
-def may_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
+def count_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
     """Count a mail that somebody may have asked for who is not its recipient; tell whether it may go.
 
     Args:
@@ -169,7 +169,7 @@ def may_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> b
     return _is_free([*_recipient(email, client), *notice], Refused(client, identifier=email))
 
 
-def may_tell_owner(email: str) -> bool:
+def count_owner_mail(email: str) -> bool:
     """Count a mail that tells an owner what was done with the account; tell whether it may go."""
     return _is_free(buckets("mail_owner", _account(email, by_email=True)), Refused(None, identifier=email))
 

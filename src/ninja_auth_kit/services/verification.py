@@ -4,8 +4,6 @@ from typing import Any
 
 from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, transaction
-from django.utils import timezone
-from django.utils.timesince import timeuntil
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -26,8 +24,8 @@ from ninja_auth_kit.models import (
     user_by_key,
 )
 from ninja_auth_kit.services.identifiers import user_of
-from ninja_auth_kit.services.throttling import count_refused_token, count_request, may_mail_link, password_check
-from ninja_auth_kit.tokens import new_one_time_token
+from ninja_auth_kit.services.mailed_links import mail_link
+from ninja_auth_kit.services.throttling import count_refused_token, count_request, password_check
 
 
 @sensitive_variables()
@@ -48,6 +46,7 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
         InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address
             is not the account's any more, or the password is wrong.
         ThrottledError: too many wrong passwords for this account, or too many refused tokens from this network.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD and password is None:
         raise InvalidInputError(FieldError("password", "required", _("This field is required.")))
@@ -72,6 +71,7 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
 
     Raises:
         InvalidInputError: `email` is no address.
+        ImproperlyConfigured: there is no page for the link.
         ThrottledError: too many requests from this network.
     """
     count_request(client)
@@ -109,29 +109,19 @@ def _mail_verification_link(asked: Any | None, email: str, page: str, client: Cl
     # With another password it was replaced in the meantime, and the newer registration sends its own mail.
     is_same = asked is not None and user is not None and user.password == asked.password
     waiting = user if is_same and _waits(user) else None
-    if not may_mail_link(waiting, email=email, client=client):
-        OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=new_one_time_token())
-        emails.render("verify_email", to="", context=_context(page, new_one_time_token()))  # as much work
-        return
-    email = stored_email(waiting)
-    expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
-    token = OneTimeToken.objects.issue(purpose=Purpose.VERIFY_EMAIL, user=waiting, email=email, expires_at=expires_at)
-    emails.send("verify_email", to=email, context=_context(page, token))
+    mail_link(
+        waiting,
+        purpose=Purpose.VERIFY_EMAIL,
+        email=email,
+        page=page,
+        lifetime=settings.EMAIL_VERIFICATION_LIFETIME,
+        client=client,
+        password_required=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
+    )
 
 
 def _waits(user: Any) -> bool:
     return not is_verified(user) and getattr(user, "is_active", True)
-
-
-def _context(page: str, token: str) -> dict[str, Any]:
-    now = timezone.now()
-    return {
-        **emails.site_context(),
-        "link": f"{page}#token={token}",
-        "token": token,
-        "lifetime": timeuntil(now + settings.EMAIL_VERIFICATION_LIFETIME, now),
-        "password_required": settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
-    }
 
 
 def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:

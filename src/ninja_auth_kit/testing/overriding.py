@@ -18,7 +18,7 @@ class override_auth_kit(override_settings):  # noqa: N801  # as Django's own
     What shapes the API when it is built (the schemas) does not change with it.
 
     Raises:
-        ImproperlyConfigured: there is no such key, or the value does not fit; on entry.
+        ImproperlyConfigured: there is no such key, or the value does not fit; when it is made.
     """
 
     def __init__(self, **keys: Any) -> None:

@@ -7,7 +7,7 @@ from ninja import Router, Status
 from ninja_auth_kit import services
 from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
-from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, MailedTokenIn
+from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, OneTimeTokenIn
 from ninja_auth_kit.api.security import JWTAuth
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
@@ -48,7 +48,7 @@ def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[De
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
-def confirm_email_change(request: HttpRequest, body: MailedTokenIn) -> Status[None]:
+def confirm_email_change(request: HttpRequest, body: OneTimeTokenIn) -> Status[None]:
     """Give the account the address that the token was mailed to. All sessions end, and all other links die."""
     services.confirm_email_change(token=body.token.get_secret_value(), client=ClientInfo.of(request))
     return Status(204, None)

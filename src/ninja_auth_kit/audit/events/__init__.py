@@ -27,7 +27,6 @@ from ninja_auth_kit.audit.events.addresses import (
     VerificationRequested,
 )
 from ninja_auth_kit.audit.events.envelope import Actor, Client, Event, Session, Target, UnknownEvent
-from ninja_auth_kit.audit.events.limits import RequestThrottled
 from ninja_auth_kit.audit.events.parsing import InvalidEventError, parse
 from ninja_auth_kit.audit.events.passwords import (
     PasswordChanged,
@@ -46,6 +45,7 @@ from ninja_auth_kit.audit.events.sessions import (
     SessionRevoked,
     TokenRefreshed,
 )
+from ninja_auth_kit.audit.events.throttling import RequestThrottled
 
 __all__ = [
     "AccountDeleted",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from ninja_auth_kit.audit.events.envelope import Event, NoDetails
 from ninja_auth_kit.audit.events.registry import event
 
-MAILED_TOKENS = {
+ONE_TIME_TOKENS = {
     "invalid_token": "unknown, used, expired, or for another purpose",
-    "superseded": "the password or the address has changed since it was mailed",
+    "superseded": "since it was mailed the password or the address has changed, a login or another link has voided "
+    "it, the account was disabled, or somebody else has proved the address",
 }
 
 
@@ -38,7 +39,7 @@ class EmailVerified(Event):
     signal="verification_failed",
     by="anonymous",
     fact=True,
-    reasons={**MAILED_TOKENS, "wrong_password": "the password beside the token is not the account's"},
+    reasons={**ONE_TIME_TOKENS, "wrong_password": "the password beside the token is not the account's"},
     ocsf="3007/2",
 )
 class VerificationFailed(Event):
@@ -88,9 +89,8 @@ class EmailChanged(Event):
     by="anonymous",
     fact=True,
     reasons={
-        **MAILED_TOKENS,
+        **ONE_TIME_TOKENS,
         "wrong_password": "the password that was to confirm it is not the account's",
-        "address_in_use": "somebody else has proved the address",
     },
     ocsf="3007/2",
 )

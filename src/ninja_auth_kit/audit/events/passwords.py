@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ninja_auth_kit.audit.events.addresses import MAILED_TOKENS
+from ninja_auth_kit.audit.events.addresses import ONE_TIME_TOKENS
 from ninja_auth_kit.audit.events.envelope import Event, NoDetails
 from ninja_auth_kit.audit.events.registry import event
 
@@ -78,7 +78,7 @@ class PasswordReset(Event):
     signal="password_reset_failed",
     by="anonymous",
     fact=True,
-    reasons=MAILED_TOKENS,
+    reasons=ONE_TIME_TOKENS,
     ocsf="3007/9",
 )
 class PasswordResetFailed(Event):

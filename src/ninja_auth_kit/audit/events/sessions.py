@@ -135,13 +135,19 @@ class LoggedOut(Event):
     by="system",
     reasons={
         "replaced": "by another login, as `SESSION_LIMIT` has it",
-        "revoked": "by the user from the list of sessions, by an administrator, or by `authkit_revoke`",
+        "revoked": "by the user from the list of sessions, by an administrator, or by `authkit_revoke`; or the secret "
+        "that it began under is listed no more",
+        "expired": "it had expired, which the next login has found",
+        "password_changed": "the password was changed by other means, which the next login has found",
         "…": "the word that was given to `authkit_revoke --reason`",
     },
     ocsf="3002/2",
     twin="CAEP session-revoked",
 )
 class SessionRevoked(Event):
-    """A session was ended, neither by a logout nor by a reuse."""
+    """A session was ended by another login, its expiry, the list of sessions or an operator.
+
+    Those that end by a logout, a reuse, or with a password, an address or an account, are told by the event of that.
+    """
 
     details: NoDetails

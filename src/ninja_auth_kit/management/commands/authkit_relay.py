@@ -13,8 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
+from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.monitor import HealthFile, samples_of, serve
-from ninja_auth_kit.audit.rabbitmq import BrokerError
 from ninja_auth_kit.audit.relay import BATCH, Relay, configured_relay
 from ninja_auth_kit.models import database
 

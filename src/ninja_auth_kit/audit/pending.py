@@ -18,7 +18,7 @@ _DELETE = f'DELETE FROM "{_TABLE}" WHERE id = ANY(%s)'  # noqa: S608
 _PENDING = f'SELECT EXISTS (SELECT 1 FROM "{_TABLE}" WHERE id > %s)'  # noqa: S608
 
 
-class Outbox:
+class Pending:
     """The outbox as one relay sees it.
 
     Args:

@@ -1,0 +1,51 @@
+"""Links by mail, to somebody or to nobody: the same work either way, so that its time does not tell which."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+
+from ninja_auth_kit import emails
+from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.models import OneTimeToken, Purpose, stored_email
+from ninja_auth_kit.services.throttling import count_mail_link
+from ninja_auth_kit.tokens import new_one_time_token
+
+
+def mail_link(
+    user: Any | None,
+    *,
+    purpose: Purpose,
+    email: str,
+    page: str,
+    lifetime: timedelta,
+    client: ClientInfo | None,
+    **context: Any,
+) -> None:
+    """Mail a link with a new one-time token, which voids the one before; to nobody, or beyond the limits, none.
+
+    Args:
+        user: to whom, at the stored spelling of the address; or None.
+        purpose: what the token is good for; the template has the same name.
+        email: the address as typed.
+        page: what the link opens.
+        lifetime: how long the token is good.
+        client: who is calling, and whose limits count; None for an administrator.
+        context: what else the template wants.
+    """
+    if not count_mail_link(user, email=email, client=client):
+        OneTimeToken.objects.find(purpose=purpose, token=new_one_time_token())
+        nowhere = link_context(page, new_one_time_token(), lifetime)
+        emails.render(purpose.value, to="", context={**nowhere, **context})  # as much work
+        return
+    to, expires_at = stored_email(user), timezone.now() + lifetime
+    token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
+    emails.send(purpose.value, to=to, context={**link_context(page, token, lifetime), **context})
+
+
+def link_context(page: str, token: str, lifetime: timedelta) -> dict[str, Any]:
+    """Return what the template of a link is given."""
+    now = timezone.now()
+    link = f"{page}#token={token}"
+    return {**emails.site_context(), "link": link, "token": token, "lifetime": timeuntil(now + lifetime, now)}
