@@ -28,7 +28,7 @@ test-all: $(VENV)/tox  ## the same on every supported pair of Python and Django
 test-faults: $(VENV)/tox  ## play every fault of docs/faults.md against a broker and a database of its own (FAULT_EVENTS)
 	@FAULTS=all $(BIN)/tox run -e faults
 
-bench:  ## measure the kit beside its peers, about ten minutes, and write docs/performance.md
+bench:  ## measure the kit beside its peers, about a quarter of an hour, and write docs/performance.md
 	@$(PYTHON) -m venv $(VENV)/peers
 	@$(VENV)/peers/bin/pip install --quiet --requirement benchmarks/peers/requirements.txt
 	@PYTHONPATH=src $(VENV)/peers/bin/python -m benchmarks.peers $(BENCH)
