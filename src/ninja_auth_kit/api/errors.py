@@ -129,7 +129,11 @@ def _challenge(error: AuthKitError) -> str:
 
 
 def add_error_handlers(api: NinjaAPI) -> None:
-    """Teach an API to answer the kit's errors as problems, those of `JWTAuth` on the host's own routes among them."""
+    """Teach an API to answer the kit's errors as problems, those of `JWTAuth` on the host's own routes among them.
+
+    Args:
+        api: one of the host; `install` does it by itself.
+    """
 
     def answer(request: HttpRequest, error: Any) -> HttpResponse:
         return problem_response(error)
