@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from pytest_django import Settings
 
+from ninja_auth_kit.management.commands.authkit_keys import Command
 from ninja_auth_kit.tokens import ALGORITHMS, NewKey, generate_key, key_ring, refuse_weak_key
 from tests.conftest import Api
 from tests.keys import ASYMMETRIC, entry, pem, public_pem
@@ -111,13 +112,26 @@ def test_the_plan_can_be_had_again_once_the_key_is_listed(
     kit(SIGNING_KEYS=listed)
     first = keys("rotate", "--alg", algorithm)
     new = printed_key(first)
-    kid = re.findall(r"rotate --to ([\w-]+)", first)[0]
+    action, option = re.findall(r"(rotate) (--to\S+)` prints this again", first)[0]
 
     kit(SIGNING_KEYS=[*listed, entry(algorithm, new, "verify-only")])
-    again = keys("rotate", "--to", kid)
+    again = keys(action, option)
 
     assert again[again.index("1. List") :] == first[first.index("1. List") :]
     assert not any(line in again for line in new.splitlines() if "-----" not in line)
+
+
+def test_the_printed_command_takes_a_kid_that_begins_with_a_hyphen(
+    kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (generate_key("ES256") for _ in range(5000))
+    new = next(key for key in made if key.kid.startswith("-"))
+    monkeypatch.setattr(f"{Command.__module__}.generate_key", lambda _: new)
+    action, option = re.findall(r"(rotate) (--to\S+)` prints this again", keys("rotate", "--alg", "ES256"))[0]
+
+    kit(SIGNING_KEYS=[entry("ES256", new.text, "verify-only")])
+
+    assert f"The plan for the key {new.kid}" in keys(action, option)
 
 
 def test_a_plan_is_for_a_key_that_can_sign_and_does_not_yet(kit: Callable[..., None]) -> None:
@@ -126,9 +140,9 @@ def test_a_plan_is_for_a_key_that_can_sign_and_does_not_yet(kit: Callable[..., N
 
     for kid, reason in ((active, "listed verify-only"), ("none", "listed verify-only"), (public, "public half alone")):
         with pytest.raises(CommandError, match=reason):
-            keys("rotate", "--to", kid)
+            keys("rotate", f"--to={kid}")
     with pytest.raises(CommandError, match="not allowed with"):
-        keys("rotate", "--to", active, "--alg", "ES256")
+        keys("rotate", f"--to={active}", "--alg", "ES256")
 
 
 def test_the_list_says_what_each_key_is_good_for(kit: Callable[..., None]) -> None:

@@ -79,7 +79,8 @@ class Command(BaseCommand):
         if action == "generate":
             self._print_use(new, ring)
             return
-        self.stdout.write(f"Once it is listed, `manage.py authkit_keys rotate --to {new.kid}` prints this again:\n\n")
+        # With the equals sign, for a kid may begin with a hyphen: it is base64url.
+        self.stdout.write(f"Once it is listed, `manage.py authkit_keys rotate --to={new.kid}` prints this again:\n\n")
         self._print_plan(new, ring)
 
     def _show(self, ring: KeyRing, *, as_json: bool) -> None:
