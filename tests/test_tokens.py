@@ -399,6 +399,47 @@ def test_a_genuine_token_gets_in(algorithm: str, api: Api, forger: Forger) -> No
     assert set(forger.claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
 
 
+@pytest.mark.security("JWT-01")
+def test_a_token_that_got_in_opens_nothing_for_one_that_looks_like_it(
+    algorithm: str, api: Api, forger: Forger
+) -> None:
+    """The signature of a token that came before is not verified again; of any other it is."""
+    header, payload, signature = forger.segments
+    others = [f"{header}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}", f"{header}.{payload}.A"]
+    others += [forger.sign(forger.header, {**forger.claims, "sub": "1"}, key=b"guessed"), forger.token[:-1]]
+    for _ in range(2):
+        assert api.is_in(forger.token)
+        assert not any(api.is_in(other) for other in others)
+
+
+@pytest.mark.security("JWT-27")
+def test_a_token_that_got_in_is_refused_once_its_key_or_its_audience_is_gone(
+    api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    listed = [{"alg": "ES256", "key": PEM, "state": "active"}]
+    kit(SIGNING_KEYS=listed)
+    token = api.pair()["access_token"]
+    assert api.is_in(token)
+
+    kit(SIGNING_KEYS=[])
+    assert not api.is_in(token)
+    kit(SIGNING_KEYS=listed)
+    assert api.is_in(token)
+    kit(AUDIENCE="somebody else")
+    assert not api.is_in(token)
+
+
+def test_what_a_route_does_to_the_claims_of_a_token_is_not_there_when_it_comes_again(
+    user: Any, forger: Forger
+) -> None:
+    token = issue_access_token(user_id=str(user.pk), session_id=uuid.uuid4(), extra={"roles": ["reader"]})
+
+    for _ in range(2):
+        roles = read_access_token(token).extra["roles"]
+        assert roles == ["reader"]
+        roles.append("admin")
+
+
 @pytest.mark.security("JWT-06")
 def test_no_word_of_a_list_is_the_key(forger: Forger) -> None:
     words = sorted(CommonPasswordValidator().passwords)[:10_000]

@@ -44,6 +44,9 @@ logins), and merging it into fewer statements would take the signals and the bac
 
 A refresh reads the session, rotates it and records the event, in one transaction: five round trips where the limit has one, and a logout the same.
 The signal that tells the host stands between the change and its record, so these are no single statement; that is what is left of the distance.
+[What both would gain](decisions.md) by giving that up was measured, too.
+
+The access token of a GET comes again and again, as from a client. This kit verifies a signature once; the first time takes a twentieth more.
 
 Kindnesses to the others: simplejwt, dj-rest-auth and knox have JSON alone, allauth's rate limits are off. fastapi-users has no refresh, and its
 logout with JWT ends nothing. What was left out: Python's other versions, a server on another machine than its database.

@@ -11,6 +11,7 @@ import secrets
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from django.utils import timezone
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import InvalidTokenError, TokenExpiredError
 from ninja_auth_kit.strict_json import parse_object
-from ninja_auth_kit.tokens.signing import key_ring
+from ninja_auth_kit.tokens.signing import KeyRing, key_ring
 
 MAXIMUM_LENGTH = 4096
 # What RFC 7519 section 4.1 and RFC 9068 section 2.2 have registered, and `sid`: the kit's to say, or nobody's.
@@ -124,31 +125,34 @@ def read_expired_access_token(token: str) -> AccessClaims:
     Raises:
         InvalidTokenError: it is not one of ours, or not meant for us.
     """
+    if len(token) > MAXIMUM_LENGTH:  # before any decoding: work for the unauthenticated is bounded
+        raise InvalidTokenError
     try:
-        return _claims(_verified_payload(token))
+        return _claims(parse_object(_verified_payload(token, key_ring())))
     except (ValueError, jwt.PyJWTError) as error:
         raise InvalidTokenError from error
 
 
-def _verified_payload(token: str) -> dict[str, Any]:
-    if len(token) > MAXIMUM_LENGTH:  # before any decoding: work for the unauthenticated is bounded
-        raise InvalidTokenError
+# A client sends its token many times. What is remembered is the signature of genuine ones, by the keys that it was
+# verified with: no refusal, nothing that depends on the time, and bytes, which no route can change for the next.
+@lru_cache(maxsize=1024)
+def _verified_payload(token: str, ring: KeyRing) -> bytes:
     match = _COMPACT_JWS.fullmatch(token)
     if match is None:
         raise InvalidTokenError
-    header = _json_object(match[1])
+    header = parse_object(_decoded(match[1]))
     # The key is looked up by name among those configured, and the header must then be the one of that key: nothing
     # that a token says chooses an algorithm, a file or an address (RFC 8725 sections 3.1 and 3.10).
     kid = header.get("kid")
-    key = key_ring().verifying.get(kid) if isinstance(kid, str) else None
+    key = ring.verifying.get(kid) if isinstance(kid, str) else None
     if key is None or header != key.header:
         raise InvalidTokenError
     key.verify(token)
-    return _json_object(match[2])
+    return _decoded(match[2])
 
 
-def _json_object(segment: str) -> dict[str, Any]:
-    return parse_object(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+def _decoded(segment: str) -> bytes:
+    return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
 def _claims(payload: dict[str, Any]) -> AccessClaims:

@@ -65,7 +65,7 @@ class AccessKey:
             raise jwt.InvalidSignatureError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeyRing:
     """The configured keys.
 
