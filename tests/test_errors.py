@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
 from pytest_django import Settings
 
@@ -61,6 +63,15 @@ def test_a_value_of_the_wrong_type_is_named_by_its_field(mounted: Api, path: str
 
         errors = problem(response, 422, "validation_error")["errors"]
         assert field in {error["field"] for error in errors} or errors[0]["code"] == "one_identifier"
+
+
+@pytest.mark.security("DOS-02")
+def test_thousands_of_unknown_fields_get_a_short_answer(mounted: Api) -> None:
+    response = mounted.post("login", {f"field{number}": number for number in range(3000)})
+
+    errors = problem(response, 422, "validation_error")["errors"]
+    assert [error["code"] for error in errors].count("unknown_field") == 1
+    assert len(response.content) < 1000
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -253,6 +264,22 @@ def test_a_failure_of_ours_says_nothing_about_the_inside(
     problem(response, 500, "server_error")
     assert b"inside" not in response.content
     assert b"Traceback" not in response.content
+
+
+@pytest.mark.security("AUD-03", "AUD-04")
+def test_a_row_that_breaks_a_rule_of_the_hosts_database_is_not_quoted_in_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = get_user_model()._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER TABLE "{table}" ADD CONSTRAINT no_newcomers CHECK (is_active IS NULL) NOT VALID')
+
+    problem(api.register("newcomer@example.com"), 500, "server_error")
+
+    assert "no_newcomers" in caplog.text
+    assert "DETAIL" not in caplog.text
+    assert "newcomer@example.com" not in caplog.text
+    assert "md5$" not in caplog.text
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])

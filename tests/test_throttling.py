@@ -169,6 +169,42 @@ def test_a_known_network_has_a_limit_of_its_own(api: Api, user: Any) -> None:
     assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 429
 
 
+@pytest.mark.security("BF-02", "BF-03")
+def test_guesses_from_a_known_network_use_up_nothing_of_others_there_and_are_told_what_all_are_told(
+    api: Api, user: Any, limits: Callable[..., None], clock: time_machine.Traveller
+) -> None:
+    """Or whoever is in that network would learn that the account is used from there."""
+    limits(login_account="10/15m", login_known_network="3/d", login_network="12/h", hash_network="12/h")
+    api.login(REMOTE_ADDR="203.0.113.7")
+    guess(api, 10)
+
+    here, elsewhere = (
+        [api.login(password=WRONG, REMOTE_ADDR=network) for _ in range(6)]
+        for network in ("203.0.113.7", "203.0.113.9")
+    )
+
+    assert {(answer.status_code, answer["Retry-After"]) for answer in [*here, *elsewhere]} == {(429, "900")}
+    assert api.login("nobody@example.com", WRONG, REMOTE_ADDR="203.0.113.7").status_code == 401
+
+
+@pytest.mark.skipif(not has_username(), reason="these users have no name")
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("is_in_use", [True, False])
+def test_the_name_of_a_registration_is_counted_alike_whoever_has_its_address(
+    api: Api, make_user: Callable[..., Any], is_in_use: bool
+) -> None:
+    if is_in_use:
+        make_user(username="the_owner")
+    api.register(username="Newcomer")
+
+    def attempt(name: str, number: int) -> int:
+        body = {"username": name, "password": WRONG}
+        return int(api.post("login", body, REMOTE_ADDR=address(number)).status_code)
+
+    assert {attempt("Newcomer", number) for number in range(10)} == {401}
+    assert [attempt("Newcomer", 11), attempt("newcomer", 12)] == [429, 401]
+
+
 @pytest.mark.security("BF-03")
 def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
     api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
@@ -530,6 +566,48 @@ def test_a_link_that_was_mailed_lives_on_where_another_is_withheld(api: Api, use
     assert len(mail.outbox) == 3
     reset = {"token": mailed_token(), "new_password": "a brand new password"}
     assert api.post("password/reset/confirm", reset).status_code == 204
+
+
+@pytest.mark.security("BF-13", "CRED-04")
+def test_who_registers_again_and_again_can_use_the_link_that_was_mailed_last(api: Api) -> None:
+    for _ in range(5):
+        assert api.register().status_code == 202
+
+    assert len(mail.outbox) == 3
+    assert api.post("verify-email", {"token": mailed_token(), "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.security("BF-13")
+def test_registrations_of_strangers_that_cause_no_mail_leave_the_owner_a_link_that_works(api: Api) -> None:
+    api.register()
+    api.post("password/reset", {"email": EMAIL})
+    reset = {"token": mailed_token(), "new_password": "a brand new password"}
+    for _ in range(5):
+        api.register(password="a stranger's password")
+
+    assert api.post("password/reset/confirm", reset).status_code == 204
+    assert api.login(password="a brand new password").status_code == 200
+
+
+def test_a_link_that_needs_no_password_dies_with_another_registration(api: Api, kit: Callable[..., None]) -> None:
+    """It would prove the address for a password that a stranger chose."""
+    kit(EMAIL_VERIFICATION_REQUIRES_PASSWORD=False)
+    for _ in range(3):
+        api.register()
+    api.register(password="a stranger's password")
+
+    assert len(mail.outbox) == 3
+    assert api.post("verify-email", {"token": mailed_token()}).status_code == 400
+
+
+@pytest.mark.security("BF-13")
+def test_a_recipient_gets_three_mails_an_hour_from_all_the_networks_that_one_ipv6_customer_may_have(
+    api: Api, user: Any
+) -> None:
+    for number in range(8):
+        api.post("password/reset", {"email": EMAIL}, REMOTE_ADDR=f"2001:db8:7:{number}::1")
+
+    assert len(mail.outbox) == 3
 
 
 @pytest.mark.security("BF-04", "BF-13")

@@ -50,7 +50,7 @@ def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[s
         found["stateless"] = rounds.measure(trusting, "get", rounds=turns, scale=scale, limit="limit-stateless")
         found["memory"] = {one.name: one.ask("memory", 0)["memory"] for one in contenders}
     with rounds.processes(server, [name for name in names if name not in STATELESS], hasher="default") as contenders:
-        found["login_default"] = rounds.measure(contenders, "login", rounds=min(turns, 3), scale=0.05)
+        found["login_default"] = rounds.measure(contenders, "login", rounds=turns, scale=0.05)
     checking_names = [name for name in names if name not in STATELESS]
     found["sockets"] = sockets.measure(server, checking_names, rounds=turns)
     found["start"] = starting.measure(checking_names, database_url=server.url("postgres"), rounds=turns)

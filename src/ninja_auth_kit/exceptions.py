@@ -24,6 +24,8 @@ Which HTTP status a code has is decided in one table, in `api/errors.py`.
 import traceback
 from dataclasses import dataclass
 
+import psycopg
+from django.db import Error as DatabaseApiError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -38,12 +40,13 @@ class AuthKitError(Exception):
         return str(self.message)
 
 
-def forget_local_variables(error: BaseException) -> None:
-    """Empty the frames that an error has left, those of the errors that led to it too.
+def forget_input(error: BaseException) -> None:
+    """Take out of an error, and of those that led to it, what may have been sent: local variables and rows.
 
     Error trackers send the local variables of every frame, and passwords and tokens are among them (ASVS 16.2.5).
     Django's `sensitive_variables` stops Django's own reports alone, and its authentication backends undo it below
-    themselves: they name `password`, and what they call has it as `raw_password`.
+    themselves: they name `password`, and what they call has it as `raw_password`. And where a row breaks a rule,
+    PostgreSQL quotes it, with the hash of the password, from the second line on.
 
     Args:
         error: on its way out; frames that still run keep their variables.
@@ -53,6 +56,8 @@ def forget_local_variables(error: BaseException) -> None:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         traceback.clear_frames(current.__traceback__)
+        if isinstance(current, DatabaseApiError | psycopg.Error):
+            current.args = tuple(str(arg).partition("\n")[0] for arg in current.args)
         current = current.__cause__ or current.__context__
 
 

@@ -1,5 +1,6 @@
 """`Body`: what every request body derives from, so that what is wrong with one is told without repeating it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils.functional import Promise
@@ -24,7 +25,13 @@ def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any
     try:
         return validate(data)
     except ValidationError as error:
-        raise InvalidInputError(*(_field_error(fault) for fault in error.errors())) from None
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidInputError(*_field_errors(faults)) from None
+
+
+def _field_errors(faults: list[ErrorDetails]) -> Iterable[FieldError]:
+    """Return the errors, each once: thousands of unknown fields would make an answer of many times the request."""
+    return {(one.field, one.code): one for one in map(_field_error, faults)}.values()
 
 
 def _field_error(fault: ErrorDetails) -> FieldError:

@@ -62,6 +62,18 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
         live = self.filter(digest__in=digests, used_at=None, expires_at__gt=timezone.now())
         return live.select_related("user", "user__authkit_email").first()
 
+    def rebind(self, *, before: Any, after: Any) -> None:
+        """Let the link for a new password outlive a change of the account that its mailbox did not ask for.
+
+        Args:
+            before: the user as it was; locked. A token that was not bound to it stays as void as it is.
+            after: the same user, as it will be stored.
+        """
+        for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
+            if row.is_bound_to(before):
+                row.auth_hash = password_fingerprint(row.bound_to(after))
+                row.save(update_fields=["auth_hash"])
+
     def consume(self, token: "OneTimeToken") -> bool:
         """Use a token up, by one conditional UPDATE: of any number of callers, one gets True."""
         now = timezone.now()

@@ -64,9 +64,9 @@ def _active(alias: str) -> KeptQuery:
 
 
 def set_address(user: Any, address: Any) -> None:
-    """Let a user have the address that was read beside it; one without a key is that of an outer join, and none."""
+    """Let a user have the address that was read beside it, or None; one without a key is that of an outer join."""
     relation: Any = type(user)._meta.get_field("authkit_email")
-    relation.set_cached_value(user, address if address.pk is not None else None)
+    relation.set_cached_value(user, address if address is not None and address.pk is not None else None)
 
 
 @kept_behind(lambda: get_user_model()._default_manager)

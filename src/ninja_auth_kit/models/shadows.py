@@ -12,15 +12,28 @@ from ninja_auth_kit.models.primary import PrimaryManager
 class ShadowManager(PrimaryManager["ShadowRegistration"]):
     """Keeping the latest shadow of an account."""
 
-    def cast(self, *, user: Any, canonical: str, username: str, password: str) -> None:
+    def behind(self, user: Any | None) -> "ShadowRegistration | None":
+        """Return the shadow of an account; for nobody as well, by a query that finds none."""
+        return self.filter(user=user).first()
+
+    def cast(
+        self, *, user: Any, canonical: str, username: str, password: str, before: "ShadowRegistration | None"
+    ) -> None:
         """Keep a registration that was turned away, in the place of an earlier one of the same account.
 
+        Of several at once the first counts, as of those of an address that is free: which of two passwords counts must
+        not tell one from the other.
+
         Args:
-            user: who has the address.
+            user: who has the address; locked.
             canonical: the address, in its canonical spelling.
             username: the name it asked for, "" where users have none.
             password: the hash of the password it chose.
+            before: what was there when this registration began; nothing happens if it is another by now.
         """
+        present = self.behind(user)
+        if (present and present.password) != (before and before.password):
+            return
         self.bulk_create(
             [ShadowRegistration(user=user, canonical=canonical, username=username, password=password)],
             update_conflicts=True,

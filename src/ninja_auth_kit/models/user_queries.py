@@ -4,6 +4,7 @@ They run in every login and every logout; `find_user`, `user_by_key` and `lock_u
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -25,8 +26,15 @@ def by_key(key: Any, *, alias: str) -> Iterator[Any]:
 
 
 def locked(key: Any, *, alias: str) -> Iterator[Any]:
-    """Lock the row of a user until the transaction ends, and yield the user as it is now."""
-    return _users(_locked(alias), _prepared("pk", key, alias))
+    """Lock the row of a user until the transaction ends, and yield the user as it is now.
+
+    The address is read behind the lock: of a join PostgreSQL would read again only the row that it had to wait for,
+    and the address would be that of before.
+    """
+    value = _prepared("pk", key, alias)
+    for (user,) in _locked(alias).fetch(value):
+        set_address(user, next((address for (address,) in _address(alias).fetch(value)), None))
+        yield user
 
 
 def holders(canonical: str, readable: str, *, alias: str, everybody: bool = False) -> Iterator[Any]:
@@ -74,7 +82,14 @@ def _locked(alias: str) -> KeptQuery:
     # NO KEY: inserting rows of the host that point at the user need not wait.
     ending = ops.for_update_sql(of=[ops.quote_name(table) for table in tables], no_key=True)
     rows = get_user_model()._base_manager.using(alias).order_by()
-    return KeptQuery(where(rows, "pk", _PK), *_parts(), places=[_PK], ending=ending)
+    return KeptQuery(where(rows, "pk", _PK), Part(get_user_model()), places=[_PK], ending=ending)
+
+
+@cache
+def _address(alias: str) -> KeptQuery:
+    model = apps.get_model("ninja_auth_kit", "EmailAddress")
+    rows = model._default_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "user", _PK), Part(model), places=[_PK])
 
 
 @kept_behind(lambda: get_user_model()._default_manager)

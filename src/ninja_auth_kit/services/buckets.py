@@ -88,11 +88,15 @@ def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
 
 def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
     """Return the buckets of the network that a caller is in, and of the larger one that an IPv6 customer may have."""
-    found = buckets(rule, client.network)
+    found, site = buckets(rule, client.network), site_of(client)
+    return found if site == client.network else found + buckets(rule, site, times=_SITE_TIMES)
+
+
+def site_of(client: ClientInfo) -> str | None:
+    """Return the network of an IPv4 caller, and of an IPv6 one the larger one that one customer may have."""
     if client.ip_address is None or ":" not in client.ip_address:
-        return found
-    site = ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False)
-    return found + buckets(rule, str(site), times=_SITE_TIMES)
+        return client.network
+    return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False))
 
 
 def take(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_local_variables
+from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_input
 from ninja_auth_kit.models import (
     InvalidEmailError,
     ShadowRegistration,
@@ -109,7 +109,7 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             make_password(password)
             continue
         except Exception as error:
-            forget_local_variables(error)
+            forget_input(error)
             raise
         if user is not None:
             user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"

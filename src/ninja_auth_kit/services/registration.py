@@ -1,5 +1,6 @@
 """Registration: an account that waits for its address to be verified."""
 
+import copy
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from ninja_auth_kit.exceptions import FieldError, InvalidInputError, Registratio
 from ninja_auth_kit.models import (
     EmailAddress,
     OneTimeToken,
+    Purpose,
     ShadowRegistration,
     canonical_email,
     database,
@@ -51,9 +53,10 @@ def register(
     """Register an address. The caller learns nothing about who has an account; the owner of the address gets a mail.
 
     A new address gets an account and a verification link. An address that waits for its verification gets the new
-    password and a new link, and the old ones die: whoever registered first proved nothing. Where the address is in use
-    its account stays as it is and its owner is told by mail; the shadow of the registration sees to it that a login
-    with the new password gets "not verified", as elsewhere. The password is hashed in every case, so all take as long.
+    password and a new link, in the place of the old one: whoever registered first proved nothing. Where the address is
+    in use its account stays as it is and its owner is told by mail; the shadow of the registration sees to it that a
+    login with the new password gets "not verified", as elsewhere. The password is hashed in every case, so all take as
+    long.
 
     Args:
         email: as typed; mails go to this spelling.
@@ -77,11 +80,12 @@ def register(
         candidate = _candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and is_pending(owner) else None
+        shadow = ShadowRegistration.objects.behind(owner)
         _refuse_taken_name(candidate)
         with hashing_new_password(client):  # before any transaction: no lock waits for a hash
             candidate.set_password(password)
         if owner is not None and pending is None:
-            _turn_away(candidate, owner, email=email, client=client)
+            _turn_away(candidate, owner, shadow, email=email, client=client)
             return
         user = _save(candidate, pending, email=email, fields=fields, client=client)
     except (RegistrationClosedError, InvalidInputError) as refusal:
@@ -130,7 +134,9 @@ def _hold_name(candidate: Any) -> None:
         _refuse_taken_name(candidate)
 
 
-def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) -> None:
+def _turn_away(
+    candidate: Any, owner: Any, shadow: ShadowRegistration | None, *, email: str, client: ClientInfo
+) -> None:
     """Tell the owner of an address, and nobody else, that somebody tried to register it."""
     username = candidate.get_username() if has_username() else ""
     with transaction.atomic(using=database()):
@@ -138,7 +144,7 @@ def _turn_away(candidate: Any, owner: Any, *, email: str, client: ClientInfo) ->
         if lock_user(owner.pk) is not None:  # not deleted in the meantime
             canonical = canonical_email(email)
             ShadowRegistration.objects.cast(
-                user=owner, canonical=canonical, username=username, password=candidate.password
+                user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
             )
         _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
     emails.after_answer(partial(_mail_turned_away, owner.pk, client), using=database())
@@ -203,17 +209,22 @@ def _replaced(candidate: Any, pending: Any, fields: Collection[str]) -> Any | No
     """Return the pending user with the new registration's values, or None where it is not the one that was read.
 
     A field that the new registration leaves out goes back to its default: whoever came first may have been a stranger.
+    So may whoever comes now: the links that the owner of the mailbox has go on working, for there may be no mail with
+    another. Only one that needs no password would prove the address for a stranger's.
     """
     user = lock_user(pending.pk)
     if user is None or user.password != pending.password or not is_pending(user):
         return None
+    before = copy.copy(user)
     user.password = candidate.password
     user._password = candidate._password  # as set_password() leaves it, for save() to tell the password validators
     setattr(user, email_field(), getattr(candidate, email_field()))
     setattr(user, user.USERNAME_FIELD, candidate.get_username())
     for column in (settable_field(name).attname for name in fields):
         setattr(user, column, getattr(candidate, column))
-    OneTimeToken.objects.filter(user=user).delete()
+    OneTimeToken.objects.rebind(before=before, after=user)
+    if not settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
+        OneTimeToken.objects.filter(user=user, purpose=Purpose.VERIFY_EMAIL).delete()
     return user
 
 

@@ -21,6 +21,7 @@ from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsE
 from ninja_auth_kit.models import (
     Bucket,
     InvalidEmailError,
+    ShadowRegistration,
     Taken,
     ThrottleBucket,
     UserSession,
@@ -28,7 +29,7 @@ from ninja_auth_kit.models import (
     has_username,
     stored_email,
 )
-from ninja_auth_kit.services.buckets import Refused, buckets, network_buckets, refuse_full, take
+from ninja_auth_kit.services.buckets import Refused, buckets, network_buckets, refuse_full, site_of, take
 from ninja_auth_kit.services.hashing import Place, hashing
 from ninja_auth_kit.tokens import password_fingerprints
 
@@ -65,7 +66,11 @@ def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client
         try:
             yield place
         except InvalidCredentialsError:
-            raise refusal or InvalidCredentialsError from None
+            if refusal is None:
+                raise
+            # Elsewhere it would have been refused uncounted, and the limits of the network would tell.
+            ThrottleBucket.objects.give_back([hit for hit in taken if hit not in account])
+            raise refusal from None
         except EmailNotVerifiedError:
             ThrottleBucket.objects.give_back(account)
             raise
@@ -175,8 +180,8 @@ def count_owner_mail(email: str) -> bool:
 
 
 def _recipient(email: str, client: ClientInfo) -> list[Bucket]:
-    recipient, network = _account(email, by_email=True), client.network
-    own = buckets("mail_recipient_network", f"{recipient} from {network}" if network else None)
+    recipient, site = _account(email, by_email=True), site_of(client)
+    own = buckets("mail_recipient_network", f"{recipient} from {site}" if site else None)
     return [*buckets("mail_recipient", recipient), *own]
 
 
@@ -192,16 +197,19 @@ def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> s
     """Return an account's name as it is counted; that an address and a name are one account, nobody is to learn.
 
     A name is its holder's: to most hosts "ada" and "ADA" are two, and the login of one must not forgive guesses at the
-    other. Of names that nobody has, the spellings are one: to a backend of the host they may be.
+    other. Of names that nobody has, the spellings are one: to a backend of the host they may be. The name of a
+    registration that was turned away is counted as that of one that waits, or its count would tell them apart.
     """
     if by_email:
         try:
             return f"address {canonical_email(identifier.strip())}"
         except InvalidEmailError:
             return f"address {identifier.strip().casefold()}"
+    name = str(get_user_model().normalize_username(identifier))
+    shadow = ShadowRegistration.objects.of(username=name)  # asked for in every case, for it takes time
     if holder is not None:
         return f"name {holder.get_username()}"
-    return f"name of nobody {get_user_model().normalize_username(identifier).casefold()}"
+    return f"name of nobody {name.casefold()}" if shadow is None else f"name {name}"
 
 
 def _admit(
@@ -221,7 +229,10 @@ def _admit(
         if network is None or not _is_known(holder, network):
             raise
         known = buckets("login_known_network", f"{account} from {network}")
-        return act([*known, *here], refused), refusal
+        try:
+            return act([*known, *here], refused), refusal
+        except ThrottledError:
+            raise refusal from None  # as everywhere else, its Retry-After too
 
 
 def _is_known(holder: Any | None, network: str) -> bool:

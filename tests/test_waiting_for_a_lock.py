@@ -1,0 +1,113 @@
+"""Whoever had to wait for an account judges it as it is then, and not as it was when the wait began.
+
+The test holds the account's row until the requests wait for it, in the order in which they were sent.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections, transaction
+
+from ninja_auth_kit.models import database, find_user, has_username, is_verified, lock_user
+from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from tests.servers import Server
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
+
+BASE = "/api/auth/"
+OTHER = "another " + PASSWORD
+Call = tuple[str, dict[str, str]]
+Queue = Callable[..., list[int]]
+
+
+@pytest.fixture
+def queue(servers: Callable[..., Server]) -> Queue:
+    """Return what sends requests that queue up behind the lock of a user, and returns their statuses."""
+    server = servers(environment={"TEST_RABBITMQ_HOST": "127.0.0.1"})
+
+    def send(user: Any, *calls: Call) -> list[int]:
+        with ThreadPoolExecutor(len(calls)) as pool:
+            with transaction.atomic(using=database()):
+                lock_user(user.pk)
+                answers = []
+                for number, (path, body) in enumerate(calls, start=1):
+                    answers.append(pool.submit(server.request, "POST", BASE + path, body))
+                    wait_for_waiting(number)
+            return [answer.result()[0] for answer in answers]
+
+    return send
+
+
+def wait_for_waiting(number: int) -> None:
+    """Wait until so many connections to this database wait for a lock."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with connections[database()].cursor() as cursor:
+            # The view is read once in a transaction, unless it is told to look again.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone() == (number,):
+                return
+        time.sleep(0.02)
+    raise AssertionError("They do not wait.")
+
+
+def registration(password: str, name: str) -> Call:
+    body = {"email": EMAIL, "password": password}
+    return "register", {**body, "username": name} if has_username() else body
+
+
+@pytest.mark.security("CRED-02")
+def test_a_registration_that_waited_for_the_verification_replaces_nothing(queue: Queue, api: Api) -> None:
+    api.register()
+    verification = ("verify-email", {"token": mailed_token(), "password": PASSWORD})
+
+    assert queue(find_user(EMAIL), verification, registration(OTHER, "stranger")) == [200, 202]
+
+    assert api.login().status_code == 200
+    assert api.login(password=OTHER).status_code == 401
+
+
+def test_an_address_that_was_verified_meanwhile_is_not_taken_by_the_change_of_another(
+    queue: Queue, api: Api, make_user: Callable[..., Any]
+) -> None:
+    make_user("bob@example.com")
+    access = api.pair("bob@example.com")["access_token"]
+    api.register()
+    verification = ("verify-email", {"token": mailed_token(), "password": PASSWORD})
+    assert api.post("email/change", {"new_email": EMAIL, "password": PASSWORD}, token=access).status_code == 202
+    change = ("email/change/confirm", {"token": mailed_token(-2)})
+
+    assert queue(find_user(EMAIL), verification, change) == [200, 400]
+
+    assert api.login().status_code == 200
+
+
+def test_a_login_that_waited_for_a_change_of_the_address_is_not_told_to_verify(
+    queue: Queue, api: Api, user: Any
+) -> None:
+    access = api.pair()["access_token"]
+    assert api.post("email/change", {"new_email": "new@example.com", "password": PASSWORD}, token=access)
+    change = ("email/change/confirm", {"token": mailed_token(-2)})
+
+    assert queue(user, change, ("login", {"email": EMAIL, "password": PASSWORD})) == [204, 200]
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("verified", [True, False])
+def test_of_two_registrations_at_once_the_first_counts_whoever_has_the_address(
+    queue: Queue, api: Api, make_user: Callable[..., Any], verified: bool
+) -> None:
+    """Which of two passwords is "not verified" afterwards must not tell whether the address is in use."""
+    user = make_user(password="the owner has another one", verified=verified)
+
+    assert queue(user, registration(PASSWORD, "first"), registration(OTHER, "second")) == [202, 202]
+
+    assert [api.login(password=password).status_code for password in (PASSWORD, OTHER)] == [403, 401]
+    assert is_verified(get_user_model().objects.get()) is verified
