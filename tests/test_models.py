@@ -10,7 +10,15 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, models
 from django.utils import timezone
 
-from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, Purpose, UserSession
+from ninja_auth_kit.models import (
+    BlacklistedToken,
+    EmailAddress,
+    OneTimeToken,
+    Purpose,
+    ShadowRegistration,
+    UserSession,
+)
+from ninja_auth_kit.models.user_ties import tie_to_users
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, Api
 
@@ -180,6 +188,50 @@ def test_every_index_and_constraint_of_ours_has_a_name_that_says_what_it_is_for(
 def indexes_of_users() -> set[str]:
     with connection.cursor() as cursor:
         return set(connection.introspection.get_constraints(cursor, get_user_model()._meta.db_table))
+
+
+def cascades() -> set[tuple[str, str]]:
+    """Return the foreign keys of the kit's tables to the users, and what they do on a deletion ("c": cascade)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname, confdeltype FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s) "
+            "AND conname LIKE 'authkit%%'",
+            [f'"{get_user_model()._meta.db_table}"'],
+        )
+        return set(cursor.fetchall())
+
+
+def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(user: Any, make_user: Any) -> None:
+    """Django drops them when the type of the users' key changes, and knows no model to make them again from."""
+    bob, expected = make_user("bob@example.com"), cascades()
+    assert len(expected) == 4
+    with connection.cursor() as cursor:
+        for model in (UserSession, EmailAddress, OneTimeToken, ShadowRegistration):
+            name = f"authkit_{model._meta.model_name}_user"
+            cursor.execute(f'ALTER TABLE "{model._meta.db_table}" DROP CONSTRAINT "{name}"')
+    bob.delete()
+    assert EmailAddress.objects.count() == 2
+
+    call_command("migrate", verbosity=0)
+
+    assert cascades() == expected
+    assert [address.user for address in EmailAddress.objects.all()] == [user]
+
+
+def test_users_who_get_an_address_after_the_kit_was_migrated_get_its_index_then() -> None:
+    field = get_user_model()._meta.get_field("email")
+    table = f'"{field.model._meta.db_table}"'
+    with_the_kit = indexes_of_users()
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX authkit_user_by_address")
+        cursor.execute(f"ALTER TABLE {table} RENAME email TO not_yet")
+        tie_to_users(using="default")
+        assert "authkit_user_by_address" not in indexes_of_users()
+        cursor.execute(f"ALTER TABLE {table} RENAME not_yet TO email")
+
+    call_command("migrate", verbosity=0)
+
+    assert indexes_of_users() == with_the_kit
 
 
 def test_the_migration_can_be_taken_back_and_made_again() -> None:

@@ -4,6 +4,7 @@ import sys
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,11 +17,13 @@ class AuthKitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Check the key, register the system checks, and let the audit hear the signals."""
+        """Check the key, register the checks, tie the tables to the users, and let the audit hear the signals."""
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import embedded, receivers
+        from ninja_auth_kit.models.user_ties import tie_to_users
 
         _refuse_weak_key()
+        post_migrate.connect(tie_to_users, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
         receivers.connect()
         embedded.connect()
 

@@ -1,4 +1,7 @@
-"""Every table of the kit, the foreign keys with their cascade, the index on addresses, and the care of the outbox."""
+"""Every table of the kit, and the care of the outbox.
+
+What ties them to the users, foreign keys and an index, is made behind the migrations: see `models/user_ties.py`.
+"""
 
 import uuid
 
@@ -7,12 +10,10 @@ import django.db.models.functions.datetime
 import django.utils.timezone
 from django.apps.registry import Apps
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
-ADDRESS_INDEX = "authkit_user_by_address"
+from ninja_auth_kit.models.user_ties import ADDRESS_INDEX
 
 # The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
 TEND_OUTBOX = """
@@ -24,40 +25,8 @@ ALTER TABLE ninja_auth_kit_auditoutbox SET (
 """
 
 
-def add_cascading_foreign_keys(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Let the database delete what belongs to a user, so that a user deleted by SQL leaves nothing behind.
-
-    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False` and the constraint is here. And
-    `DO_NOTHING`: Django's own cascade deletes the sessions before the user, and a login, which locks the user first,
-    would meet it in a deadlock.
-    """
-    quote = schema_editor.quote_name
-    for name in OWNED_BY_USERS:
-        model = apps.get_model("ninja_auth_kit", name)
-        user = model._meta.get_field("user")
-        target = user.target_field
-        schema_editor.execute(
-            f"ALTER TABLE {quote(model._meta.db_table)} "
-            f"ADD CONSTRAINT {quote(f'authkit_{name.lower()}_user')} "
-            f"FOREIGN KEY ({quote(user.column)}) "
-            f"REFERENCES {quote(target.model._meta.db_table)} ({quote(target.column)}) "
-            f"ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
-        )
-
-
-def index_addresses_of_users(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Let a login find its user by the address: Django's own user has no index on it, let alone in any case."""
-    user = apps.get_model(settings.AUTH_USER_MODEL)
-    field = user._meta.get_field(get_user_model().get_email_field_name())
-    quote = schema_editor.quote_name
-    schema_editor.execute(
-        f"CREATE INDEX {quote(ADDRESS_INDEX)} "
-        f"ON {quote(field.model._meta.db_table)} (UPPER({quote(field.column)}::text))"
-    )
-
-
 def drop_index_of_addresses(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Leave the user's table as it was."""
+    """Leave the users' table as it was."""
     schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(ADDRESS_INDEX)}")
 
 
@@ -379,7 +348,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(add_cascading_foreign_keys, migrations.RunPython.noop),
-        migrations.RunPython(index_addresses_of_users, drop_index_of_addresses),
+        migrations.RunPython(migrations.RunPython.noop, drop_index_of_addresses),
         migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop),
     ]

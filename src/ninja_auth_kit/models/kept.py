@@ -33,7 +33,8 @@ class KeptQuery:
     def __init__(self, rows: "models.QuerySet[Any]", *parts: "Part", places: Sequence[Any], ending: str = "") -> None:
         self.alias, self.parts = rows.db, parts
         columns = [column for part in parts for column in part.columns]
-        sql, parameters = rows.values_list(*columns).query.sql_with_params()
+        # Not `sql_with_params`, which writes for the database "default", whatever that is.
+        sql, parameters = rows.values_list(*columns).query.get_compiler(self.alias).as_sql()
         self.sql = f"{sql} {ending}".rstrip()
         # Each is an index among the values, or what the ORM has put there itself.
         self._parameters = [(_index(places, parameter), parameter) for parameter in parameters]
