@@ -155,6 +155,12 @@ def kit(settings: Settings) -> Callable[..., None]:
 
 
 @pytest.fixture
+def outside_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kit see no test run."""
+    monkeypatch.delattr(mail, "outbox")
+
+
+@pytest.fixture
 def host_api(kit: Callable[..., None], settings: Settings) -> Iterator[Callable[..., Api]]:
     """Return a builder of the kit's API as it is where a process starts with these settings, at the usual place."""
     before, namespaces = settings.NINJA_AUTH_KIT, list(emails.page_namespaces)

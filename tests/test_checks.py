@@ -1,6 +1,7 @@
 """Every mistake in the settings has a check with a number and a hint, and good settings have none."""
 
 import re
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -302,6 +303,28 @@ class Employee(NameAsKey):
         app_label = "tests"
 
 
+class WithUniqueFields(AbstractBaseUser):
+    """A user model with fields of which two users cannot have the same value, and one that must point somewhere."""
+
+    USERNAME_FIELD = "email"
+    email = models.EmailField(unique=True)
+    phone = models.CharField(max_length=20, unique=True)
+    badge = models.CharField(max_length=20, unique=True, default="none")
+    token = models.UUIDField(unique=True, default=uuid.uuid4)
+    nickname = models.CharField(max_length=20, unique=True, null=True)  # noqa: DJ001  # that is what is tried
+    bio = models.TextField()
+    boss = models.ForeignKey("self", on_delete=models.CASCADE)
+
+    class Meta:
+        app_label = "tests"
+
+
+class RegistrationWithBoss(RegistrationIn):
+    """A registration that names a key."""
+
+    boss_id: int
+
+
 def said_of(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Return the numbers and the texts of what is said of a user model."""
     monkeypatch.setattr(checks.users, "get_user_model", lambda: model)
@@ -334,6 +357,16 @@ def test_what_a_registration_of_the_host_asks_for_is_filled(
     assert [number for number, _ in said_of(WithoutEmail, monkeypatch)] == ["E006"]
 
 
+def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
+    monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None]
+) -> None:
+    kit(REGISTRATION_SCHEMA="tests.test_checks.RegistrationWithBoss")
+
+    assert said_of(WithUniqueFields, monkeypatch) == [
+        ("W002", f"Registration cannot fill WithUniqueFields.{name}.") for name in ("phone", "badge")
+    ]
+
+
 @pytest.mark.parametrize("model", [NameAsKey, Employee])
 def test_a_name_that_is_the_key_is_an_error_where_people_register(
     monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None], model: type[models.Model]
@@ -346,11 +379,20 @@ def test_a_name_that_is_the_key_is_an_error_where_people_register(
 
 
 @pytest.mark.security("CFG-03")
-def test_outside_debug_links_need_a_base_url(kit: Callable[..., None], settings: Settings) -> None:
+def test_outside_debug_links_need_a_base_url(
+    kit: Callable[..., None], settings: Settings, outside_tests: None
+) -> None:
     kit(BASE_URL=None)
     assert ids() == ["E007"]
 
     settings.DEBUG = True
+    assert ids() == []
+    assert kit_settings.BASE_URL == "http://127.0.0.1:8000"
+
+
+def test_a_test_run_which_turns_debug_off_needs_no_base_url(kit: Callable[..., None]) -> None:
+    kit(BASE_URL=None)
+
     assert ids() == []
     assert kit_settings.BASE_URL == "http://127.0.0.1:8000"
 

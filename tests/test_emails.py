@@ -116,7 +116,7 @@ def test_with_a_dead_mail_server_the_queue_is_bounded(
     assert all("dropped" in message for message in messages)
 
 
-def test_without_a_base_url_a_link_is_refused_and_not_guessed(kit: Callable[..., None]) -> None:
+def test_without_a_base_url_a_link_is_refused_and_not_guessed(kit: Callable[..., None], outside_tests: None) -> None:
     kit(BASE_URL=None)
 
     with pytest.raises(ImproperlyConfigured, match="BASE_URL"):

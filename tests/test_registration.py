@@ -416,7 +416,7 @@ def test_a_user_from_before_the_kit_keeps_an_international_address_however_it_is
 
 @pytest.mark.security("CRED-01")
 def test_without_a_page_for_the_link_nothing_is_stored_and_all_addresses_answer_alike(
-    api: Api, user: Any, kit: Callable[..., None]
+    api: Api, user: Any, kit: Callable[..., None], outside_tests: None
 ) -> None:
     kit(BASE_URL=None)
 

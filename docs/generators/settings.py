@@ -24,7 +24,7 @@ MEANINGS = {
     "EMAIL_VERIFICATION_LIFETIME": "how long a link that verifies is good",
     "PASSWORD_RESET_LIFETIME": "how long a link that resets the password is good",
     "BASE_URL": "scheme and host of the links in mails, and the path that Django is mounted below. None is "
-    "`http://127.0.0.1:8000` with `DEBUG`, and an error without",
+    "`http://127.0.0.1:8000` with `DEBUG` and in tests, and an error without",
     "FRONTEND_URLS": "pages of yours for the links, by `verify_email`, `reset_password`, `change_email`; the token comes "
     "as `#token=…`. Without: the kit's own pages",
     "TRUSTED_PROXY_COUNT": "how many of the right-most hops in `X-Forwarded-For` are proxies of yours",

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal, NotRequired, TypedDict
 
 from django.conf import settings as django_settings
+from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -174,7 +175,8 @@ class Settings:
         None where it must be configured.
         """
         configured = self.__getattr__("BASE_URL")
-        if configured is None and django_settings.DEBUG:
+        # Test runners turn DEBUG off, and are known by the outbox that they make.
+        if configured is None and (django_settings.DEBUG or hasattr(mail, "outbox")):
             return DEVELOPMENT_BASE_URL
         return configured.rstrip("/") if isinstance(configured, str) else None
 

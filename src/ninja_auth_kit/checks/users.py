@@ -51,12 +51,15 @@ def _unfilled(model: Any) -> Iterator[CheckMessage]:
             yield warning(
                 "W002",
                 f"Registration cannot fill {model.__name__}.{field.name}.",
-                "Give it a default or null=True, ask for it in REGISTRATION_SCHEMA, or close registration with "
-                "REGISTRATION_OPEN.",
+                "Give it null=True or a default (a unique field one that is another each time), ask for it in "
+                "REGISTRATION_SCHEMA, or close registration with REGISTRATION_OPEN.",
             )
 
 
 def _cannot_be_filled(field: Any, filled: set[str]) -> bool:
     automatic = field.primary_key or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
-    has_default = field.has_default() or getattr(field, "has_db_default", lambda: False)()
-    return not (automatic or has_default or field.null or field.name in filled or field.get_default() is not None)
+    if automatic or field.null or not filled.isdisjoint((field.name, field.attname)):
+        return False
+    if getattr(field, "has_db_default", lambda: False)() or (field.has_default() and callable(field.default)):
+        return False
+    return field.get_default() is None or field.unique  # what all get alike, the second cannot have
