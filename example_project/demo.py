@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from broker import BrokerSettingsError, parameters
@@ -98,8 +98,13 @@ def own_keys(path: Path) -> dict[str, str]:
     """Return the keys of this demo, made at its first run and kept, so that tokens outlive a restart."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in KEYS}))
+        # Whole or not at all, and of two that start at once those of one.
+        new = path.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in KEYS}))
+        with suppress(FileExistsError):
+            os.link(new, path)
+        new.unlink()
     keys = json.loads(path.read_text())
     if not isinstance(keys, dict) or not all(isinstance(keys.get(name), str) for name in KEYS):
         raise ValueError(f"not an object with {' and '.join(KEYS)}")
@@ -166,7 +171,12 @@ def has_broker(environment: dict[str, str]) -> bool:
 def serve(environment: dict[str, str]) -> int:
     """Run the server, and the consumer beside it, until the server or we are told to stop."""
     server = [str(HERE / "manage.py"), "runserver", "--noreload", f"{HOST}:{environment['PORT']}"]
-    programs = [server, [str(HERE / "consumer.py")]] if has_broker(environment) else [server]
+    programs = [server]
+    if has_broker(environment):
+        # The relay declares the exchange that the consumer binds its queue to; what fails here it says again there.
+        relay = [sys.executable, str(HERE / "manage.py"), "authkit_relay", "--once"]
+        subprocess.run(relay, env=environment, cwd=HERE, capture_output=True, check=False)
+        programs.append([str(HERE / "consumer.py")])
     running = [subprocess.Popen([sys.executable, *program], env=environment, cwd=HERE) for program in programs]
     try:
         return running[0].wait()

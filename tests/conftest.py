@@ -21,6 +21,7 @@ from pytest_django import Settings
 import ninja_auth_kit
 from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
+from ninja_auth_kit.audit import outbox
 from ninja_auth_kit.audit.outbox import TOLD_SINGLY
 from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress, canonical_email, has_username
 from tests.security_report import SecurityReport
@@ -139,9 +140,10 @@ def recorded(outcome: str) -> int:
 
 
 @pytest.fixture
-def audited(settings: Settings) -> None:
-    """Turn the outbox on: a broker is configured, and nobody fetches."""
+def audited(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn the outbox on: a broker is configured, and nobody fetches. No test is the one with the thousandth event."""
     settings.RABBITMQ_HOST = "127.0.0.1"
+    monkeypatch.setattr(outbox, "_written", 0)
 
 
 @pytest.fixture

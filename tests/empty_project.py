@@ -92,11 +92,11 @@ def check_contents(wheel: Path, sdist: Path) -> None:
 
 def follow_the_readme(folder: Path) -> None:
     """Put the README's lines where it says, and the database where Django's template has SQLite."""
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     settings = block(readme, "settings.py")
     urls = block(readme, "urls.py")
     path = folder / "project" / "settings.py"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     app = re.search(r'INSTALLED_APPS = \[\.\.\., ("\w+")\]', settings)
     assert app is not None, settings
     text = text.replace("INSTALLED_APPS = [", f"INSTALLED_APPS = [\n    {app[1]},", 1)
@@ -106,7 +106,7 @@ def follow_the_readme(folder: Path) -> None:
     mount = re.search(r"urlpatterns = \[\.\.\., (path\(.+\))\]", urls)
     assert mount is not None, urls
     path = folder / "project" / "urls.py"
-    text = path.read_text().replace("import path", "import include, path", 1)
+    text = path.read_text(encoding="utf-8").replace("import path", "import include, path", 1)
     path.write_text(text.replace("urlpatterns = [", f"urlpatterns = [\n    {mount[1]},", 1))
 
 

@@ -25,7 +25,11 @@ class Row(NamedTuple):
 
 def requirements() -> list[Row]:
     """Return the rows of the page's tables, in their order."""
-    lines = (line.strip().strip("|").split("|") for line in PAGE.read_text().splitlines() if line.startswith("|"))
+    lines = (
+        line.strip().strip("|").split("|")
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    )
     rows = ([cell.strip() for cell in cells] for cells in lines)
     return [Row(*cells) for cells in rows if _ID.fullmatch(cells[0])]
 

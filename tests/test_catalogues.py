@@ -66,9 +66,9 @@ def strings_of_source() -> set[Key]:
     found: set[Key] = set()
     for path in ROOT.rglob("*"):
         if path.suffix == ".py":
-            found |= strings_of_python(path.read_text())
+            found |= strings_of_python(path.read_text(encoding="utf-8"))
         elif "templates" in path.parts and path.is_file():
-            found |= strings_of_template(path.read_text())
+            found |= strings_of_template(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -458,7 +458,7 @@ def test_a_process_without_a_urlconf_is_not_told_that_it_has_none(settings: Sett
 
 def test_every_number_is_given_once_and_stands_in_the_table() -> None:
     table = re.findall(r"^    ([EW]\d{3})  ", checks.__doc__ or "", re.MULTILINE)
-    sources = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(checks.__file__).parent.glob("*.py"))
     used = set(re.findall(r'"([EW]\d{3})"', sources))
 
     assert len(table) == len(set(table))

@@ -18,7 +18,7 @@ from tests.test_example import EXAMPLE, Demo, database, demos, post
 
 __all__ = ["database", "demos"]  # fixtures
 
-COMPOSE = (ROOT / "compose.yaml").read_text()
+COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 
 
 class MailServer(socketserver.StreamRequestHandler):
@@ -66,7 +66,7 @@ def test_a_mail_is_in_the_mailbox_and_goes_to_the_mail_server(
 
     person = {"email": "new@example.com", "password": "a long walk in the hills"}
     assert post(demo, "/api/auth/register", person) == 202
-    until(lambda: any("#token=" in file.read_text() for file in tmp_path.rglob("*.log")))
+    until(lambda: any("#token=" in file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.log")))
     assert demo.stop() == 0
 
     assert "To: new@example.com" in received[0]
@@ -90,9 +90,11 @@ def test_every_container_has_the_same_keys_made_at_the_first_run(tmp_path: Path)
 
 
 def test_what_the_image_copies_is_there_and_reaches_the_build() -> None:
-    dockerfile = (EXAMPLE / "Dockerfile").read_text()
+    dockerfile = (EXAMPLE / "Dockerfile").read_text(encoding="utf-8")
     copied = [path for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for path in line.split()]
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    let_in = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
+    }
 
     assert all((ROOT / path).exists() for path in copied)
     assert set(copied) == let_in

@@ -41,17 +41,17 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 def pages_with(text: str) -> list[Path]:
-    return [page for page in PAGES if text in page.read_text()]
+    return [page for page in PAGES if text in page.read_text(encoding="utf-8")]
 
 
 def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_links_to_is_there(page: Path) -> None:
-    for path, anchor in LINK.findall(page.read_text()):
+    for path, anchor in LINK.findall(page.read_text(encoding="utf-8")):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name} links to {path}"
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
@@ -67,7 +67,7 @@ def test_what_is_typed_on_a_page_is_answered_as_it_says(page: Path) -> None:
 
 @pytest.mark.parametrize("page", pages_with("```python"), ids=lambda page: page.name)
 def test_the_python_on_a_page_is_python_and_what_it_imports_of_the_kit_is_there(page: Path) -> None:
-    blocks = re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
     assert blocks
     for node in (node for block in blocks for node in ast.walk(ast.parse(textwrap.dedent(block)))):
@@ -78,15 +78,15 @@ def test_the_python_on_a_page_is_python_and_what_it_imports_of_the_kit_is_there(
 
 def test_every_generated_page_is_fresh() -> None:
     for name, text in generate.pages().items():
-        assert (DOCS / name).read_text() == text, f"docs/{name} is stale: python -m docs.generate"
+        assert (DOCS / name).read_text(encoding="utf-8") == text, f"docs/{name} is stale: python -m docs.generate"
 
 
 def test_the_changelog_has_the_version() -> None:
-    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
-    index = (DOCS / "index.md").read_text()
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
     named = {
         line.strip() for block in re.findall(r"```{toctree}(.*?)```", index, re.DOTALL) for line in block.splitlines()
     }
@@ -108,7 +108,7 @@ def test_every_operation_event_signal_and_setting_is_on_a_page() -> None:
 
 @pytest.mark.parametrize("name", features.FEATURES)
 def test_every_page_of_a_feature_says_what_it_does_and_what_it_does_not(name: str) -> None:
-    page = (DOCS / "features" / f"{name}.md").read_text()
+    page = (DOCS / "features" / f"{name}.md").read_text(encoding="utf-8")
 
     assert "## What it does\n" in page
     assert "## What it does not do\n" in page
@@ -117,15 +117,21 @@ def test_every_page_of_a_feature_says_what_it_does_and_what_it_does_not(name: st
 def test_the_architecture_page_has_the_layers_of_the_import_contract() -> None:
     import tomllib
 
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = [set(re.findall(r"\w+", row)) for row in contracts[0]["layers"]]
-    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
 
     assert [set(re.findall(r"`(\w+)`", words)) for _, words in rows] == layers
 
 
 def test_every_command_on_a_page_has_the_options_that_it_is_shown_with() -> None:
-    uses = [use for page in PAGES for use in re.findall(r"(authkit_[a-z]+)((?: +[\w./-]+)*)", page.read_text())]
+    uses = [
+        use
+        for page in PAGES
+        for use in re.findall(r"(authkit_[a-z]+)((?: +[\w./-]+)*)", page.read_text(encoding="utf-8"))
+    ]
     shown = {(command, option) for command, rest in uses for option in re.findall(r"--[a-z-]+", rest)}
     assert len(shown) > 5
 
@@ -144,7 +150,7 @@ def options_of(command: str) -> set[str]:
 
 def block(marker: str) -> str:
     """Return the code of the quickstart behind a marker."""
-    page = (DOCS / "quickstart.md").read_text()
+    page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     found = re.search(rf"<!-- quickstart: {re.escape(marker)} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found is not None, marker
     return found[1]
@@ -171,7 +177,7 @@ def project(tmp_path: Path, database: str) -> Iterator[tuple[subprocess.Popen[st
     manage("-m", "django", "startproject", "mysite", ".")
     lines = block("mysite/settings.py")
     if django.VERSION >= (6, 1):  # as the page says
-        mailers = re.search(r"`(MAILERS = .*?)`", (DOCS / "quickstart.md").read_text())
+        mailers = re.search(r"`(MAILERS = .*?)`", (DOCS / "quickstart.md").read_text(encoding="utf-8"))
         assert mailers is not None
         lines = re.sub(r"EMAIL_BACKEND = .*", mailers[1], lines)
     with (tmp_path / "mysite" / "settings.py").open("a") as file:
@@ -230,7 +236,7 @@ def mailed_token(lines: Iterable[str]) -> str:
 def test_the_quickstart_runs_as_it_stands(project: tuple[subprocess.Popen[str], str]) -> None:
     server, api = project
     until_it_answers(api)
-    said = re.findall(r"curl -s --json '(.*?)' \$API(\S+)", (DOCS / "quickstart.md").read_text())
+    said = re.findall(r"curl -s --json '(.*?)' \$API(\S+)", (DOCS / "quickstart.md").read_text(encoding="utf-8"))
     (register, verify, login) = [(json.loads(body), api + path) for body, path in said]
 
     assert call(register[1], register[0])[0] == 202
@@ -245,7 +251,7 @@ def test_the_quickstart_runs_as_it_stands(project: tuple[subprocess.Popen[str], 
 
     answer = {"detail": "The session has ended. Log in again."}
     assert call(f"{api}/hello", token=first["access_token"]) == (401, answer)
-    assert json.dumps(answer) in (DOCS / "quickstart.md").read_text()
+    assert json.dumps(answer) in (DOCS / "quickstart.md").read_text(encoding="utf-8")
     server.terminate()
     events = [json.loads(line)["type"] for line in server.stdout if line.startswith('{"specversion"')]
     assert events[-2:] == ["ninja-auth-kit.session.revoked.v1", "ninja-auth-kit.session.logged_in.v1"]

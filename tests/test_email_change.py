@@ -217,6 +217,23 @@ def test_a_link_is_good_once_and_only_the_newest_is(api: Api, user: Any) -> None
     assert is_refused(confirm(api, second))
 
 
+def test_of_two_changes_the_one_asked_for_last_counts_in_whatever_order_their_mails_leave(
+    api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, jobs = api.pair()["access_token"], list[Callable[[], None]]()
+    monkeypatch.setattr(emails, "after_answer", lambda job, using: jobs.append(job))
+    for address in ("slip@example.com", "right@example.com"):
+        body = {"new_email": address, "password": PASSWORD}
+        assert api.post("email/change", body, token=token).status_code == 202
+
+    for job in reversed(jobs):
+        job()
+
+    links = [message for message in mail.outbox if "#token=" in str(message.body)]
+    assert [message.to for message in links] == [["right@example.com"]]
+    assert api.post("email/change/confirm", {"token": mailed_token(mail.outbox.index(links[0]))}).status_code == 204
+
+
 def test_a_link_is_good_for_a_day(api: Api, user: Any) -> None:
     with time_machine.travel(timezone.now(), tick=False) as clock:
         token = link_for(api)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def in_life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Outside the test environment of Django there is no `mail.outbox`, and jobs run in threads."""
     monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr(background, "DELAY", (5, 6))  # seconds, which `flush` does not wait; a slow machine may stall
     yield
     assert emails.flush()
 
@@ -74,7 +75,10 @@ def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
 def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
     def count() -> int:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND backend_type = 'client backend'"
+            )
             return int(cursor.fetchone()[0])
 
     before = count()
@@ -85,7 +89,7 @@ def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
     deadline = time.monotonic() + 10  # PostgreSQL notices the end of a connection a moment later
     while count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert count() == before
+    assert count() <= before  # one of an earlier test may end meanwhile
 
 
 @pytest.mark.security("CRED-07")

@@ -8,6 +8,7 @@ from django.core.checks import run_checks
 from django.test import Client
 from django.urls import include, path, reverse
 from ninja import NinjaAPI
+from pytest_django import Settings
 
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
@@ -111,3 +112,19 @@ def test_an_api_with_its_own_authentication_and_handlers_keeps_both(user: Any) -
 
 def test_the_url_checks_find_nothing_to_complain_about() -> None:
     assert [message for message in run_checks() if message.id and message.id.startswith("urls")] == []
+
+
+def test_a_host_that_asks_everybody_to_log_in_lets_people_log_in(settings: Settings, user: Any) -> None:
+    settings.MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    api = Api()
+
+    assert api.register("new@example.com").status_code == 202
+    assert api.is_in(api.pair()["access_token"])
+    assert api.get("password/reset").status_code == 200
+    assert api.get("nowhere").status_code == 404
+    assert api.get("/host/sync").status_code == 302

@@ -18,7 +18,7 @@ __all__ = ["conninfo", "producer"]  # fixtures
 
 def blocks(page: str) -> list[str]:
     """Return the Python of a page."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.broker

@@ -36,7 +36,7 @@ def marked() -> dict[str, set[str]]:
 
 def defined_in(module: ModuleType, path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the tests that are defined in a module."""
-    defined = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+    defined = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
     return ((name, value) for name, value in vars(module).items() if name in defined)
 
 
@@ -83,7 +83,7 @@ def test_every_id_of_a_marker_is_on_the_page() -> None:
 
 
 def test_the_limits_are_the_defaults() -> None:
-    table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE))
+    table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert table == {rule: ", ".join(map(in_words, rates)) for rule, rates in DEFAULT_THROTTLES.items()}
 
@@ -96,8 +96,8 @@ def in_words(rate: str) -> str:
 
 
 def test_the_pages_that_should_lead_here_do() -> None:
-    assert "(docs/security.md)" in (ROOT / "README.md").read_text()
-    assert "(docs/security.md)" in (ROOT / "SECURITY.md").read_text()
+    assert "(docs/security.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "(docs/security.md)" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
 class Screen:

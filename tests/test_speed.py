@@ -178,3 +178,8 @@ def test_a_lock_is_held_on_the_user_and_on_nothing_else(user: Any) -> None:
     sql = user_queries._locked(database()).sql
 
     assert sql.endswith(f'FOR NO KEY UPDATE OF "{get_user_model()._meta.db_table}"')
+
+
+@pytest.mark.parametrize("table", ['"auth_user"', '"people"."auth_user"'])
+def test_a_lock_names_a_table_without_its_schema(table: str) -> None:
+    assert user_queries._unqualified(table) == '"auth_user"'

@@ -173,7 +173,7 @@ def test_every_key_that_is_published_is_refused_for_that(settings: Settings) -> 
 
 
 def test_every_key_that_our_own_pages_show_is_refused(settings: Settings) -> None:
-    pages = {page: page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md"))}
+    pages = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md"))}
     keys = {page: re.findall(r'JWT_SECRET_KEY = .*"([^"\n]+)"', text) for page, text in pages.items()}
 
     assert keys[ROOT / "README.md"] == [README_KEY]

@@ -149,6 +149,13 @@ def test_what_is_committed_stays_an_event(user: Any) -> None:
     assert events.names == ["session.logged_in"]
 
 
+def test_a_capture_within_another_takes_nothing_from_it(api: Api, user: Any) -> None:
+    with capture_audit_events() as outer, capture_audit_events() as inner:
+        api.login()
+
+    assert [event.type for event in outer] == [event.type for event in inner] != []
+
+
 def test_events_that_are_switched_off_are_none(api: Api, user: Any) -> None:
     with capture_audit_events() as events, override_auth_kit(AUDIT_DISABLED_TYPES=["session.login_failed"]):
         api.post("login", WRONG)
@@ -191,7 +198,7 @@ def test_a_key_that_is_none_and_a_value_that_does_not_fit_are_refused(keys: dict
 
 def test_the_tests_of_the_page_run_as_they_stand_in_the_example(tmp_path: Path, transactional_db: None) -> None:
     tests, conftest, fixtures = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(encoding="utf-8"), re.DOTALL
     )
     (tmp_path / "conftest.py").write_text(conftest)
     (tmp_path / "test_page.py").write_text(f"{tests}\n\n{fixtures}")

@@ -571,7 +571,7 @@ def test_hostile_tokens_cost_little() -> None:
         return time.perf_counter() - start
 
     small = min(duration("eyJ.x.x") for _ in range(20))
-    assert max(duration(token) for token in huge) < 100 * small + 0.05
+    assert max(min(duration(token) for _ in range(3)) for token in huge) < 100 * small + 0.05
 
 
 @pytest.mark.race

@@ -24,7 +24,7 @@ from tests.test_signing_keys import _signed, body_of
 from tests.test_tokens import HEADERS, SHAPES, Forger
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PAGE = (ROOT / "docs" / "verifying-tokens.md").read_text()
+PAGE = (ROOT / "docs" / "verifying-tokens.md").read_text(encoding="utf-8")
 ISSUER, AUDIENCE = "https://auth.example.com", "https://api.example.com"
 Service = types.SimpleNamespace
 
@@ -173,7 +173,7 @@ def test_the_keys_are_fetched_once_and_again_for_one_that_is_new(
 @pytest.mark.security("JWT-04")
 def test_the_page_asks_for_a_library_that_the_tests_run_with_and_looks_at_the_clock_each_time() -> None:
     assert "pip install 'joserfc>=1.4'" in PAGE
-    assert '"joserfc>=1.4"' in (ROOT / "pyproject.toml").read_text()
+    assert '"joserfc>=1.4"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert PAGE.index("JWTClaimsRegistry(") > PAGE.index("def verify(")  # before 1.3 it kept the time of its making
 
 

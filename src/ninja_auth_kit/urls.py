@@ -5,6 +5,7 @@ The prefix belongs to the kit alone: whatever else is below it is answered here,
 No `app_name`: Ninja's own docs and schema pages could not be reversed behind one.
 """
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -23,10 +24,16 @@ api = NinjaAPI(
 install(api, "")
 
 
+@login_not_required
 @csrf_exempt  # a form from elsewhere gets the same 404 as everybody, not a page about cookies
 def nothing_here(request: HttpRequest) -> HttpResponse:
     """Answer an unknown path below the mount with a problem."""
     return problem_response(PathNotFoundError())
 
 
-urlpatterns = [path("", nothing_here), path("", api.urls), re_path(r"", nothing_here)]
+operations = api.urls
+for operation in operations[0]:
+    # Each guards itself. Django's LoginRequiredMiddleware would redirect who comes to log in.
+    login_not_required(operation.callback)  # type: ignore[type-var]  # each has one
+
+urlpatterns = [path("", nothing_here), path("", operations), re_path(r"", nothing_here)]

@@ -49,7 +49,8 @@ def check_mount(**_: Any) -> list[CheckMessage]:
         return []
     hint = (
         'Add this line to the urlpatterns of your URLconf: path("api/auth/", include("ninja_auth_kit.urls")), '
-        "or install the kit on a NinjaAPI that is there already: ninja_auth_kit.install(api)."
+        "or install the kit on a NinjaAPI that is there already: ninja_auth_kit.install(api). Where it is there, "
+        "take away the namespace around it, and parameters such as <str:tenant> before it."
     )
     return [warning("W004", f"No URL of the kit can be reversed in {django_settings.ROOT_URLCONF}.", hint)]
 

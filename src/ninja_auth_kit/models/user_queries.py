@@ -80,9 +80,14 @@ def _locked(alias: str) -> KeptQuery:
     meta = get_user_model()._meta
     tables = [meta.db_table, *(parent._meta.db_table for parent, link in meta.parents.items() if link is not None)]
     # NO KEY: inserting rows of the host that point at the user need not wait.
-    ending = ops.for_update_sql(of=[ops.quote_name(table) for table in tables], no_key=True)
+    ending = ops.for_update_sql(of=[_unqualified(ops.quote_name(table)) for table in tables], no_key=True)
     rows = get_user_model()._base_manager.using(alias).order_by()
     return KeptQuery(where(rows, "pk", _PK), Part(get_user_model()), places=[_PK], ending=ending)
+
+
+def _unqualified(table: str) -> str:
+    """Return the quoted name of a table without the schema, as the lock must name it."""
+    return table[table.rfind('."') + 1 :]
 
 
 @cache

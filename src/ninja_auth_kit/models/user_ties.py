@@ -51,8 +51,8 @@ def tie_to_users(*, using: str, **_: Any) -> None:
 def _add_cascade(cursor: CursorWrapper, model: Any) -> None:
     """Let the database delete what belongs to a user, so that a user deleted by SQL leaves nothing behind.
 
-    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False`. And `DO_NOTHING`: a cascade by
-    Django deletes sessions before the user, and a login, which locks the user first, would meet it in a deadlock.
+    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False`. And `DO_NOTHING`: Django
+    would delete the sessions before the user, and a login, which locks the user first, would meet it in a deadlock.
     """
     quote, user = cursor.db.ops.quote_name, model._meta.get_field("user")
     name, table = f"authkit_{model._meta.model_name}_user", quote(model._meta.db_table)

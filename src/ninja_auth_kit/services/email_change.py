@@ -1,6 +1,7 @@
 """Another address for an account: asked for with the password, made true by a link that goes to the new address."""
 
 import copy
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,9 @@ from ninja_auth_kit.services.throttling import (
     password_check,
 )
 
+# By how much mails may leave in another order than they were asked for, at most.
+_OUT_OF_ORDER = timedelta(minutes=1)
+
 
 @sensitive_variables()
 def request_email_change(*, user: Any, new_email: str, password: str, client: ClientInfo) -> None:
@@ -77,7 +81,8 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     if has_address(user, canonical):
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
     signals.email_change_requested.announce(using=database(), user=user, client=client)
-    job = partial(_mail_link, user.pk, state_of(user), new_email, page, client)
+    expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
+    job = partial(_mail_link, user.pk, state_of(user), new_email, page, expires_at, client)
     emails.after_answer(job, using=database())
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
 
@@ -148,21 +153,33 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
     return True
 
 
-def _mail_link(key: Any, state: str, new_email: str, page: str, client: ClientInfo) -> None:
+def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: datetime, client: ClientInfo) -> None:
     is_free, user = count_mail_from(client), user_by_key(key)
     if not is_free or user is None or state_of(user) != state:
         return
     if not count_mail_to(new_email, client=client):
         return
-    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
-    expires_at = timezone.now() + lifetime
     # Also where the address is in use: that the older link lives on would tell.
-    token = OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=new_email, expires_at=expires_at)
+    token = _issue(user, new_email, expires_at)
+    if token is None:
+        return
+    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
         mail_account_exists(owner.pk, client=client, is_free=is_free)
         return
     emails.send("change_email", to=new_email, context=link_context(page, token, lifetime))
+
+
+def _issue(user: Any, new_email: str, expires_at: datetime) -> str | None:
+    """Return a token, or None where another address was asked for later: mails leave in no order."""
+    purpose = Purpose.CHANGE_EMAIL
+    with transaction.atomic(using=database()):
+        lock_user(user.pk)
+        newer = {"expires_at__gt": expires_at, "expires_at__lt": expires_at + _OUT_OF_ORDER}
+        if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **newer).exists():
+            return None
+        return OneTimeToken.objects.issue(purpose=purpose, user=user, email=new_email, expires_at=expires_at)
 
 
 def _mail_notice(template: str, to: str) -> None:

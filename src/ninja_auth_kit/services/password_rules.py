@@ -45,7 +45,8 @@ def _guessable_words(user: Any) -> list[str]:
     site = urlsplit(settings.BASE_URL or "").hostname or ""
     mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
     words = {site, *site.split("."), mailbox}
-    return sorted((word for word in words if len(word) > _SHORT_WORD), key=len, reverse=True)
+    # The longest first, and of as long ones always the same: which is taken out first decides what is left.
+    return sorted((word for word in words if len(word) > _SHORT_WORD), key=lambda word: (-len(word), word))
 
 
 @sensitive_variables()
