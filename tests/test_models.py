@@ -201,7 +201,9 @@ def cascades() -> set[tuple[str, str]]:
         return set(cursor.fetchall())
 
 
-def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(user: Any, make_user: Any) -> None:
+def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
+    user: Any, make_user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """Django drops them when the type of the users' key changes, and knows no model to make them again from."""
     bob, expected = make_user("bob@example.com"), cascades()
     assert len(expected) == 4
@@ -216,6 +218,9 @@ def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(user:
 
     assert cascades() == expected
     assert [address.user for address in EmailAddress.objects.all()] == [user]
+    assert [record.getMessage() for record in caplog.records if record.name == "ninja_auth_kit.models"] == [
+        '1 rows of users who are gone were deleted from "ninja_auth_kit_emailaddress".'
+    ]
 
 
 def test_users_who_get_an_address_after_the_kit_was_migrated_get_its_index_then() -> None:

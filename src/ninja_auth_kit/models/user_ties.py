@@ -4,6 +4,7 @@ It is made after every `migrate` where it is missing: Django drops foreign keys 
 users' key changes, tests without migrations never had them, and the users may get their address after the kit.
 """
 
+import logging
 from typing import Any
 
 from django.apps import apps
@@ -11,14 +12,18 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
 
+logger = logging.getLogger("ninja_auth_kit.models")
+
 OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
 ADDRESS_INDEX = "authkit_user_by_address"
 
 _IS_TABLE = "SELECT to_regclass(%s) IS NOT NULL"
 _HAS_CASCADE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s))"
 # A row of nobody is one that the cascade would have taken.
+_CLEAR = (
+    "DELETE FROM {table} AS owned WHERE NOT EXISTS (SELECT FROM {users} AS owner WHERE owner.{key} = owned.{column})"
+)
 _CASCADE = """
-DELETE FROM {table} AS owned WHERE NOT EXISTS (SELECT FROM {users} AS owner WHERE owner.{key} = owned.{column});
 ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {users} ({key})
 ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 """
@@ -60,7 +65,11 @@ def _add_cascade(cursor: CursorWrapper, model: Any) -> None:
         return
     target = user.target_field
     names = {"name": name, "column": user.column, "users": target.model._meta.db_table, "key": target.column}
-    cursor.execute(_CASCADE.format(table=table, **{part: quote(text) for part, text in names.items()}))
+    parts = {"table": table, **{part: quote(text) for part, text in names.items()}}
+    cursor.execute(_CLEAR.format(**parts))
+    if cursor.rowcount:
+        logger.warning("%d rows of users who are gone were deleted from %s.", cursor.rowcount, table)
+    cursor.execute(_CASCADE.format(**parts))
 
 
 def _index_addresses(cursor: CursorWrapper) -> None:
