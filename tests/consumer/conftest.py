@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import socket
 import threading
 import time
 import uuid
@@ -129,3 +130,10 @@ def until(condition: Callable[[], bool], timeout: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Return a port where connections are accepted and nothing is ever said, as by a broker that is frozen."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])

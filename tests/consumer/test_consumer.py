@@ -410,6 +410,19 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
         broker.remove()
 
 
+def test_a_broker_that_accepts_and_says_nothing_is_tried_again(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.ANSWER", 0.3)
+    consumer: Consumer[None] = Consumer(f"amqp://guest:c4n4ry@127.0.0.1:{silent_port}", queue="x", store=Memory())
+    consumer.on(LoginFailed)(lambda event, db: None)
+
+    with running(consumer):
+        until(lambda: caplog.text.count(f"127.0.0.1:{silent_port}: timed out. Trying again.") > 1)
+
+    assert "c4n4ry" not in caplog.text
+
+
 def test_mistakes_are_told_before_anything_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match="There is no handler"):
         Consumer(URL, queue="x", store=Memory()).run()

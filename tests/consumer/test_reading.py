@@ -53,6 +53,21 @@ def test_a_stream_that_is_not_there_is_said(producer: Producer) -> None:
         list(replay(URL, stream="nowhere.audit"))
 
 
+def test_a_broker_that_accepts_and_says_nothing_is_said_to_be_away(
+    silent_port: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = "127.0.0.1", silent_port
+    began = time.monotonic()
+
+    with pytest.raises(CommandError, match=f"127.0.0.1:{silent_port}: timed out"):
+        call_command("authkit_tail", timeout=0.5)
+
+    assert time.monotonic() - began < 5
+    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.ANSWER", 0.3)
+    with pytest.raises(BrokerError, match="timed out"):
+        list(replay(f"amqp://guest:guest@127.0.0.1:{silent_port}"))
+
+
 @pytest.fixture
 def tail(producer: Producer, settings: Settings, kit: Callable[..., None]) -> Callable[..., str]:
     """Return what runs authkit_tail, sends events while it does, and returns what it has printed."""

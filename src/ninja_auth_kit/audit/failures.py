@@ -23,6 +23,9 @@ class BrokerError(Exception):
         super().__init__(f"RabbitMQ at {host.rpartition('@')[2]}:{port}: {cause}.")
 
 
+# All that pika raises where the broker is away: the errors of its workflow of connecting are no AMQPErrors.
+PIKA_ERRORS = (exceptions.AMQPError, workflow.AMQPConnectorException, OSError)
+
 # What pika raises says what pika was doing; this is what it means. The first that fits.
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((gaierror,), "the host name cannot be resolved"),

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 import pika
 
-from ninja_auth_kit.audit.failures import BrokerError, describe, quieten_pika
+from ninja_auth_kit.audit.failures import PIKA_ERRORS, BrokerError, describe, quieten_pika
 
 HEARTBEAT = 15  # seconds
+ANSWER = 15.0  # seconds that one host has for TCP, TLS and the login together
 
 
 class Link(NamedTuple):
@@ -26,13 +27,14 @@ def listed(url: str | Sequence[str]) -> list[str]:
     return [url] if isinstance(url, str) else list(url)
 
 
-def connect(urls: Sequence[str], *, name: str, exchange: str) -> Link:
+def connect(urls: Sequence[str], *, name: str, exchange: str, timeout: float | None = None) -> Link:
     """Connect to the first host that answers, in an order of its own.
 
     Args:
         urls: `amqp://user:password@host:port/vhost`, or `amqps://` for TLS with the certificate verified.
         name: what the broker's lists call the connection.
         exchange: the exchange of the events, for the text of an error.
+        timeout: seconds that each host has to answer, 15 at most.
 
     Raises:
         BrokerError: none answers; the text says where and why, without credentials.
@@ -40,7 +42,7 @@ def connect(urls: Sequence[str], *, name: str, exchange: str) -> Link:
     quieten_pika()
     failure: BrokerError | None = None
     for url in random.sample(urls, len(urls)):
-        parameters = _parameters(url, name)
+        parameters = _parameters(url, name, min(ANSWER, timeout or ANSWER))
         try:
             with told(parameters, exchange=exchange):
                 return Link(pika.BlockingConnection(parameters), parameters)
@@ -54,18 +56,19 @@ def told(parameters: pika.URLParameters, *, exchange: str) -> Iterator[None]:
     """Turn what pika raises into a sentence."""
     try:
         yield
-    except (pika.exceptions.AMQPError, OSError) as error:
+    except PIKA_ERRORS as error:
         cause = describe(error, vhost=parameters.virtual_host, exchange=exchange)
         raise BrokerError(cause, host=parameters.host, port=parameters.port) from None
 
 
-def _parameters(url: str, name: str) -> pika.URLParameters:
+def _parameters(url: str, name: str, timeout: float) -> pika.URLParameters:
     parts = urlsplit(url)
     if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
         raise ValueError("The URL of the broker must be amqp://user:password@host:port/vhost, or amqps:// for TLS.")
     parameters = pika.URLParameters(url)
     parameters.heartbeat = HEARTBEAT
-    parameters.socket_timeout = 5
+    parameters.socket_timeout = min(5, timeout)
+    parameters.stack_timeout = timeout
     parameters.blocked_connection_timeout = 60
     parameters.client_properties = {"connection_name": name}
     if parts.scheme == "amqps":

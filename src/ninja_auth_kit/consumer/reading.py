@@ -14,7 +14,12 @@ AHEAD = 500
 
 
 def tail(
-    url: str | Sequence[str], pattern: str = "auth.#", *, exchange: str = "auth.events", pause: float = 0.5
+    url: str | Sequence[str],
+    pattern: str = "auth.#",
+    *,
+    exchange: str = "auth.events",
+    pause: float = 0.5,
+    timeout: float | None = None,
 ) -> Iterator[tuple[str, bytes] | None]:
     """Yield routing key and body of each message that arrives from now on, and None after each pause without one.
 
@@ -23,11 +28,12 @@ def tail(
         pattern: which routing keys: `*` is a word, `#` any number of them.
         exchange: the exchange of the events.
         pause: in seconds.
+        timeout: seconds that each host has to answer at the beginning, 15 at most.
 
     Raises:
         BrokerError: the broker is away, or goes away.
     """
-    link = connect(listed(url), name="ninja_auth_kit tail", exchange=exchange)
+    link = connect(listed(url), name="ninja_auth_kit tail", exchange=exchange, timeout=timeout)
     with _closed(link.connection), told(link.parameters, exchange=exchange):
         channel = link.connection.channel()
         channel.exchange_declare(exchange, passive=True)

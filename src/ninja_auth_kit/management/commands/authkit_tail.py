@@ -55,7 +55,14 @@ class Command(BaseCommand):
 
     def _show(self, configured: Broker, options: dict[str, Any]) -> None:
         shown, end = 0, time.monotonic() + (options["timeout"] or float("inf"))
-        for arrived in tail(_urls(configured), options["pattern"], exchange=settings.AUDIT_EXCHANGE, pause=0.2):
+        arriving = tail(
+            _urls(configured),
+            options["pattern"],
+            exchange=settings.AUDIT_EXCHANGE,
+            pause=0.2,
+            timeout=options["timeout"],
+        )
+        for arrived in arriving:
             if arrived is not None:
                 self.stdout.write(arrived[1].decode(errors="replace") if options["json"] else self._line(*arrived))
                 self.stdout.flush()
