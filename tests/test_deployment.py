@@ -106,3 +106,11 @@ def test_every_port_of_compose_is_for_this_machine_alone() -> None:
 
     assert len(ports) == 4
     assert all(port.strip().startswith('"127.0.0.1:') for row in ports for port in row.split(","))
+
+
+def test_the_unit_of_systemd_makes_the_directory_of_its_health_file() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    directory = re.search(r"--health-file (/\S+)/\S+", page)
+
+    assert directory is not None
+    assert f"RuntimeDirectory={Path(directory[1]).relative_to('/run')}\n" in page

@@ -1,5 +1,6 @@
 """How a relay is watched: its figures, its health file, and several databases and hosts."""
 
+import shutil
 import socket
 import time
 import urllib.error
@@ -91,6 +92,47 @@ def test_the_health_file_is_touched_while_all_is_well_and_is_gone_in_the_end(
     assert abs(path.stat().st_mtime - time.time()) < 30
     assert relay.finish()[0] == 0
     assert not path.exists()
+
+
+def test_a_health_file_that_cannot_be_is_said_at_the_start(exchange: str, tmp_path: Path) -> None:
+    for path, cause in ((tmp_path, "Is a directory"), (tmp_path / "missing" / "relay", "No such file or directory")):
+        for once in (True, False):
+            with pytest.raises(CommandError) as caught:
+                call_command("authkit_relay", once=once, health_file=path)
+            assert f"--health-file {path}: cannot be written ({cause})." in str(caught.value)
+
+
+def test_a_health_file_that_can_no_longer_be_written_is_a_warning_and_events_go_out(
+    consumer: Consumer, start_relay: Callable[..., Process], tmp_path: Path
+) -> None:
+    path = tmp_path / "run" / "relay"
+    path.parent.mkdir()
+    relay = start_relay("--health-file", str(path))
+    assert relay.line().startswith("Publishing")
+
+    shutil.rmtree(path.parent)
+    assert relay.line().endswith(f"The health file {path} cannot be written (No such file or directory).\n")
+    fill(3)
+
+    assert len(consumer.events(3)) == 3
+    path.parent.mkdir()
+    until(path.exists)
+    assert relay.finish() == (0, "3 events published.\n")
+    assert not path.exists()
+
+
+def test_a_relay_that_waits_for_the_broker_touches_its_health_file_and_counts_its_failures(
+    exchange: str, settings: Settings, start_relay: Callable[..., Process], tmp_path: Path
+) -> None:
+    settings.RABBITMQ_HOST, settings.RABBITMQ_PORT, port = "127.0.0.1", free_port(), free_port()
+    path = tmp_path / "relay"
+    relay = start_relay("--health-file", str(path), "--metrics-port", str(port))
+    assert relay.line().startswith("Waiting for the broker.")
+    first = path.stat().st_mtime
+    assert relay.line().startswith("Waiting for the broker.")
+
+    until(lambda: path.stat().st_mtime > first)
+    assert figures(port)["failures_total['default']"] >= 1
 
 
 def test_a_database_that_is_not_there_is_said(exchange: str) -> None:

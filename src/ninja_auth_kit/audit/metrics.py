@@ -25,7 +25,12 @@ _HELP = {
 
 @dataclass
 class Metrics:
-    """The counters of one relay."""
+    """The counters of one relay.
+
+    Attributes:
+        last_round: when it last came to the end of a round or of a pause, whatever came of it: that it lives.
+        last_success: when it last looked at the outbox without a failure, or 0.
+    """
 
     published: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -36,6 +41,7 @@ class Metrics:
     blocked: bool = False
     shards: int = 0
     last_success: float = 0.0
+    last_round: float = field(default_factory=time)
 
     def answered(self, seconds: float, *, confirmed: int, reasons: Iterable[str]) -> None:
         """Count a batch that was answered."""
@@ -48,6 +54,10 @@ class Metrics:
     def succeeded(self) -> None:
         """Note that a look at the outbox went well."""
         self.last_success = time()
+
+    def went_round(self) -> None:
+        """Note that the relay is alive, though it may only wait for the broker."""
+        self.last_round = time()
 
     def samples(self) -> list[Sample]:
         """Return each figure as name, labels and value."""

@@ -1,5 +1,6 @@
-"""What a supervisor sees of a relay: a page of figures, and a file that is touched while all is well."""
+"""What a supervisor sees of a relay: a page of figures, and a file that is touched while it lives."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from django.db import DatabaseError, connections
 
 from ninja_auth_kit.audit.health import health_of
 from ninja_auth_kit.audit.metrics import Metrics, Sample, exposition
+
+logger = logging.getLogger("ninja_auth_kit.relay")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,9 +61,10 @@ def serve(host: str, port: int, figures: Callable[[], list[Sample]]) -> Threadin
 
 
 class HealthFile:
-    """A file whose time is that of the last round that worked, of the relay for which that is the longest ago.
+    """A file whose time is that of the last round, of the relay for which that is the longest ago.
 
-    A probe asks for its age: `test $(( $(date +%s) - $(stat -c %Y FILE) )) -lt 60`.
+    A round that only found the broker away counts: a relay that waits is well, and to restart it helps nobody. A probe
+    asks for the age: `test $(( $(date +%s) - $(stat -c %Y FILE) )) -lt 120`.
 
     Args:
         path: where.
@@ -69,18 +73,33 @@ class HealthFile:
 
     def __init__(self, path: Path, relays: Sequence[Metrics]) -> None:
         self.path, self.relays = path, relays
+        self._is_failing = False
 
-    def touch(self) -> None:
-        """Bring its time up to date; before each relay has done a round there is no file.
+    def create(self) -> None:
+        """Make the file.
 
         Raises:
             OSError: it cannot be written.
         """
-        moment = min(metrics.last_success for metrics in self.relays)
-        if moment:
+        with self.path.open("a"):  # unlike `touch`, this finds that it is a directory
+            pass
+
+    def touch(self) -> None:
+        """Bring its time up to date. That it cannot is logged, once: events go out all the same."""
+        moment = min(metrics.last_round for metrics in self.relays)
+        try:
             self.path.touch()
             os.utime(self.path, (moment, moment))
+        except OSError as error:
+            if not self._is_failing:
+                logger.warning("The health file %s cannot be written (%s).", self.path, error.strerror)
+            self._is_failing = True
+        else:
+            self._is_failing = False
 
     def remove(self) -> None:
         """Say that nobody works any more."""
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The health file %s cannot be removed (%s).", self.path, error.strerror)

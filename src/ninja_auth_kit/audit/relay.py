@@ -55,36 +55,39 @@ class Relay:
         self._failures = 0
         self._chores_at = 0.0
 
-    def run(self, stop: threading.Event, *, succeeded: Callable[[], None] = lambda: None) -> None:
+    def run(self, stop: threading.Event, *, alive: Callable[[], None] = lambda: None) -> None:
         """Publish until told to stop; a batch in flight is finished first.
 
         Args:
             stop: set to end it.
-            succeeded: called after each round that worked, with something to publish or without.
+            alive: called after each round and each pause, whatever came of it.
         """
         try:
             while not stop.is_set():
                 if not self._round(stop):
-                    stop.wait(self._backoff())
-                    continue
-                succeeded()
+                    self._pause(stop, alive)
+                self._live(alive)
         finally:
             self._leave()
 
-    def wait_for_broker(self, stop: threading.Event, *, tell: Callable[[BrokerError], None]) -> bool:
+    def wait_for_broker(
+        self, stop: threading.Event, *, tell: Callable[[BrokerError], None], alive: Callable[[], None] = lambda: None
+    ) -> bool:
         """Connect, as often as it takes; return whether that was done before it was told to stop.
 
         Args:
             stop: set to give up.
             tell: called with what went wrong, after each try that failed.
+            alive: called after each try and each pause.
         """
         while not stop.is_set():
             try:
                 self.publisher.connect()
             except BrokerError as error:
                 tell(error)
-                self._failures += 1
-                stop.wait(self._backoff())
+                self._failed()
+                self._pause(stop, alive)
+                self._live(alive)
             else:
                 self._failures = 0
                 return True
@@ -174,9 +177,20 @@ class Relay:
             self._leave()
         else:
             return True
+        self._failed()
+        return False
+
+    def _failed(self) -> None:
         self._failures += 1
         self.metrics.failures += 1
-        return False
+
+    def _pause(self, stop: threading.Event, alive: Callable[[], None]) -> None:
+        self._live(alive)
+        stop.wait(self._backoff())
+
+    def _live(self, alive: Callable[[], None]) -> None:
+        self.metrics.went_round()
+        alive()
 
     def _recovered(self) -> None:
         if self._failures:

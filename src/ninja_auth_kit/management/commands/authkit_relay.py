@@ -4,6 +4,7 @@ import _thread
 import signal
 import threading
 from argparse import ArgumentParser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,9 @@ class Command(BaseCommand):
             "--health-file",
             type=Path,
             metavar="FILE",
-            help="touch this file after each round that worked, about once in a second while all is well, for a "
-            "supervisor to restart a relay whose file is older than, say, a minute; removed at the end",
+            help="touch this file after each round, about once in a second, and at least every 30 seconds or so while "
+            "it waits for the broker: a supervisor may restart a relay whose file is older than two minutes. It is "
+            "removed at the end",
         )
         parser.add_argument(
             "--metrics-port", type=int, metavar="PORT", help="serve figures for Prometheus at /metrics"
@@ -66,11 +68,15 @@ class Command(BaseCommand):
         relays = self._relays(options)
         if options["metrics_port"] is not None:
             self._serve(relays, options["metrics_host"], options["metrics_port"])
-        if options["once"]:
-            for relay in relays:
-                self._publish_once(relay)
-        else:
-            self._publish_until_stopped(relays, options["health_file"])
+        health = _health_file(options["health_file"], relays)
+        try:
+            if options["once"]:
+                self._publish_once(relays)
+            else:
+                self._publish_until_stopped(relays, health.touch if health else lambda: None)
+        finally:
+            if health:
+                health.remove()
         self.stdout.write(f"{sum(relay.metrics.published for relay in relays)} events published.")
 
     def _relays(self, options: dict[str, Any]) -> list[Relay]:
@@ -92,14 +98,14 @@ class Command(BaseCommand):
         except (OSError, OverflowError) as error:
             raise CommandError(f"--metrics-port {port}: cannot listen on {host} there ({error}).") from error
 
-    def _publish_once(self, relay: Relay) -> None:
-        try:
-            relay.drain()
-        except (BrokerError, DatabaseError) as error:
-            raise CommandError(f"{relay.metrics.published} events published, then: {error}") from error
+    def _publish_once(self, relays: list[Relay]) -> None:
+        for relay in relays:
+            try:
+                relay.drain()
+            except (BrokerError, DatabaseError) as error:
+                raise CommandError(f"{relay.metrics.published} events published, then: {error}") from error
 
-    def _publish_until_stopped(self, relays: list[Relay], path: Path | None) -> None:
-        health = HealthFile(path, [relay.metrics for relay in relays]) if path else None
+    def _publish_until_stopped(self, relays: list[Relay], alive: Callable[[], None]) -> None:
         stop = threading.Event()
 
         def finish(number: int, _: Any) -> None:
@@ -111,25 +117,41 @@ class Command(BaseCommand):
             signal.signal(number, finish)
         # A relay that fails as nobody foresaw ends the others and the process, for its supervisor to start it again.
         with ThreadPoolExecutor(len(relays)) as threads:
-            runs = [threads.submit(self._run, relay, stop, health) for relay in relays[1:]]
+            runs = [threads.submit(self._run, relay, stop, alive) for relay in relays[1:]]
             for run in runs:
                 run.add_done_callback(lambda _: stop.set())
             try:
-                self._run(relays[0], stop, health)  # in this thread: another one takes memory of its own
+                self._run(relays[0], stop, alive)  # in this thread: another one takes memory of its own
             finally:
                 stop.set()
-        if health:
-            health.remove()
         for run in runs:
             run.result()
 
-    def _run(self, relay: Relay, stop: threading.Event, health: HealthFile | None) -> None:
+    def _run(self, relay: Relay, stop: threading.Event, alive: Callable[[], None]) -> None:
         where = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
-        if relay.wait_for_broker(stop, tell=lambda error: self._say(f"Waiting for the broker. {error}")):
+        if relay.wait_for_broker(stop, tell=self._tell, alive=alive):
             publisher = relay.publisher
             self._say(f"Publishing{where} to {publisher.exchange} on {publisher.where}:{publisher.address.port}.")
-        relay.run(stop, succeeded=health.touch if health else lambda: None)
+        relay.run(stop, alive=alive)
+
+    def _tell(self, error: BrokerError) -> None:
+        self._say(f"Waiting for the broker. {error}")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()  # whoever reads the log of a service waits for this line, not for its end
+
+
+def _health_file(path: Path | None, relays: list[Relay]) -> HealthFile | None:
+    """Return the health file, written for the first time: a mistake in its path must not wait for the first event."""
+    if path is None:
+        return None
+    health = HealthFile(path, [relay.metrics for relay in relays])
+    try:
+        health.create()
+    except OSError as error:
+        raise CommandError(
+            f"--health-file {path}: cannot be written ({error.strerror}). Name a file in a directory that is there "
+            "and that this user may write to; for systemd set RuntimeDirectory."
+        ) from error
+    return health
