@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import socketserver
 import subprocess
 import sys
@@ -11,12 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from pytest_django import Settings
 
-from tests.consumer.conftest import until
+from ninja_auth_kit.audit.events import Event
+from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.consumer import Consumer, Memory, replay
+from tests.audit.conftest import exchange, private_broker
+from tests.audit.test_relay import fill
+from tests.consumer.conftest import running, until
+from tests.private_broker import PrivateBroker
 from tests.servers import ROOT
 from tests.test_example import EXAMPLE, Demo, database, demos, post
 
-__all__ = ["database", "demos"]  # fixtures
+__all__ = ["database", "demos", "exchange", "private_broker"]  # fixtures
 
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 
@@ -114,3 +123,36 @@ def test_the_unit_of_systemd_makes_the_directory_of_its_health_file() -> None:
 
     assert directory is not None
     assert f"RuntimeDirectory={Path(directory[1]).relative_to('/run')}\n" in page
+
+
+@pytest.mark.private_broker
+@pytest.mark.broker
+@pytest.mark.django_db(transaction=True)
+def test_the_rights_on_the_page_suffice(
+    private_broker: PrivateBroker, settings: Settings, kit: Callable[..., None]
+) -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    lines = [shlex.split(line)[1:] for line in re.findall(r"^ +(rabbitmqctl set_permissions .*)$", page, re.MULTILINE)]
+    declaring, finding, billing, auditor = lines
+    for name in ("relay", "billing", "auditor"):
+        private_broker.control("add_user", name, "secret")
+    settings.RABBITMQ_PASSWORD = "secret"
+    url = "amqp://{}:secret@127.0.0.1:" + str(private_broker.port)
+
+    for line, declares in ((declaring, True), (finding, False)):
+        private_broker.control(*line)
+        settings.RABBITMQ_USER = "relay"
+        kit(AUDIT_EXCHANGE="auth.events", AUDIT_DECLARE=declares)
+        fill(1)
+        assert configured_relay(using="default").drain() == 1
+
+    private_broker.control(*billing)
+    consumer: Consumer[None] = Consumer(url.format("billing"), queue="billing.auth-events", store=Memory())
+    consumer.on(Event)(lambda event, db: None)
+    with running(consumer):
+        until(lambda: consumer.is_consuming)
+
+    private_broker.control(*auditor)
+    settings.RABBITMQ_USER = "auditor"
+    call_command("authkit_tail", timeout=1)
+    assert list(replay(url.format("auditor"))) == []  # what `fill` makes are no events
