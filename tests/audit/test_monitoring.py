@@ -49,6 +49,7 @@ def test_a_relay_tells_its_figures(consumer: Consumer, start_relay: Callable[...
 
     assert told["pending['default']"] == 0
     assert told["oldest_seconds['default']"] == 0
+    assert told["oldest_retry_seconds['default']"] == 0
     assert told["deferred['default', 'parked']"] == 0
     assert told["shards['default']"] == 16
     assert told["blocked['default']"] == 0

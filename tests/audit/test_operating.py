@@ -66,7 +66,10 @@ def test_events_that_wait_without_a_relay_need_a_person() -> None:
 
     assert code == 1
     assert said.startswith("pending   3, the oldest for 0 seconds\n")
-    assert said.endswith("\nEvents wait, and no relay is connected: run authkit_relay.\n")
+    assert said.endswith(
+        "\nEvents wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look "
+        "at its log.\n"
+    )
 
 
 def test_events_that_wait_for_a_relay_that_is_there_are_fine_until_they_are_old(relay_session: None) -> None:
@@ -94,6 +97,18 @@ def test_what_is_parked_needs_a_person_and_what_is_retried_does_not() -> None:
     assert "1 parked, to be mended or given up by a person: see authkit_requeue." in said
 
 
+def test_what_is_tried_again_in_vain_for_long_needs_a_person_too() -> None:
+    defer(2)
+    defer(1, first=10, created_at=Now() - timedelta(seconds=301))
+    defer(1, first=20, created_at=Now() - timedelta(days=9), state="parked", reason="poison", next_attempt_at=None)
+
+    code, said = status()
+
+    assert code == 1
+    assert "3 refused by the broker and tried again, the oldest for 301 seconds: is a queue bound" in said
+    assert "tried again" not in status("--max-age", "600")[1]
+
+
 def test_a_script_reads_json(relay_session: None) -> None:
     fill(2)
     defer(1)
@@ -104,6 +119,7 @@ def test_a_script_reads_json(relay_session: None) -> None:
     (relay,) = report.pop("relays")
     assert code == 0
     assert 0 <= report.pop("oldest_seconds") < 60
+    assert 0 <= report.pop("oldest_retry_seconds") < 60
     assert relay
     assert report == {
         "pending": 2,

@@ -16,7 +16,10 @@ _OLDEST = f"""
 SELECT coalesce(extract(epoch FROM clock_timestamp() - created_at), 0)::float8
 FROM "{_OUTBOX}" ORDER BY id LIMIT 1
 """  # noqa: S608
-_BY_REASON = f'SELECT state, reason, count(*) FROM "{_DEFERRED}" GROUP BY state, reason ORDER BY 1, 2'  # noqa: S608
+_BY_REASON = f"""
+SELECT state, reason, count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8
+FROM "{_DEFERRED}" GROUP BY state, reason ORDER BY 1, 2
+"""  # noqa: S608
 _RELAYS = """
 SELECT application_name FROM pg_stat_activity
 WHERE datname = current_database() AND starts_with(application_name, %s) ORDER BY 1
@@ -32,6 +35,7 @@ class Health:
         is_estimate: whether it is one.
         oldest_seconds: how long the first of them has waited.
         deferred: how many events were refused, by state ("retry", "parked") and reason.
+        oldest_retry_seconds: how long the oldest event has waited that was refused and is tried again.
         relays: what the database sessions of the relays call themselves: host, process, and "embedded" for a thread
             of a web process.
     """
@@ -40,6 +44,7 @@ class Health:
     is_estimate: bool
     oldest_seconds: float
     deferred: dict[str, dict[str, int]]
+    oldest_retry_seconds: float
     relays: list[str]
 
 
@@ -50,6 +55,7 @@ def health_of(*, using: str) -> Health:
         DatabaseError: the database is away.
     """
     deferred: dict[str, dict[str, int]] = {"retry": {}, "parked": {}}
+    oldest_retry = 0.0
     with connections[using].cursor() as cursor:
         cursor.execute(_COUNT, [COUNTED + 1])
         pending = cursor.fetchone()[0]
@@ -60,8 +66,9 @@ def health_of(*, using: str) -> Health:
         cursor.execute(_OLDEST)
         oldest = cursor.fetchone()
         cursor.execute(_BY_REASON)
-        for state, reason, count in cursor.fetchall():
+        for state, reason, count, seconds in cursor.fetchall():
             deferred[state][reason] = count
+            oldest_retry = max(oldest_retry, seconds) if state == "retry" else oldest_retry
         cursor.execute(_RELAYS, [RELAY_NAME])
         relays = [name.removeprefix(RELAY_NAME).strip() for (name,) in cursor.fetchall()]
-    return Health(pending, is_estimate, max(0.0, oldest[0]) if oldest else 0.0, deferred, relays)
+    return Health(pending, is_estimate, max(0.0, oldest[0]) if oldest else 0.0, deferred, oldest_retry, relays)

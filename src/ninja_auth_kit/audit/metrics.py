@@ -19,6 +19,7 @@ _HELP = {
     "last_success_timestamp_seconds": ("gauge", "When the outbox was last looked at without a failure."),
     "pending": ("gauge", "Events in the outbox, counted up to 100,000."),
     "oldest_seconds": ("gauge", "Age of the oldest event in the outbox: the one to alarm on."),
+    "oldest_retry_seconds": ("gauge", "Age of the oldest event that was refused and is tried again: alarm on it too."),
     "deferred": ("gauge", "Events that were refused, by state."),
 }
 

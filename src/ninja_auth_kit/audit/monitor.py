@@ -27,6 +27,7 @@ def samples_of(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
         with suppress(DatabaseError):  # a database that is away is told by what is missing, and by the failures
             health = health_of(using=using)
             found += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
+            found.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
             found += [
                 ("deferred", {**label, "state": state}, sum(reasons.values()))
                 for state, reasons in health.deferred.items()

@@ -23,8 +23,8 @@ class Command(BaseCommand):
     help = (
         "Tell how many audit events wait, how long the oldest has waited, what the broker has refused and why, and "
         "which relays are connected to the database. Exits with 1 when something needs a person: an event has waited "
-        "longer than --max-age, events wait and no relay is there, or some are parked (see authkit_requeue). The "
-        "broker is not asked."
+        "longer than --max-age, in the outbox or set aside to be tried again, events wait and no relay is connected, "
+        "or some are parked (see authkit_requeue). The broker is not asked."
     )
     requires_system_checks = [Tags.compatibility]
 
@@ -58,10 +58,13 @@ class Command(BaseCommand):
 
 def _problems(health: Health, *, max_age: float) -> list[str]:
     """Return what needs a person, a sentence each."""
-    parked = sum(health.deferred["parked"].values())
+    retried, parked = (sum(health.deferred[state].values()) for state in ("retry", "parked"))
     found = {
         f"The oldest event has waited for {health.oldest_seconds:.0f} seconds.": health.oldest_seconds > max_age,
-        "Events wait, and no relay is connected: run authkit_relay.": health.pending and not health.relays,
+        f"{retried} refused by the broker and tried again, the oldest for {health.oldest_retry_seconds:.0f} seconds: "
+        "is a queue bound for every event, and does it have room?": health.oldest_retry_seconds > max_age,
+        "Events wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look at "
+        "its log.": health.pending and not health.relays,
         f"{parked} parked, to be mended or given up by a person: see authkit_requeue.": parked,
     }
     return [sentence for sentence, is_so in found.items() if is_so]
