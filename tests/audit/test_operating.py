@@ -2,19 +2,22 @@
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 
 from ninja_auth_kit.audit import health
 from ninja_auth_kit.audit.listening import Ear
-from ninja_auth_kit.models import AuditDeferred, AuditOutbox
+from ninja_auth_kit.models import AuditDeferred, AuditOutbox, UserSession
 from tests.audit.test_relay import fill
+from tests.private_broker import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
 
@@ -94,7 +97,7 @@ def test_what_is_parked_needs_a_person_and_what_is_retried_does_not() -> None:
     code, said = status()
     assert code == 1
     assert "parked    1 (1 poison)\n" in said
-    assert "1 parked, to be mended or given up by a person: see authkit_requeue." in said
+    assert "1 parked, for a person: authkit_requeue tries them again, authkit_requeue --reason poison" in said
 
 
 def test_what_is_tried_again_in_vain_for_long_needs_a_person_too() -> None:
@@ -183,6 +186,105 @@ def test_which_are_put_back_can_be_said() -> None:
     assert requeue("--reason", "nacked", "--older-than", "1h") == "3 events are in the outbox again.\n"
     with pytest.raises(CommandError, match=r"'soon' is no duration; write it as 90s, 15m, 1h or 7d\."):
         requeue("--older-than", "soon")
+
+
+def test_what_can_never_be_sent_is_given_up_by_a_person_and_the_outbox_is_healthy_again() -> None:
+    defer(2)
+    defer(1, first=200, state="parked", reason="poison", next_attempt_at=None, last_error="It is no CloudEvent.")
+    poison = AuditDeferred.objects.get(pk=200)
+    line = f"{poison.event_id}  auth.test.x.success  poison: It is no CloudEvent.\n"
+    assert status()[0] == 1
+
+    assert requeue("--reason", "poison", "--discard", "--dry-run") == f"{line}1 events would be deleted.\n"
+    assert requeue("--reason", "poison", "--discard") == f"{line}1 events are deleted.\n"
+    assert json.loads(requeue("--reason", "poison", "--discard", "--json")) == {"discarded": 0, "dry_run": False}
+
+    assert list(AuditDeferred.objects.order_by("pk").values_list("pk", flat=True)) == [1, 2]
+    assert not AuditOutbox.objects.exists()
+    assert status()[0] == 0
+
+
+def test_one_event_is_put_back_or_given_up_by_its_id() -> None:
+    defer(3)
+    first, second, _ = AuditDeferred.objects.order_by("pk")
+
+    assert json.loads(requeue("--event", str(first.event_id), "--json")) == {"requeued": 1, "dry_run": False}
+    assert requeue("--event", str(second.event_id), "--discard").endswith("1 events are deleted.\n")
+
+    assert list(AuditOutbox.objects.values_list("pk", flat=True)) == [1]
+    assert list(AuditDeferred.objects.values_list("pk", flat=True)) == [3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--discard"], "say of which events, by --reason or --event"),
+        (["--discard", "--older-than", "7d"], "say of which events, by --reason or --event"),
+        (["--reason", "poison"], "Give it up with --reason poison --discard"),
+    ],
+)
+def test_nothing_is_given_up_by_mistake(arguments: list[str], said: str) -> None:
+    defer(1, state="parked", reason="poison", next_attempt_at=None)
+
+    with pytest.raises(CommandError, match=said):
+        requeue(*arguments)
+
+    assert AuditDeferred.objects.exists()
+
+
+@pytest.fixture
+def database_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody answer where the database is said to be."""
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+    monkeypatch.setitem(connection.settings_dict, "PORT", free_port())
+    monkeypatch.setitem(connection.settings_dict, "PASSWORD", "c4n4ry")
+
+
+@pytest.fixture
+def not_migrated() -> Iterator[None]:
+    """Take the tables away for a while."""
+    names = [model._meta.db_table for model in (AuditDeferred, AuditOutbox, UserSession, get_user_model())]
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f'ALTER TABLE "{name}" RENAME TO "{name}_elsewhere"')
+        yield
+        for name in names:
+            cursor.execute(f'ALTER TABLE "{name}_elsewhere" RENAME TO "{name}"')
+
+
+COMMANDS = [
+    ["authkit_status"],
+    ["authkit_requeue"],
+    ["authkit_prune", "--dry-run"],
+    ["authkit_prune"],
+    ["authkit_revoke", "--everyone"],
+    ["authkit_revoke", "somebody@example.com"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_database_that_is_away_is_said_with_its_cause(database_away: None, command: list[str]) -> None:
+    with pytest.raises(CommandError, match=r"^The database is away: .*Connection refused\.$") as caught:
+        call_command(*command)
+
+    assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_database_that_was_not_migrated_is_said(not_migrated: None, command: list[str]) -> None:
+    said = r'^The database refuses: relation ".*" does not exist\. Has migrate been run\?$'
+    with pytest.raises(CommandError, match=said):
+        call_command(*command)
+
+
+def test_a_script_reads_json_of_a_database_that_is_away_too(database_away: None) -> None:
+    code, said = status("--json")
+
+    report = json.loads(said)
+    assert code == 1
+    assert report["healthy"] is False
+    assert report["problems"][0].startswith("The database is away: ")
 
 
 def test_a_great_many_are_put_back_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, ProgrammingError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from ninja_auth_kit.audit import floods
+from ninja_auth_kit.audit.database_failures import describe
 from ninja_auth_kit.audit.deferrals import Deferred
 from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.listening import Ear
@@ -169,11 +170,8 @@ class Relay:
         except BrokerError as error:
             logger.warning("%s Events wait in the outbox.", error)
             self.metrics.blocked = self.publisher.is_blocked
-        except ProgrammingError as error:
-            logger.warning("The database refuses (%s). Has migrate been run?", type(error.__cause__ or error).__name__)
-            self._leave()
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("The database is away (%s).", type(error).__name__)
+            logger.warning("%s", describe(error))
             self._leave()
         else:
             return True

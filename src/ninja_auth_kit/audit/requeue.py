@@ -1,4 +1,4 @@
-"""Putting deferred events back into the outbox."""
+"""Putting deferred events back into the outbox, or giving them up."""
 
 from django.db import connections
 
@@ -18,6 +18,13 @@ SELECT id, event_id, shard, routing_key, payload, created_at FROM moved ORDER BY
 RETURNING id
 """  # noqa: S608  # names of ours
 
+_DISCARD = f"""
+DELETE FROM "{AuditDeferred._meta.db_table}" WHERE id IN (
+    SELECT id FROM "{AuditDeferred._meta.db_table}" WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""  # noqa: S608
+
 
 def requeue(ids: list[int], *, using: str) -> set[int]:
     """Let the relay try deferred events again, and return the ids of those that are in the outbox now.
@@ -29,6 +36,22 @@ def requeue(ids: list[int], *, using: str) -> set[int]:
         ids: which of the deferred events.
         using: the alias of the database.
     """
+    return _ids_of(_MOVE, ids, using=using)
+
+
+def discard(ids: list[int], *, using: str) -> set[int]:
+    """Delete deferred events, which nobody will ever get then, and return the ids of those that are gone.
+
+    What a relay has in its hands at the moment stays.
+
+    Args:
+        ids: which of the deferred events.
+        using: the alias of the database.
+    """
+    return _ids_of(_DISCARD, ids, using=using)
+
+
+def _ids_of(statement: str, ids: list[int], *, using: str) -> set[int]:
     with connections[using].cursor() as cursor:
-        cursor.execute(_MOVE, [ids])
+        cursor.execute(statement, [ids])
         return {id for (id,) in cursor.fetchall()}

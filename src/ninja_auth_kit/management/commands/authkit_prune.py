@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit.management.failures import database_told
 from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
 
 
@@ -35,10 +36,11 @@ class Command(BaseCommand):
         if options["keep"] < 0 or options["batch"] < 1:
             raise CommandError("--keep must be at least 0 and --batch at least 1.")
         keep = timedelta(days=options["keep"])
-        if options["dry_run"]:
-            counts = Counter({model.__name__: rows for model, rows in count_prunable(keep=keep).items()})
-        else:
-            counts = self._prune(keep, options)
+        with database_told():
+            if options["dry_run"]:
+                counts = Counter({model.__name__: rows for model, rows in count_prunable(keep=keep).items()})
+            else:
+                counts = self._prune(keep, options)
         if options["json"]:
             self.stdout.write(json.dumps({"deleted": not options["dry_run"], "rows": dict(counts)}))
             return

@@ -12,8 +12,9 @@ from typing import Any
 from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
+from ninja_auth_kit.audit.database_failures import describe
 from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.monitor import HealthFile, samples_of, serve
 from ninja_auth_kit.audit.relay import BATCH, Relay, configured_relay
@@ -102,8 +103,9 @@ class Command(BaseCommand):
         for relay in relays:
             try:
                 relay.drain()
-            except (BrokerError, DatabaseError) as error:
-                raise CommandError(f"{relay.metrics.published} events published, then: {error}") from error
+            except (BrokerError, DatabaseError, InterfaceError) as error:
+                cause = error if isinstance(error, BrokerError) else describe(error)
+                raise CommandError(f"{relay.metrics.published} events published, then: {cause}") from error
 
     def _publish_until_stopped(self, relays: list[Relay], alive: Callable[[], None]) -> None:
         stop = threading.Event()

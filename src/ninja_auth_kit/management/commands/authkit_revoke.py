@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit.management.failures import database_told
 from ninja_auth_kit.models import InvalidEmailError, database, find_holders
 from ninja_auth_kit.services.revocation import revoke_all_sessions, revoke_sessions
 
@@ -37,7 +38,8 @@ class Command(BaseCommand):
         """Revoke, and say how many sessions were ended."""
         if not re.fullmatch(r"[a-z0-9_]{1,40}", options["reason"]):
             raise CommandError("--reason must be one word of at most 40 small letters, digits and underscores.")
-        counts = self._revoke_everyone(options) if options["everyone"] else [self._revoke_one(options)]
+        with database_told():
+            counts = self._revoke_everyone(options) if options["everyone"] else [self._revoke_one(options)]
         users, sessions = sum(1 for count in counts if count), sum(counts)
         if options["json"]:
             self.stdout.write(json.dumps({"users": users, "sessions": sessions}))

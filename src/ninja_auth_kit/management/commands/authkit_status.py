@@ -8,10 +8,11 @@ from typing import Any
 
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from ninja_auth_kit.audit.health import Health, health_of
 from ninja_auth_kit.conf import broker
+from ninja_auth_kit.management.failures import database_told
 from ninja_auth_kit.models import database
 
 MAX_AGE = 300  # seconds
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         "Tell how many audit events wait, how long the oldest has waited, what the broker has refused and why, and "
         "which relays are connected to the database. Exits with 1 when something needs a person: an event has waited "
         "longer than --max-age, in the outbox or set aside to be tried again, events wait and no relay is connected, "
-        "or some are parked (see authkit_requeue). The broker is not asked."
+        "or some are parked (see authkit_requeue), and where the database does not answer. The broker is not asked."
     )
     requires_system_checks = [Tags.compatibility]
 
@@ -46,9 +47,13 @@ class Command(BaseCommand):
         if using not in connections:
             raise CommandError(f"--database {using}: there is no such database in DATABASES.", returncode=2)
         try:
-            health = health_of(using=using)
-        except DatabaseError as error:
-            raise CommandError(f"The database is away ({type(error).__name__}).") from error
+            with database_told():
+                health = health_of(using=using)
+        except CommandError as error:
+            if not options["json"]:
+                raise
+            self.stdout.write(json.dumps({"healthy": False, "problems": [str(error)]}))
+            sys.exit(1)
         problems = _problems(health, max_age=options["max_age"])
         report = {**asdict(health), "broker": broker() is not None, "healthy": not problems, "problems": problems}
         self.stdout.write(json.dumps(report) if options["json"] else _text(health, problems))
@@ -65,7 +70,8 @@ def _problems(health: Health, *, max_age: float) -> list[str]:
         "is a queue bound for every event, and does it have room?": health.oldest_retry_seconds > max_age,
         "Events wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look at "
         "its log.": health.pending and not health.relays,
-        f"{parked} parked, to be mended or given up by a person: see authkit_requeue.": parked,
+        f"{parked} parked, for a person: authkit_requeue tries them again, authkit_requeue --reason poison --discard "
+        "gives up what can never be sent.": parked,
     }
     return [sentence for sentence, is_so in found.items() if is_so]
 
