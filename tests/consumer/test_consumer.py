@@ -17,7 +17,8 @@ import pytest
 from ninja_auth_kit.audit.events import Event, LoggedIn, LoginFailed, SessionRevoked
 from ninja_auth_kit.consumer import Consumer, Memory, Postgres, UnacceptableError
 from ninja_auth_kit.consumer import consumer as consumer_module
-from ninja_auth_kit.consumer.handling import Handling
+from ninja_auth_kit.consumer.handling import PAUSES, Handling
+from ninja_auth_kit.consumer.topology import DELIVERY_LIMIT
 from tests.consumer.conftest import HOST, URL, Producer, message, running, until
 from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT
@@ -100,8 +101,9 @@ def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
     store = Postgres(conninfo)
     store.install()
     tries: list[float] = []
+    pauses = (0.1, 0.2, 0.4, 0.8, 1.6)
     consumer: Consumer[psycopg.Cursor[Any]] = Consumer(
-        URL, queue=producer.queue, exchange=producer.exchange, store=store
+        URL, queue=producer.queue, exchange=producer.exchange, store=store, pauses=pauses
     )
 
     @consumer.on(LoginFailed)
@@ -116,10 +118,21 @@ def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
         until(lambda: producer.dead() == 1)
 
     assert len(tries) == 6  # once, and five times more
-    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    assert pauses[-1] > 4 * pauses[0]  # no hot loop
+    between = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert all(real >= pause for real, pause in zip(between, pauses, strict=True))  # no hot loop
     assert count(conninfo) == 0
-    assert "was not handled" in caplog.text
+    said = [record.getMessage().partition(" was ")[2] for record in caplog.records if "not handled" in record.message]
+    assert said == [
+        *(f"not handled. It comes again in {pause} seconds." for pause in pauses),
+        "not handled in 6 deliveries. It goes to the dead letters.",
+    ]
+
+
+def test_what_a_handler_needs_may_be_away_for_a_minute() -> None:
+    assert len(PAUSES) == DELIVERY_LIMIT
+    assert sum(PAUSES) == 60
+    with pytest.raises(ValueError, match="the queue allows 5 more deliveries"):
+        Consumer(URL, queue="x", store=Memory(), pauses=[1] * 6)
 
 
 PROGRAM = """
@@ -312,13 +325,12 @@ def test_a_store_that_is_away_costs_no_delivery_and_gets_the_event_later(
     assert "c4n4ry" not in caplog.text + repr(store)
 
 
-def test_a_handler_s_own_trouble_with_a_database_is_no_absence_of_the_store(
-    producer: Producer, conninfo: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ninja_auth_kit.consumer.handling.LONGEST_PAUSE", 0.05)
+def test_a_handler_s_own_trouble_with_a_database_is_no_absence_of_the_store(producer: Producer, conninfo: str) -> None:
     store = Postgres(conninfo)
     store.install()
-    consumer: Consumer[Any] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=store)
+    consumer: Consumer[Any] = Consumer(
+        URL, queue=producer.queue, exchange=producer.exchange, store=store, pauses=[0.05]
+    )
 
     @consumer.on(LoginFailed)
     def wait_for_ever(event: LoginFailed, db: psycopg.Cursor[Any]) -> None:

@@ -16,7 +16,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from ninja_auth_kit.audit.events import Event
 from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.consumer import addresses, topology
-from ninja_auth_kit.consumer.handling import Answer, Handling, UnacceptableError
+from ninja_auth_kit.consumer.handling import PAUSES, Answer, Handling, UnacceptableError
 from ninja_auth_kit.consumer.stores import Store
 
 __all__ = ["Consumer", "UnacceptableError"]
@@ -41,6 +41,8 @@ class Consumer(Generic[D]):
         single_active: whether one of several processes handles events and the others stand by, which keeps their
             order; otherwise they share the work.
         prefetch: how many messages the broker sends ahead. A crash counts as a delivery for each of them.
+        pauses: seconds before an event that a handler has failed on comes again, one for each of at most five more
+            deliveries; then it goes to the dead letters. Meanwhile the others wait.
 
     Attributes:
         is_consuming: whether the queue is being consumed at the moment.
@@ -56,12 +58,15 @@ class Consumer(Generic[D]):
         exchange: str = "auth.events",
         single_active: bool = True,
         prefetch: int = 20,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
+        if len(pauses) > topology.DELIVERY_LIMIT:
+            raise ValueError(f"pauses has {len(pauses)}; the queue allows {topology.DELIVERY_LIMIT} more deliveries.")
         self._urls = addresses.listed(url)
         self.queue, self.exchange, self.prefetch = queue, exchange, prefetch
         self._bindings, self._single_active = bindings, single_active
         self._stop = threading.Event()
-        self._handling = Handling(store, self._stop)
+        self._handling = Handling(store, self._stop, pauses)
         self._connection: pika.BlockingConnection | None = None
         self.is_consuming = False
 
@@ -69,8 +74,8 @@ class Consumer(Generic[D]):
         """Let a function handle events of these kinds; `Event` is every kind that is known.
 
         It is called with the event and with what the store works with: for `Postgres` a cursor, whose transaction
-        commits with it. An exception gives the event back to the broker, which brings it up to five times more and
-        then puts it to the dead letters.
+        commits with it. An exception gives the event back to the broker, which brings it again after a pause, up to
+        five times within a minute; then it goes to the dead letters.
         """
 
         def add(handler: Callable[[E, D], None]) -> Callable[[E, D], None]:

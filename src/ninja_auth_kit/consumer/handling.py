@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,9 @@ from ninja_auth_kit.consumer.stores import AwayError, Store
 logger = logging.getLogger("ninja_auth_kit.consumer")
 
 D = TypeVar("D")
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before an event is tried again
+# Seconds before each delivery after the first: a minute in all, for what a handler calls to be restarted meanwhile.
+PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0)
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a store that is away is tried again
 
 
 class UnacceptableError(Exception):
@@ -33,10 +35,11 @@ class Handling(Generic[D]):
     Args:
         store: remembers what was handled.
         stop: set when the consumer is to end.
+        pauses: seconds before each delivery after the first; after so many more an event goes to the dead letters.
     """
 
-    def __init__(self, store: Store[D], stop: threading.Event) -> None:
-        self.store, self.stop = store, stop
+    def __init__(self, store: Store[D], stop: threading.Event, pauses: Sequence[float] = PAUSES) -> None:
+        self.store, self.stop, self.pauses = store, stop, pauses
         self.handlers: list[tuple[type[Event], Callable[[Any, D], None]]] = []
 
     def bindings(self) -> list[str]:
@@ -69,9 +72,19 @@ class Handling(Generic[D]):
             logger.exception("Event %s goes to the dead letters.", event.id)
             return Answer.DEAD
         except Exception:
-            logger.exception("Event %s was not handled.", event.id)
-            self.stop.wait(min(FIRST_PAUSE * 2.0**deliveries, LONGEST_PAUSE))
-            return Answer.AGAIN
+            return self._failed(event, deliveries)
+
+    def _failed(self, event: Event, deliveries: int) -> Answer:
+        """Pause, and ask for the event again; after the last delivery say that it goes to the dead letters."""
+        if deliveries >= len(self.pauses):
+            logger.exception(
+                "Event %s was not handled in %d deliveries. It goes to the dead letters.", event.id, deliveries + 1
+            )
+            return Answer.DEAD
+        pause = self.pauses[deliveries]
+        logger.exception("Event %s was not handled. It comes again in %g seconds.", event.id, pause)
+        self.stop.wait(pause)
+        return Answer.AGAIN
 
     def _handled(self, event: Event, handlers: list[Callable[[Any, D], None]]) -> Answer | None:
         """Handle an event; while the store is away try again here, for a delivery that is given back counts."""
