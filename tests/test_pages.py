@@ -24,21 +24,21 @@ def blocks(page: str) -> list[str]:
 @pytest.mark.broker
 def test_the_consumer_of_the_page_handles_an_event(producer: Producer, conninfo: str) -> None:
     code = blocks("consumers.md")[0]
-    code = code.replace("amqp://guest:guest@127.0.0.1", URL).replace("consumer.run()\n", "")
+    code = code.replace("amqp://guest:guest@127.0.0.1", URL)
     code = code.replace("postgresql://postgres@127.0.0.1/billing", conninfo)
     code = code.replace('queue="billing.auth-events"', f'queue="{producer.queue}", exchange="{producer.exchange}"')
-    space: dict[str, Any] = {}
+    space: dict[str, Any] = {"__name__": "page"}
     with psycopg.connect(conninfo, autocommit=True) as database:
-        database.execute("CREATE TABLE notes (subject text, event text, times integer)")
         try:
             exec(compile(code, "consumers.md", "exec"), space)  # noqa: S102
+            space["install"]()
             with running(space["consumer"]):
                 until(lambda: space["consumer"].is_consuming)
                 producer.send(message())
                 until(lambda: bool(database.execute("SELECT FROM notes").fetchall()))
             assert database.execute("SELECT * FROM notes").fetchall() == [("user/7", "session.login_failed", 1)]
         finally:
-            database.execute("DROP TABLE notes")
+            database.execute("DROP TABLE IF EXISTS notes")
 
 
 @pytest.mark.broker
