@@ -16,9 +16,11 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from ninja_auth_kit.management.commands.authkit_keys import Command
+from ninja_auth_kit.management.key_plans import JWKS_CACHE, _spoken
 from ninja_auth_kit.tokens import ALGORITHMS, NewKey, generate_key, key_ring, refuse_weak_key
 from tests.conftest import Api
 from tests.keys import ASYMMETRIC, entry, pem, public_pem
+from tests.servers import ROOT
 from tests.settings import JWT_SECRET_KEY, NINJA_AUTH_KIT
 from tests.test_tokens import Forger
 
@@ -260,6 +262,12 @@ def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -
     output = " ".join(keys("rotate").split())
     assert "Wait 90 seconds (ACCESS_TOKEN_LIFETIME)" in output
     assert "1 hour, or longer where one keeps the JWKS longer" in output
+
+
+def test_the_page_waits_as_long_as_the_plan() -> None:
+    page = (ROOT / "docs" / "verifying-tokens.md").read_text()
+
+    assert f"every service has fetched it: {_spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer" in page
 
 
 def test_a_plan_says_when_the_hash_changes_and_what_an_emergency_is(

@@ -156,3 +156,16 @@ def test_the_rights_on_the_page_suffice(
     settings.RABBITMQ_USER = "auditor"
     call_command("authkit_tail", timeout=1)
     assert list(replay(url.format("auditor"))) == []  # what `fill` makes are no events
+
+
+@pytest.mark.parametrize("page", ["deployment.md", "settings.md"])
+def test_the_command_on_the_page_prints_what_can_be_a_jwt_secret_key(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    (made,) = re.findall(r"""`python -c "(import secrets; .*?)"`""", text)
+    first = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert len(first) > 80
+    about = [line for line in text.splitlines() if "JWT_SECRET_KEY" in line or "Rotate it" in line]
+    commands = re.findall(r"authkit_keys [a-z]+(?: --alg [A-Z0-9]+)?", "\n".join(about))
+    assert commands
+    assert all(command.endswith(" --alg HS256") for command in commands)

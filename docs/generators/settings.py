@@ -56,7 +56,8 @@ NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com"}
 
 | plain setting | default | |
 |---|---|---|
-| `JWT_SECRET_KEY` | required | the root secret: at least 32 random bytes, and not the `SECRET_KEY`. `manage.py authkit_keys generate` makes one |
+| `JWT_SECRET_KEY` | required | the root secret: at least 32 random bytes, and not the `SECRET_KEY`. The first, without which nothing starts: \
+`python -c "import secrets; print(secrets.token_urlsafe(64))"`; the next: `manage.py authkit_keys rotate --alg HS256` |
 | `RABBITMQ_HOST` | None | where RabbitMQ is; a list or names with commas for several nodes. None: events are only logged |
 | `RABBITMQ_PORT` | 5672, with TLS 5671 | |
 | `RABBITMQ_USER`, `RABBITMQ_PASSWORD` | `"guest"` both | |
