@@ -132,7 +132,7 @@ WRONG: list[tuple[str, list[Any]]] = [
         (key, ["", "Schema", "a..b", "a.b.", "a b.c", "a/b.c", 7, ["a.b"]])
         for key in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
     ),
-    ("AUDIT_EXCHANGE", ["", None]),
+    ("AUDIT_EXCHANGE", ["", None, "amq.direct", "x" * 250, "ä" * 125]),
     ("AUDIT_DECLARE", ["yes", None]),
     ("AUDIT_EMBEDDED_RELAY", ["yes", 1]),
     ("AUDIT_LISTEN", ["yes", None]),
@@ -149,7 +149,7 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(
         kit(**{key: value})
         (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
         assert key in message.msg
-        assert str(message.hint).startswith("It must be ")
+        assert str(message.hint).startswith(("It must be ", "There are ", "Did you mean "))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,8 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(
         ("BASE_URL", "https://example.com/"),
         ("BASE_URL", "https://example.com/below/@a/path"),
         ("FRONTEND_URLS", {"verify_email": "https://example.com/verify?from=mail&to=@me"}),
+        ("AUDIT_EXCHANGE", "x" * 249),
+        ("THROTTLES", {"login_network": "20/m", "login_account": ["10/15m", "20/h"]}),
         ("AUDIT_DISABLED_TYPES", ["session.refreshed", "ninja-auth-kit.email.verified.v1"]),
         ("AUDIT_DISABLED_TYPES", {event.name for event in all_events()}),
     ],
@@ -180,6 +182,17 @@ def test_a_base_url_is_asked_for_in_words_that_allow_what_is_allowed(kit: Callab
 
     wanted = "scheme and host, such as 'https://example.com' (and the path that Django is mounted below, if any)"
     assert message.hint == f"It must be {wanted}."
+
+
+def test_a_limit_that_is_none_is_named_with_what_was_meant(kit: Callable[..., None]) -> None:
+    kit(THROTTLES={"login_networks": "20/m", "hash_network": ["60/m", "5/min"], "mail_owner": "10/h"})
+
+    unknown, wrong = ours()
+
+    assert unknown.msg == "NINJA_AUTH_KIT['THROTTLES'] names 'login_networks', and there is no such limit."
+    assert unknown.hint == "Did you mean 'login_network'?"
+    assert wrong.msg == "NINJA_AUTH_KIT['THROTTLES']['hash_network'] is ['60/m', '5/min'], which is no rate."
+    assert wrong.hint == "It must be a rate such as '20/m', or several such as ('10/15m', '100/30d')."
 
 
 def test_an_event_that_is_none_gets_the_nearest_one(kit: Callable[..., None]) -> None:
@@ -399,6 +412,7 @@ def test_a_test_run_which_turns_debug_off_needs_no_base_url(kit: Callable[..., N
 
 WRONG_OF_THE_BROKER = [
     ("RABBITMQ_HOST", [7, " ", "two words", "amqp://guest:c4n4ry@broker", "c4n4ry@broker", b"broker"]),
+    ("RABBITMQ_HOST", ["127.0.0.1:5672", "one,two:5672", ["broker:5672"], "[::1]", "[::1]:5672"]),
     ("RABBITMQ_PORT", ["amqp", "0", 0, 70_000, "70000", "5672x", -1, 5672.0, True, "9" * 5000, " 5672"]),
     ("RABBITMQ_USER", [7, b"guest"]),
     ("RABBITMQ_PASSWORD", [b"c4n4ry", ["c4n4ry"]]),
@@ -428,6 +442,17 @@ def test_settings_of_the_broker_as_an_environment_has_them_are_fine(settings: Se
     assert ids() == []
 
     settings.RABBITMQ_HOST = ""
+    assert ids() == []
+
+
+def test_a_user_of_the_broker_without_a_password_is_an_error(settings: Settings) -> None:
+    settings.RABBITMQ_HOST, settings.RABBITMQ_USER, settings.RABBITMQ_PASSWORD = "127.0.0.1", "relay", None
+
+    (message,) = ours()
+
+    assert (message.id, message.msg[:13]) == ("ninja_auth_kit.E008", "RABBITMQ_USER")
+    assert "Set RABBITMQ_PASSWORD" in str(message.hint)
+    settings.RABBITMQ_USER = "guest"
     assert ids() == []
 
 

@@ -17,7 +17,12 @@ def _is_host(value: Any) -> bool:
     hosts = value.split(",") if isinstance(value, str) else value
     if not isinstance(hosts, list | tuple):
         return False
-    return all(isinstance(host, str) and is_text(host.strip()) and not {"/", "@"} & set(host) for host in hosts)
+    return all(isinstance(host, str) and _is_one_host(host.strip()) for host in hosts)
+
+
+def _is_one_host(host: str) -> bool:
+    """Tell whether a text is a name or an address, no URL and without a port; an IPv6 address has more colons."""
+    return is_text(host) and not set("/@[]") & set(host) and host.count(":") != 1
 
 
 def _is_port(value: Any) -> bool:
@@ -30,7 +35,7 @@ _STRING: Rule = (lambda value: isinstance(value, str), "a string, or left out fo
 RULES: dict[str, Rule] = {
     "RABBITMQ_HOST": (
         _is_host,
-        "a host name or address, or several with commas between, and no URL; or left out for no broker",
+        "a host name or address, or several with commas between, no URL, and no port (RABBITMQ_PORT); or left out",
     ),
     "RABBITMQ_PORT": (_is_port, "a port such as 5672, or left out for the default"),
     "RABBITMQ_USER": _STRING,
@@ -45,8 +50,24 @@ RULES: dict[str, Rule] = {
 def check_broker(**_: Any) -> list[CheckMessage]:
     """E008: a value that does not fit would fail in the relay, far from its cause."""
     return [
-        error("E008", f"{name} has a value that does not fit.", f"It must be {RULES[name][1]}.") for name in _misfits()
+        *(
+            error("E008", f"{name} has a value that does not fit.", f"It must be {RULES[name][1]}.")
+            for name in _misfits()
+        ),
+        *_no_password(),
     ]
+
+
+def _no_password() -> Iterator[CheckMessage]:
+    host, user, password = (
+        getattr(django_settings, f"RABBITMQ_{name}", None) for name in ("HOST", "USER", "PASSWORD")
+    )
+    if host and user not in (None, "", "guest") and password in (None, ""):
+        yield error(
+            "E008",
+            "RABBITMQ_USER names a user, and RABBITMQ_PASSWORD is empty.",
+            "Set RABBITMQ_PASSWORD, or look why it is not in the environment: the default would be 'guest'.",
+        )
 
 
 def _misfits() -> list[str]:

@@ -9,8 +9,8 @@ from django.core.checks import CheckMessage, Tags, register
 
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
-from ninja_auth_kit.checks.rules import RULES
-from ninja_auth_kit.conf import DEFAULTS, settings
+from ninja_auth_kit.checks.rules import RULES, is_rates
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, DEFAULTS, settings
 
 _TRUSTED_ALONE = timedelta(minutes=15)
 
@@ -43,8 +43,22 @@ def _unknown_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
 
 def _wrong_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     for key, (fits, wanted) in RULES.items():
-        if key in configured and not fits(configured[key]):
+        if key not in configured or fits(configured[key]):
+            continue
+        if key == "THROTTLES" and isinstance(configured[key], dict):
+            yield from _wrong_limits(configured[key])
+        else:
             yield error("E003", f"NINJA_AUTH_KIT[{key!r}] has a value that does not fit.", f"It must be {wanted}.")
+
+
+def _wrong_limits(limits: dict[Any, Any]) -> Iterator[CheckMessage]:
+    for name, rates in limits.items():
+        if name not in DEFAULT_THROTTLES:
+            message = f"NINJA_AUTH_KIT['THROTTLES'] names {name!r}, and there is no such limit."
+            yield error("E003", message, did_you_mean(name, DEFAULT_THROTTLES))
+        elif not is_rates(rates):
+            message = f"NINJA_AUTH_KIT['THROTTLES'][{name!r}] is {rates!r}, which is no rate."
+            yield error("E003", message, "It must be a rate such as '20/m', or several such as ('10/15m', '100/30d').")
 
 
 def _unknown_events() -> Iterator[CheckMessage]:

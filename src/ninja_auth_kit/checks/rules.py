@@ -12,6 +12,7 @@ from ninja_auth_kit.tokens import ALGORITHMS, ASYMMETRIC
 Rule = tuple[Callable[[Any], bool], str]
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _MOST_SECONDS = 10**12
+_LONGEST_EXCHANGE = 255 - len(".audit")  # bytes
 _LARGEST_SLOT = 32_767  # of a PositiveSmallIntegerField
 
 
@@ -55,6 +56,11 @@ def _is_base_url(value: Any) -> bool:
     return value is None or (_is_url(value) and "?" not in value)
 
 
+def _is_exchange(value: Any) -> bool:
+    """Tell whether RabbitMQ lets an exchange be named so, and the stream with `.audit` at its end."""
+    return is_text(value) and len(value.encode()) <= _LONGEST_EXCHANGE and not value.startswith("amq.")
+
+
 def _is_frontend_urls(value: Any) -> bool:
     return isinstance(value, dict) and all(key in PAGES and _is_url(url) for key, url in value.items())
 
@@ -65,11 +71,12 @@ def _is_list_of_names(value: Any) -> bool:
 
 def _is_throttles(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        key in DEFAULT_THROTTLES and _is_rates(rates) for key, rates in value.items()
+        key in DEFAULT_THROTTLES and is_rates(rates) for key, rates in value.items()
     )
 
 
-def _is_rates(value: Any) -> bool:
+def is_rates(value: Any) -> bool:
+    """Tell whether a value is a rate, or several."""
     try:
         return isinstance(value, str | list | tuple) and bool(rates_of(value))
     except (TypeError, ValueError):  # TypeError: something in it is no text
@@ -139,7 +146,10 @@ RULES: dict[str, Rule] = {
     "PROFILE_SCHEMA": _path_of("accounts.schemas.Profile"),
     "USER_SCHEMA": _path_of("accounts.schemas.User"),
     "ACCESS_TOKEN_CLAIMS": _path_of("accounts.claims.claims"),
-    "AUDIT_EXCHANGE": _TEXT,
+    "AUDIT_EXCHANGE": (
+        _is_exchange,
+        f"a non-empty string without white space, of at most {_LONGEST_EXCHANGE} bytes and not beginning with 'amq.'",
+    ),
     "AUDIT_DECLARE": _BOOLEAN,
     "AUDIT_EMBEDDED_RELAY": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
     "AUDIT_LISTEN": _BOOLEAN,
