@@ -2,7 +2,10 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -172,6 +175,19 @@ def test_the_list_says_what_each_key_is_good_for(kit: Callable[..., None]) -> No
 
 
 @pytest.mark.security("CFG-04")
+def test_whoever_has_read_enough_may_leave() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-m", "django", "authkit_keys", "show"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+
+        assert (process.stderr.read(), process.wait(30)) == ("", 0)
+
+
 def test_no_configured_key_is_ever_printed(kit: Callable[..., None]) -> None:
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256")), entry("HS256", FORMER, "verify-only")])
     secrets = [JWT_SECRET_KEY, FORMER, *pem("ES256").splitlines()[1:-1]]

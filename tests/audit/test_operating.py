@@ -150,6 +150,12 @@ def assert_bounded(statement: str) -> None:
     assert "count(*)" not in statement or "LIMIT" in statement or "GROUP BY" in statement
 
 
+@pytest.mark.parametrize("age", ["0", "-1", "nan", "soon"])
+def test_an_age_is_a_number_above_0(age: str) -> None:
+    with pytest.raises(CommandError, match=f"--max-age: '{age}' is no number of seconds above 0"):
+        status(f"--max-age={age}")
+
+
 def test_without_a_broker_it_says_that_events_are_only_logged(settings: Any) -> None:
     settings.RABBITMQ_HOST = None
 

@@ -229,6 +229,14 @@ def test_the_command_publishes_once_and_says_how_many(consumer: Consumer) -> Non
     assert len(consumer.events(7)) == 7
 
 
+def test_the_command_fails_where_an_event_was_refused(consumer: Consumer) -> None:
+    fill(2)
+    AuditOutbox.objects.filter(pk=AuditOutbox.objects.order_by("pk")[0].pk).update(payload="no JSON")
+
+    with pytest.raises(CommandError, match="1 events published, 1 refused and set aside; see authkit_status"):
+        call_command("authkit_relay", once=True)
+
+
 def test_the_command_fails_at_once_where_there_is_no_broker_although_nothing_waits(
     exchange: str, settings: Settings
 ) -> None:

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.rabbitmq.connection import CATCH_ALL
 from ninja_auth_kit.consumer import replay
 from tests.consumer.conftest import HOST, PORT, URL, Producer, message, until
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.broker
 
@@ -59,7 +63,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_said_to_be_away(
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = "127.0.0.1", silent_port
     began = time.monotonic()
 
-    with pytest.raises(CommandError, match=f"127.0.0.1:{silent_port}: timed out"):
+    with pytest.raises(CommandError, match=rf"127.0.0.1:{silent_port}: timed out\.$"):
         call_command("authkit_tail", timeout=0.5)
 
     assert time.monotonic() - began < 5
@@ -157,3 +161,40 @@ def test_it_ends_after_its_time_and_says_what_is_missing(
     settings.RABBITMQ_HOST = None
     with pytest.raises(CommandError, match="There is no broker to read from: set RABBITMQ_HOST"):
         call_command("authkit_tail")
+
+
+@pytest.mark.parametrize("argument", ["--count=0", "--count=-1", "--count=x", "--timeout=0", "--timeout=-2"])
+def test_what_makes_no_sense_is_refused(argument: str) -> None:
+    with pytest.raises(CommandError, match=r"is no (whole number|number of seconds) above 0\."):
+        call_command("authkit_tail", argument)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_has_read_enough_may_leave(producer: Producer) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+        "TEST_SETTINGS": os.environ.get("DJANGO_SETTINGS_MODULE", "tests.settings"),
+        "TEST_KIT": json.dumps({"AUDIT_EXCHANGE": producer.exchange}),
+        "TEST_RABBITMQ_HOST": HOST,
+        "TEST_RABBITMQ_PORT": str(PORT),
+    }
+    command = [sys.executable, "-m", "django", "authkit_tail", "--json", "--timeout", "20"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(process.stdout.readline()))  # type: ignore[union-attr]
+        reader.start()
+        while not lines:
+            producer.send(message())
+            reader.join(0.1)
+        process.stdout.close()
+        while process.poll() is None:
+            producer.send(message())
+            time.sleep(0.1)
+
+        assert (process.stderr.read(), process.returncode) == ("", 0)

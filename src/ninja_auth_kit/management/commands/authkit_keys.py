@@ -16,6 +16,7 @@ from ninja_auth_kit.management.key_plans import (
     variable,
     without,
 )
+from ninja_auth_kit.management.pipes import reader_may_leave
 from ninja_auth_kit.tokens import (
     ACTIVE,
     ALGORITHMS,
@@ -67,6 +68,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Do what was asked for."""
+        with reader_may_leave(self.stdout):
+            self._do(action, options)
+
+    def _do(self, action: str, options: dict[str, Any]) -> None:
         ring = key_ring()
         if action == "show":
             self._show(ring, as_json=options["json"])

@@ -35,7 +35,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take what to publish, how long, and how to be watched."""
-        parser.add_argument("--once", action="store_true", help="publish what waits now, then exit (1 if it fails)")
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="publish what waits now, then exit (1 if it fails, or if an event was refused)",
+        )
         parser.add_argument(
             "--batch",
             type=int,
@@ -106,6 +110,10 @@ class Command(BaseCommand):
             except (BrokerError, DatabaseError, InterfaceError) as error:
                 cause = error if isinstance(error, BrokerError) else describe(error)
                 raise CommandError(f"{relay.metrics.published} events published, then: {cause}") from error
+        published = sum(relay.metrics.published for relay in relays)
+        refused = sum(sum(relay.metrics.refused.values()) for relay in relays)
+        if refused:
+            raise CommandError(f"{published} events published, {refused} refused and set aside; see authkit_status.")
 
     def _publish_until_stopped(self, relays: list[Relay], alive: Callable[[], None]) -> None:
         stop = threading.Event()

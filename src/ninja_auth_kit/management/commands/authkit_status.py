@@ -12,6 +12,7 @@ from django.db import connections
 
 from ninja_auth_kit.audit.health import Health, health_of
 from ninja_auth_kit.conf import broker
+from ninja_auth_kit.management.arguments import seconds
 from ninja_auth_kit.management.failures import database_told
 from ninja_auth_kit.models import database
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", metavar="ALIAS", help="whose outbox (default: where users are written to)")
         parser.add_argument(
             "--max-age",
-            type=float,
+            type=seconds,
             default=MAX_AGE,
             metavar="SECONDS",
             help="how long an event may wait (default: %(default)s)",

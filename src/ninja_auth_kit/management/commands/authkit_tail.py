@@ -14,6 +14,8 @@ from django.core.management.color import no_style
 from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.conf import Broker, broker, settings
 from ninja_auth_kit.consumer import tail
+from ninja_auth_kit.management.arguments import count, seconds
+from ninja_auth_kit.management.pipes import reader_may_leave
 
 
 class Command(BaseCommand):
@@ -36,8 +38,8 @@ class Command(BaseCommand):
             "'auth.*.*.failure' (default: %(default)s)",
         )
         parser.add_argument("--json", action="store_true", help="print each event as it is, one JSON object a line")
-        parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
-        parser.add_argument("--timeout", type=float, metavar="SECONDS", help="end after so long")
+        parser.add_argument("--count", type=count, metavar="N", help="end after so many events")
+        parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="end after so long")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show until told to stop."""
@@ -47,11 +49,14 @@ class Command(BaseCommand):
         if os.environ.get("NO_COLOR"):
             self.style = no_style()
         try:
-            self._show(configured, options)
+            with reader_may_leave(self.stdout):
+                self._show(configured, options)
         except KeyboardInterrupt:
             self.stdout.write("")
         except BrokerError as error:
-            raise CommandError(f"{error} The exchange is there once a relay has declared it.") from error
+            is_missing = f"the exchange {settings.AUDIT_EXCHANGE!r} does not exist" in str(error)
+            hint = " The exchange is there once a relay has declared it." if is_missing else ""
+            raise CommandError(f"{error}{hint}") from error
 
     def _show(self, configured: Broker, options: dict[str, Any]) -> None:
         shown, end = 0, time.monotonic() + (options["timeout"] or float("inf"))
