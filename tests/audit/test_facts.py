@@ -1,6 +1,7 @@
 """Facts survive rollback: a failed login has failed, whatever becomes of the transaction around it."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -137,7 +138,8 @@ def listening() -> Iterator[Callable[[], int]]:
     """Return what counts the notifications that have arrived."""
     with psycopg.connect(database_url().replace("postgres://", "postgresql://"), autocommit=True) as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
-        yield lambda: len(list(listener.notifies(timeout=0.3)))
+        # A slow machine may take long for the first; only for "none" it must be waited out.
+        yield lambda: len(list(listener.notifies(timeout=0.5)))
 
 
 def test_a_burst_of_events_wakes_the_relay_once_after_the_commit(
@@ -192,4 +194,5 @@ def test_events_that_nobody_publishes_are_told_now_and_then(
     login("wrong wrong wrong")
     login("wrong wrong wrong")
 
-    assert "Audit events wait for 360 seconds. Is authkit_relay running? See authkit_status." in caplog.messages
+    said = r"Audit events wait for 36\d seconds\. Is authkit_relay running\? See authkit_status\."
+    assert any(re.fullmatch(said, message) for message in caplog.messages)

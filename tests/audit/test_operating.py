@@ -1,6 +1,7 @@
 """`authkit_status` and `authkit_requeue`: what an operator sees of the outbox, and can do."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -68,7 +69,7 @@ def test_events_that_wait_without_a_relay_need_a_person() -> None:
     code, said = status()
 
     assert code == 1
-    assert said.startswith("pending   3, the oldest for 0 seconds\n")
+    assert re.match(r"pending   3, the oldest for \d seconds\n", said)
     assert said.endswith(
         "\nEvents wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look "
         "at its log.\n"
@@ -82,7 +83,7 @@ def test_events_that_wait_for_a_relay_that_is_there_are_fine_until_they_are_old(
     AuditOutbox.objects.update(created_at=Now() - timedelta(seconds=301))
     code, said = status()
     assert code == 1
-    assert "The oldest event has waited for 301 seconds." in said
+    assert re.search(r"The oldest event has waited for 30\d seconds\.", said)
     assert status("--max-age", "600")[0] == 0
 
 

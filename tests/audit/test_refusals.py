@@ -66,14 +66,15 @@ def test_events_that_are_routed_nowhere_wait_and_arrive_once_they_are_routed(con
 
 def test_what_is_routed_nowhere_is_tried_again_later_and_later_and_never_given_up(nowhere: str) -> None:
     fill(1)
-    delays = []
+    delays: list[float] = []
     for _ in range(8):
         drain()
         row = AuditDeferred.objects.annotate(now=Now()).get()
-        delays.append(round((row.next_attempt_at - row.now).total_seconds()))
+        delays.append((row.next_attempt_at - row.now).total_seconds())
         make_due()
 
-    assert delays == [5, 10, 20, 40, 80, 160, 300, 300]
+    planned = [5, 10, 20, 40, 80, 160, 300, 300]
+    assert all(whole - 4 < left <= whole for left, whole in zip(delays, planned, strict=True)), delays
     assert AuditDeferred.objects.get().attempts == 8
 
 
@@ -199,6 +200,7 @@ def test_setting_aside_is_one_statement(nowhere: str, django_assert_num_queries:
     relay.publisher.connect()
     connection.ensure_connection()
     relay.publish_batch()
+    relay._chores_at = float("inf")  # on a slow machine they would be due
     fill(5, first=5)
 
     # Is anything pending, begin, the shards, the rows, delete the confirmed, set aside, commit; is anything due.

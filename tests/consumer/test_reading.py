@@ -52,6 +52,18 @@ def test_a_new_service_reads_last_week_from_the_stream(producer: Producer, strea
     assert [event.client.user_agent for event in again] == ["number 2"]
 
 
+def test_an_event_that_came_late_is_read_although_a_later_one_stands_before_it(
+    producer: Producer, stream: str
+) -> None:
+    now = datetime.now(UTC)
+    producer.send(*[sent_at(now - timedelta(minutes=ago), number) for number, ago in enumerate((50, 20, 40, 35))])
+    until(lambda: producer.depth(stream) == 4)
+
+    events = list(replay(URL, until=now - timedelta(minutes=30), stream=stream))
+
+    assert [event.client.user_agent for event in events] == ["number 0", "number 2", "number 3"]
+
+
 def test_a_stream_that_is_not_there_is_said(producer: Producer) -> None:
     with pytest.raises(BrokerError, match=r"nowhere\.audit"):
         list(replay(URL, stream="nowhere.audit"))

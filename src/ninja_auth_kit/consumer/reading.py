@@ -11,6 +11,7 @@ from ninja_auth_kit.consumer.addresses import connect, listed, told
 
 QUIET = 3.0  # seconds without a message, after which a stream has been read to its end
 AHEAD = 500
+SKEW = timedelta(seconds=5)  # of the clocks that give events their times
 
 
 def tail(
@@ -50,10 +51,10 @@ def replay(
     until: datetime | None = None,
     stream: str = "auth.audit",
 ) -> Iterator[Event]:
-    """Yield the events that the stream still has, the oldest first; it keeps them for a week.
+    """Yield the events that the stream still has, in its order; it keeps them for a week.
 
-    The broker remembers nothing of the reading: whoever wants to go on later notes the time of the last event. What is
-    no event is left out.
+    That is nearly the order of their times: what the broker refused for a while comes late. The broker remembers
+    nothing of the reading: whoever wants to go on later notes the time of the last event. What is no event is skipped.
 
     Args:
         url: where the broker is, or a list of such.
@@ -64,8 +65,9 @@ def replay(
     Raises:
         BrokerError: the broker or the stream is not there.
     """
-    until = until or datetime.now(UTC)
-    begin = datetime.now(UTC) - since if isinstance(since, timedelta) else since
+    now = datetime.now(UTC)
+    until = until or now
+    begin = now - since if isinstance(since, timedelta) else since
     link = connect(listed(url), name="ninja_auth_kit replay", exchange=stream)
     # Not cancelled but closed: pika would give back what was sent ahead, and a stream takes nothing back.
     with _closed(link.connection), told(link.parameters, exchange=stream):
@@ -78,9 +80,9 @@ def replay(
             channel.basic_ack(method.delivery_tag or 0)
             with suppress(InvalidEventError):
                 event = parse(body)
-                if event.time > until:
-                    return
-                if event.time >= begin:
+                if event.time > now + SKEW:
+                    return  # it has come while we read
+                if begin <= event.time <= until:
                     yield event
 
 

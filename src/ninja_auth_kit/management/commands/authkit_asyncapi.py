@@ -23,4 +23,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
         made = document(exchange=settings.AUDIT_EXCHANGE, version=__version__)
-        self.stdout.write(json.dumps(made, indent=2, ensure_ascii=False))
+        self.stdout.write(json.dumps(made, indent=2))

@@ -26,7 +26,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take a user or --everyone, --reason and --json."""
         who = parser.add_mutually_exclusive_group(required=True)
-        who.add_argument("user", nargs="?", help="the address, the username or the primary key of a user")
+        who.add_argument(
+            "user",
+            nargs="?",
+            help="the address, the username or the primary key of a user; behind -- if it begins with a hyphen",
+        )
         who.add_argument("--key", help="the primary key of a user, where another user has it for a name")
         who.add_argument("--everyone", action="store_true", help="all users")
         parser.add_argument(
@@ -68,7 +72,7 @@ def _named(text: str) -> Any:
         raise CommandError("There is no user with this address, username or primary key.")
     if len(found) > 1:
         keys = ", ".join(str(key) for key in found)
-        raise CommandError(f"This can mean several users. Use one primary key with --key: {keys}.")
+        raise CommandError(f"This can mean several users. Say which by --key=KEY, one of {keys}.")
     return next(iter(found))
 
 
