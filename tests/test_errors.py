@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.db.models import ProtectedError
 from django.db.utils import InterfaceError, OperationalError
 from pytest_django import Settings
 
 from ninja_auth_kit import services
+from ninja_auth_kit.exceptions import forget_input
 from ninja_auth_kit.models import UserSession
 from tests.conftest import EMAIL, PASSWORD, Api
 from tests.servers import Server
@@ -280,6 +282,18 @@ def test_a_row_that_breaks_a_rule_of_the_hosts_database_is_not_quoted_in_the_log
     assert "DETAIL" not in caplog.text
     assert "newcomer@example.com" not in caplog.text
     assert "md5$" not in caplog.text
+
+
+def test_what_an_error_carries_beside_its_text_is_left_alone_and_not_printed() -> None:
+    class Touchy:
+        def __repr__(self) -> str:
+            raise RuntimeError("a query in a transaction that is broken")
+
+    error = ProtectedError("Cannot delete.\nDETAIL: all of it", {Touchy()})  # type: ignore[arg-type]  # a row, in life
+
+    forget_input(error)
+
+    assert error.args == ("Cannot delete.", set)
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])

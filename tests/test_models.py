@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, connection, models
 from django.utils import timezone
@@ -221,6 +222,35 @@ def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
     assert [record.getMessage() for record in caplog.records if record.name == "ninja_auth_kit.models"] == [
         '1 rows of users who are gone were deleted from "ninja_auth_kit_emailaddress".'
     ]
+
+
+def test_where_no_user_can_be_seen_nothing_is_deleted(user: Any) -> None:
+    """Another table may be meant, or the role that migrates may not see the rows."""
+    table = get_user_model()._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')
+        cursor.execute(f'DELETE FROM "{table}"')
+
+    with pytest.raises(ImproperlyConfigured, match="There are no users, but rows of users"):
+        tie_to_users(using="default")
+
+    assert EmailAddress.objects.count() == 1
+    EmailAddress.objects.all().delete()
+    tie_to_users(using="default")
+    assert len(cascades()) == 4
+
+
+def test_users_whose_table_later_migrations_will_rename_are_tied_then(user: Any) -> None:
+    expected, table = cascades(), get_user_model()._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')
+        cursor.execute(f'ALTER TABLE "{table}" RENAME TO not_renamed_yet')
+        tie_to_users(using="default")
+        cursor.execute(f'ALTER TABLE not_renamed_yet RENAME TO "{table}"')
+
+    tie_to_users(using="default")
+
+    assert cascades() == expected
 
 
 def test_users_who_get_an_address_after_the_kit_was_migrated_get_its_index_then() -> None:

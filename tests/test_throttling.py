@@ -178,8 +178,11 @@ def test_guesses_from_a_known_network_use_up_nothing_of_others_there_and_are_tol
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
 
+    api.register(password="of a stranger who was turned away", username="stranger")
+    passwords = [WRONG, "of a stranger who was turned away"] * 3
+
     here, elsewhere = (
-        [api.login(password=WRONG, REMOTE_ADDR=network) for _ in range(6)]
+        [api.login(password=password, REMOTE_ADDR=network) for password in passwords]
         for network in ("203.0.113.7", "203.0.113.9")
     )
 
@@ -587,6 +590,16 @@ def test_registrations_of_strangers_that_cause_no_mail_leave_the_owner_a_link_th
 
     assert api.post("password/reset/confirm", reset).status_code == 204
     assert api.login(password="a brand new password").status_code == 200
+
+
+def test_a_reset_link_does_not_outlive_a_registration_of_another_spelling(api: Api) -> None:
+    """To some mail servers `Ada` and `ada` are two people."""
+    api.register("Ada@example.com")
+    api.post("password/reset", {"email": "Ada@example.com"})
+    reset = {"token": mailed_token(), "new_password": "a brand new password"}
+    api.register("ada@example.com", password="the password of another ada")
+
+    assert api.post("password/reset/confirm", reset).status_code == 400
 
 
 def test_a_link_that_needs_no_password_dies_with_another_registration(api: Api, kit: Callable[..., None]) -> None:

@@ -57,7 +57,7 @@ def forget_input(error: BaseException) -> None:
         seen.add(id(current))
         traceback.clear_frames(current.__traceback__)
         if isinstance(current, DatabaseApiError | psycopg.Error):
-            current.args = tuple(str(arg).partition("\n")[0] for arg in current.args)
+            current.args = tuple(arg.partition("\n")[0] if isinstance(arg, str) else type(arg) for arg in current.args)
         current = current.__cause__ or current.__context__
 
 

@@ -204,7 +204,11 @@ def test_what_can_never_be_sent_is_given_up_by_a_person_and_the_outbox_is_health
 
     assert requeue("--reason", "poison", "--discard", "--dry-run") == f"{line}1 events would be deleted.\n"
     assert requeue("--reason", "poison", "--discard") == f"{line}1 events are deleted.\n"
-    assert json.loads(requeue("--reason", "poison", "--discard", "--json")) == {"discarded": 0, "dry_run": False}
+    assert json.loads(requeue("--reason", "poison", "--discard", "--json")) == {
+        "discarded": 0,
+        "events": [],
+        "dry_run": False,
+    }
 
     assert list(AuditDeferred.objects.order_by("pk").values_list("pk", flat=True)) == [1, 2]
     assert not AuditOutbox.objects.exists()

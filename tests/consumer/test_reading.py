@@ -56,7 +56,7 @@ def test_an_event_that_came_late_is_read_although_a_later_one_stands_before_it(
     producer: Producer, stream: str
 ) -> None:
     now = datetime.now(UTC)
-    producer.send(*[sent_at(now - timedelta(minutes=ago), number) for number, ago in enumerate((50, 20, 40, 35))])
+    producer.send(*[sent_at(now - timedelta(minutes=ago), number) for number, ago in enumerate((50, -60, 40, 35))])
     until(lambda: producer.depth(stream) == 4)
 
     events = list(replay(URL, until=now - timedelta(minutes=30), stream=stream))

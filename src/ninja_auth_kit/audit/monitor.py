@@ -83,7 +83,7 @@ class HealthFile:
             OSError: it cannot be written.
         """
         with self.path.open("a"):  # unlike `touch`, this finds that it is a directory
-            pass
+            os.utime(self.path)
 
     def touch(self) -> None:
         """Bring its time up to date. That it cannot is logged, once: events go out all the same."""

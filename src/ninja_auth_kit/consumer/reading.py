@@ -1,5 +1,6 @@
 """Reading without a queue of one's own to keep: what arrives from now on, and what the stream still has."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import pika
 from ninja_auth_kit.audit.events import Event, InvalidEventError, parse
 from ninja_auth_kit.consumer.addresses import connect, listed, told
 
-QUIET = 3.0  # seconds without a message, after which a stream has been read to its end
+QUIET = 3.0  # seconds without a message that was there before us, after which a stream has been read to its end
 AHEAD = 500
 SKEW = timedelta(seconds=5)  # of the clocks that give events their times
 
@@ -59,7 +60,7 @@ def replay(
     Args:
         url: where the broker is, or a list of such.
         since: from when on, or for how long until now; the broker begins up to a chunk of messages earlier.
-        until: the end, by default now.
+        until: the end, by default now; the stream is read to its end all the same.
         stream: the catch-all queue of the producer.
 
     Raises:
@@ -74,14 +75,15 @@ def replay(
         channel = link.connection.channel()
         channel.basic_qos(prefetch_count=AHEAD)
         offset = {"x-stream-offset": begin}
+        heard = time.monotonic()
         for method, _, body in channel.consume(stream, arguments=offset, inactivity_timeout=QUIET):
-            if method is None or body is None:
+            if method is None or body is None or time.monotonic() - heard > QUIET:
                 return
             channel.basic_ack(method.delivery_tag or 0)
             with suppress(InvalidEventError):
                 event = parse(body)
-                if event.time > now + SKEW:
-                    return  # it has come while we read
+                if event.time <= now + SKEW:  # otherwise it has come while we read, or from a clock that is wrong
+                    heard = time.monotonic()
                 if begin <= event.time <= until:
                     yield event
 

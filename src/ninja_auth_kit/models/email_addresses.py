@@ -75,7 +75,7 @@ class EmailAddress(models.Model):
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
-        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
+        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
         related_name="authkit_email",
         db_constraint=False,
     )

@@ -65,12 +65,14 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
     def rebind(self, *, before: Any, after: Any) -> None:
         """Let the link for a new password outlive a change of the account that its mailbox did not ask for.
 
+        The mailbox must be the same to the letter: two spellings are one for most mail servers, and not for all.
+
         Args:
             before: the user as it was; locked. A token that was not bound to it stays as void as it is.
             after: the same user, as it will be stored.
         """
         for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
-            if row.is_bound_to(before):
+            if row.is_bound_to(before) and state_of(after).endswith(f"\n{row.email}"):
                 row.auth_hash = password_fingerprint(row.bound_to(after))
                 row.save(update_fields=["auth_hash"])
 
@@ -92,7 +94,7 @@ class OneTimeToken(models.Model):
     purpose = models.CharField(max_length=20, choices=Purpose)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
+        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
         related_name="+",
         db_index=False,  # the unique constraint begins with it
         db_constraint=False,

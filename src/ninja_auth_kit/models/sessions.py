@@ -173,7 +173,7 @@ class UserSession(models.Model):
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
-        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
+        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
         related_name="sessions",
         db_index=False,  # the index below begins with it
         db_constraint=False,

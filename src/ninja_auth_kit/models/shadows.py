@@ -10,7 +10,7 @@ from ninja_auth_kit.models.primary import PrimaryManager
 
 
 class ShadowManager(PrimaryManager["ShadowRegistration"]):
-    """Keeping the latest shadow of an account."""
+    """Keeping one shadow of an account: the latest, and of several at once the first."""
 
     def behind(self, user: Any | None) -> "ShadowRegistration | None":
         """Return the shadow of an account; for nobody as well, by a query that finds none."""
@@ -60,7 +60,7 @@ class ShadowRegistration(models.Model):
 
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,  # the database does, by the constraint of the migration
+        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
         related_name="+",
         db_constraint=False,
     )

@@ -40,7 +40,7 @@ def locked(key: Any, *, alias: str) -> Iterator[Any]:
 def holders(canonical: str, readable: str, *, alias: str, everybody: bool = False) -> Iterator[Any]:
     """Yield the users for whom an address is noted, and those who have it in their e-mail field, in any case.
 
-    Both by an index: that of the migration on the user's table is for this query alone.
+    Both by an index: that on the users' table, see `user_ties`, is for this query alone.
 
     Args:
         canonical: the address as it is noted.

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -27,12 +28,14 @@ _CASCADE = """
 ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {users} ({key})
 ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 """
-_LACKS_INDEX = """
+# A user app's later migrations may rename them yet.
+_HAS_COLUMN = """
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped)
-    AND NOT EXISTS (
-        SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE indrelid = to_regclass(%s) AND relname = %s
-    )
+"""
+_HAS_INDEX = """
+SELECT EXISTS (
+    SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass(%s) AND relname = %s
+)
 """
 
 
@@ -41,15 +44,19 @@ def tie_to_users(*, using: str, **_: Any) -> None:
 
     Args:
         using: the alias of the database that was migrated.
+
+    Raises:
+        ImproperlyConfigured: a foreign key is missing, and all that it would hold to belongs to nobody.
     """
     connection, session = connections[using], _model("UserSession")
     if connection.vendor != "postgresql" or not router.allow_migrate_model(using, session):
         return
-    with transaction.atomic(using=using), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         if not _holds(cursor, _IS_TABLE, connection.ops.quote_name(session._meta.db_table)):
             return  # `migrate ninja_auth_kit zero`
         for name in OWNED_BY_USERS:
-            _add_cascade(cursor, _model(name))
+            with transaction.atomic(using=using):  # each its own: no lock is held for longer than it must be
+                _add_cascade(cursor, _model(name))
         _index_addresses(cursor)
 
 
@@ -61,15 +68,27 @@ def _add_cascade(cursor: CursorWrapper, model: Any) -> None:
     """
     quote, user = cursor.db.ops.quote_name, model._meta.get_field("user")
     name, table = f"authkit_{model._meta.model_name}_user", quote(model._meta.db_table)
-    if _holds(cursor, _HAS_CASCADE, name, table):
-        return
     target = user.target_field
+    users = quote(target.model._meta.db_table)
+    if _holds(cursor, _HAS_CASCADE, name, table) or not _holds(cursor, _HAS_COLUMN, users, target.column):
+        return
     names = {"name": name, "column": user.column, "users": target.model._meta.db_table, "key": target.column}
     parts = {"table": table, **{part: quote(text) for part, text in names.items()}}
+    if not _holds(cursor, f"SELECT EXISTS (SELECT FROM {users})"):  # noqa: S608  # a name of the models
+        _refuse_to_clear(cursor, table)
     cursor.execute(_CLEAR.format(**parts))
     if cursor.rowcount:
         logger.warning("%d rows of users who are gone were deleted from %s.", cursor.rowcount, table)
     cursor.execute(_CASCADE.format(**parts))
+
+
+def _refuse_to_clear(cursor: CursorWrapper, table: str) -> None:
+    """Delete nothing where no user can be seen: another table may be meant, or the role may not see the rows."""
+    if _holds(cursor, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608  # a name of the models
+        raise ImproperlyConfigured(
+            f"There are no users, but rows of users in {table}. Is AUTH_USER_MODEL the right one? If so, empty that "
+            "table, and migrate again."
+        )
 
 
 def _index_addresses(cursor: CursorWrapper) -> None:
@@ -77,7 +96,7 @@ def _index_addresses(cursor: CursorWrapper) -> None:
     quote = cursor.db.ops.quote_name
     field: Any = get_user_model()._meta.get_field(get_user_model().get_email_field_name())
     table = quote(field.model._meta.db_table)
-    if _holds(cursor, _LACKS_INDEX, table, field.column, table, ADDRESS_INDEX):
+    if _holds(cursor, _HAS_COLUMN, table, field.column) and not _holds(cursor, _HAS_INDEX, table, ADDRESS_INDEX):
         cursor.execute(f"CREATE INDEX {quote(ADDRESS_INDEX)} ON {table} (UPPER({quote(field.column)}::text))")
 
 

@@ -175,7 +175,8 @@ def _issue(user: Any, new_email: str, expires_at: datetime) -> str | None:
     """Return a token, or None where another address was asked for later: mails leave in no order."""
     purpose = Purpose.CHANGE_EMAIL
     with transaction.atomic(using=database()):
-        lock_user(user.pk)
+        if lock_user(user.pk) is None:
+            return None
         newer = {"expires_at__gt": expires_at, "expires_at__lt": expires_at + _OUT_OF_ORDER}
         if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **newer).exists():
             return None

@@ -54,8 +54,8 @@ def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client
         client: who is calling.
 
     Raises:
-        ThrottledError: too many failures, of which the caller learns nothing more. Also for a wrong password that was
-            looked at only because the account knows this network: others must not learn that it does.
+        ThrottledError: too many failures, of which the caller learns nothing more. Also for a password that was looked
+            at only because the account knows this network, and that opens nothing: others must not learn that it does.
         ServiceUnavailableError: too many passwords are being hashed.
     """
     admit = partial(_admit, _account(identifier, by_email=by_email, holder=holder), holder, client, identifier)
@@ -65,14 +65,13 @@ def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client
         network = [hit for hit in taken if hit.bucket.rule == "login_network"]
         try:
             yield place
-        except InvalidCredentialsError:
-            if refusal is None:
-                raise
-            # Elsewhere it would have been refused uncounted, and the limits of the network would tell.
-            ThrottleBucket.objects.give_back([hit for hit in taken if hit not in account])
-            raise refusal from None
-        except EmailNotVerifiedError:
-            ThrottleBucket.objects.give_back(account)
+        except (InvalidCredentialsError, EmailNotVerifiedError) as error:
+            if refusal is not None:
+                # Elsewhere it would have been refused uncounted, and the limits of the network would tell.
+                ThrottleBucket.objects.give_back([hit for hit in taken if hit not in account])
+                raise refusal from None
+            if isinstance(error, EmailNotVerifiedError):
+                ThrottleBucket.objects.give_back(account)
             raise
         except Exception:  # nothing that a guess could have caused
             ThrottleBucket.objects.give_back([*account, *network])

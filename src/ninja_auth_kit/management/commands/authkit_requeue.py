@@ -36,7 +36,7 @@ class Command(BaseCommand):
         "them at once: after a queue was bound, or a limit raised. Those in the state 'retry' would be tried anyway, "
         "those that are parked would not. Poison stays: it cannot be sent, now or later. Consumers may get what is "
         "put back after younger events of the same user. Run again, it changes nothing. With --discard events are "
-        "given up instead: each is printed, and deleted."
+        "given up instead: each is named, and deleted with all that it said."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -65,34 +65,35 @@ class Command(BaseCommand):
         if options["reason"] == "poison" and not options["discard"]:
             raise CommandError("Poison cannot be sent, now or later. Give it up with --reason poison --discard.")
         with database_told():
-            count = sum(self._dealt_with(options))
+            done = [event for some in self._dealt_with(options) for event in some]
+        count = len(done)
         if options["json"]:
-            done = "discarded" if options["discard"] else "requeued"
-            self.stdout.write(json.dumps({done: count, "dry_run": options["dry_run"]}))
+            said = {"discarded": count, "events": done} if options["discard"] else {"requeued": count}
+            self.stdout.write(json.dumps({**said, "dry_run": options["dry_run"]}))
             return
         became = "are deleted" if options["discard"] else "are in the outbox again"
         would = "would be deleted" if options["discard"] else "would be put back"
         self.stdout.write(f"{count} events {would if options['dry_run'] else became}.")
 
-    def _dealt_with(self, options: dict[str, Any]) -> Iterator[int]:
-        """Deal with a thousand after the other, and yield how many these were."""
+    def _dealt_with(self, options: dict[str, Any]) -> Iterator[list[str]]:
+        """Deal with a thousand after the other, and yield which events these were."""
         chosen, last, so_far = _chosen(options), 0, 0
         while events := list(chosen.filter(pk__gt=last).defer("payload")[:AT_ONCE]):
             ids, last = {event.pk for event in events}, events[-1].pk
+            if not options["json"]:
+                self._tell(events, so_far, options)
             if not options["dry_run"]:
                 change = discard if options["discard"] else requeue
                 ids = change(list(ids), using=database())
-            if not options["json"]:
-                so_far += len(ids)
-                self._tell(events, ids, so_far, options)
-            yield len(ids)
+            so_far += len(ids)
+            yield [str(event.event_id) for event in events if event.pk in ids]
 
-    def _tell(self, events: list[AuditDeferred], ids: set[int], so_far: int, options: dict[str, Any]) -> None:
+    def _tell(self, events: list[AuditDeferred], so_far: int, options: dict[str, Any]) -> None:
+        """Name what is given up, before it is gone; else say now and then how far it is."""
         if options["discard"]:
             for event in events:
-                if event.pk in ids:
-                    self.stdout.write(f"{event.event_id}  {event.routing_key}  {event.reason}: {event.last_error}")
-        elif len(events) == AT_ONCE and not options["dry_run"]:
+                self.stdout.write(f"{event.event_id}  {event.routing_key}  {event.reason}: {event.last_error}")
+        elif so_far and not options["dry_run"]:
             self.stdout.write(f"{so_far} so far")
         self.stdout.flush()
 
