@@ -11,6 +11,7 @@ from django.core import mail
 from django.utils import timezone
 
 from ninja_auth_kit import emails
+from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, ShadowRegistration, has_username
 from ninja_auth_kit.services import email_change
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
@@ -215,6 +216,26 @@ def test_a_link_is_good_once_and_only_the_newest_is(api: Api, user: Any) -> None
     assert is_refused(confirm(api, first))
     assert confirm(api, second).status_code == 204
     assert is_refused(confirm(api, second))
+
+
+@pytest.mark.security("CRED-07")
+@pytest.mark.parametrize("is_in_use", [True, False])
+def test_that_an_older_link_lives_on_does_not_tell_whether_the_next_address_has_had_its_mails(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None], is_in_use: bool
+) -> None:
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    make_user()
+    if is_in_use:
+        make_user("victim@example.com")
+    token = api.pair()["access_token"]
+    api.post("email/change", {"new_email": "mine@example.com", "password": PASSWORD}, token=token)
+    older = mailed_token(-2)
+    for _ in range(3):
+        api.post("password/reset", {"email": "victim@example.com"})
+
+    api.post("email/change", {"new_email": "victim@example.com", "password": PASSWORD}, token=token)
+
+    assert api.post("email/change/confirm", {"token": older}).status_code == 400
 
 
 def test_of_two_changes_the_one_asked_for_last_counts_in_whatever_order_their_mails_leave(

@@ -13,13 +13,16 @@ from django.conf import global_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models import Count
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from ninja_auth_kit import emails
+from ninja_auth_kit.audit import facts
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession, canonical_email, has_username
 from ninja_auth_kit.services import registration
-from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -516,3 +519,30 @@ def test_of_two_registrations_with_one_name_at_once_one_is_told_whosever_the_add
         answers = server.race(("POST", "/api/auth/register", mine), ("POST", "/api/auth/register", probe))
 
         assert sorted(status for status, _ in answers) == [202, 422]
+
+
+@pytest.mark.security("CRED-01")
+def test_a_registration_that_is_turned_away_takes_no_second_connection(
+    api: Api, user: Any, audited: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes some milliseconds, which a free address would not take."""
+    monkeypatch.setattr(facts, "write_apart", lambda *_, **__: pytest.fail("it was opened"))
+
+    assert api.register(username="other").status_code == 202
+
+    assert event_names() == ["user.registration_failed"]
+
+
+@pytest.mark.security("CRED-05", "CRED-06")
+def test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_the_address(
+    api: Api, make_user: Callable[..., Any]
+) -> None:
+    make_user("used@example.com")
+    counts = []
+    for email in ("used@example.com", "free@example.com"):
+        api.register(email, "the password of a newcomer", username=f"newcomer_{email[:4]}")
+        with CaptureQueriesContext(connection) as queries:
+            assert api.login(email, "the password of a newcomer").status_code == 403
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]

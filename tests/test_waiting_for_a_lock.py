@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections, transaction
 
-from ninja_auth_kit.models import database, find_user, has_username, is_verified, lock_user
+from ninja_auth_kit.models import (
+    ShadowRegistration,
+    database,
+    find_user,
+    has_username,
+    is_verified,
+    lock_user,
+)
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.servers import Server
 
@@ -27,8 +35,10 @@ Queue = Callable[..., list[int]]
 @pytest.fixture
 def queue(servers: Callable[..., Server]) -> Queue:
     """Return what sends requests that queue up behind the lock of a user, and returns their statuses."""
-    server = servers(environment={"TEST_RABBITMQ_HOST": "127.0.0.1"})
+    return queue_at(servers(environment={"TEST_RABBITMQ_HOST": "127.0.0.1"}))
 
+
+def queue_at(server: Server) -> Queue:
     def send(user: Any, *calls: Call) -> list[int]:
         with ThreadPoolExecutor(len(calls)) as pool:
             with transaction.atomic(using=database()):
@@ -112,3 +122,80 @@ def test_of_two_registrations_at_once_the_first_counts_whoever_has_the_address(
 
     assert [api.login(password=password).status_code for password in (PASSWORD, OTHER)] == [403, 401]
     assert is_verified(get_user_model().objects.get()) is verified
+
+
+@pytest.mark.security("SES-11", "SES-14")
+def test_a_login_that_renews_an_old_hash_does_not_undo_a_reset(
+    servers: Callable[..., Server], api: Api, user: Any
+) -> None:
+    hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
+    server = servers(environment={"TEST_HASHER": hasher})
+    user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
+    user.save()
+    api.post("password/reset", {"email": EMAIL})
+    reset = ("password/reset/confirm", {"token": mailed_token(), "new_password": OTHER})
+    login = {"email": EMAIL, "password": PASSWORD}
+
+    assert queue_at(server)(user, reset, ("login", login)) == [204, 401]
+
+    statuses = [
+        server.request("POST", BASE + "login", {**login, "password": password})[0] for password in (PASSWORD, OTHER)
+    ]
+    assert statuses == [401, 200]
+
+
+def test_a_login_renews_an_old_hash(servers: Callable[..., Server], user: Any) -> None:
+    server = servers(environment={"TEST_HASHER": "django.contrib.auth.hashers.PBKDF2PasswordHasher"})
+    old = user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
+    user.save()
+
+    assert server.request("POST", BASE + "login", {"email": EMAIL, "password": PASSWORD})[0] == 200
+
+    user.refresh_from_db()
+    assert user.password != old
+    assert server.request("POST", BASE + "login", {"email": EMAIL, "password": PASSWORD})[0] == 200
+
+
+@pytest.mark.security("BF-04")
+def test_a_registration_that_came_first_does_not_refuse_the_link_of_the_owner(queue: Queue, api: Api) -> None:
+    api.register()
+    api.post("password/reset", {"email": EMAIL})
+    reset = ("password/reset/confirm", {"token": mailed_token(), "new_password": "a brand new password"})
+
+    assert queue(find_user(EMAIL), registration(OTHER, "stranger"), reset) == [202, 204]
+
+    assert api.login(password="a brand new password").status_code == 200
+
+
+@pytest.mark.security("SES-17")
+def test_a_registration_that_waited_for_a_change_of_the_address_casts_no_shadow(
+    queue: Queue, api: Api, user: Any
+) -> None:
+    access = api.pair()["access_token"]
+    body = {"new_email": "new@example.com", "password": PASSWORD}
+    assert api.post("email/change", body, token=access).status_code == 202
+    change = ("email/change/confirm", {"token": mailed_token(-2)})
+
+    assert queue(user, change, registration(OTHER, "newcomer")) == [204, 202]
+
+    assert not ShadowRegistration.objects.exists()
+
+
+@pytest.mark.security("SES-15")
+def test_who_is_banned_while_a_password_changes_changes_it_no_more(servers: Callable[..., Server], user: Any) -> None:
+    server, key = servers(), user.pk
+    access = server.request("POST", BASE + "login", {"email": EMAIL, "password": PASSWORD})[1]["access_token"]
+    calls = [
+        ("POST", BASE + "password/change", {"current_password": PASSWORD, "new_password": OTHER}),
+        ("DELETE", BASE + "me", {"password": PASSWORD}),
+    ]
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        with transaction.atomic(using=database()):
+            lock_user(key)
+            answers = [pool.submit(server.request, *call, token=access) for call in calls]
+            wait_for_waiting(len(calls))
+            get_user_model().objects.filter(pk=key).update(is_active=False)
+        assert [answer.result()[0] for answer in answers] == [401, 401]
+
+    assert get_user_model().objects.get(pk=key).password == user.password

@@ -4,7 +4,7 @@ import sys
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -18,11 +18,15 @@ class AuthKitConfig(AppConfig):
 
     def ready(self) -> None:
         """Check the key, register the checks, tie the tables to the users, and let the audit hear the signals."""
+        from django.contrib.auth import get_user_model
+
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import embedded, receivers
         from ninja_auth_kit.models.user_ties import tie_to_users
+        from ninja_auth_kit.services.hash_renewal import renew
 
         _refuse_weak_key()
+        pre_save.connect(renew, sender=get_user_model(), dispatch_uid="ninja_auth_kit.hash_renewal")
         post_migrate.connect(tie_to_users, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
         receivers.connect()
         embedded.connect()

@@ -83,7 +83,7 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         WrongPasswordError: `password` is not that of the account.
         AccountProtectedError: rows of the host need the user (`on_delete=PROTECT`, or a foreign key that only the
             database knows); nothing is deleted.
-        SessionEndedError: the password changed, or the user was deleted, meanwhile.
+        SessionEndedError: the password changed, or the user was deleted or banned, meanwhile.
         ThrottledError: too many wrong passwords for this account, or hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
@@ -103,7 +103,7 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
 def _delete(user: Any, *, client: ClientInfo) -> None:
     with transaction.atomic(using=database()):
         current = lock_user(user.pk)
-        if current is None or current.password != user.password:
+        if current is None or current.password != user.password or not may_authenticate(current):
             raise SessionEndedError
         ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk)
         gone = copy.copy(current)  # deleting takes the key off the instance, and the receivers want to know who it was

@@ -25,6 +25,7 @@ from ninja_auth_kit.models import (
     is_verified,
     lock_user,
 )
+from ninja_auth_kit.services.hash_renewal import renewing
 
 
 @sensitive_variables()
@@ -49,12 +50,17 @@ def authenticate(
         EmailNotVerifiedError: none does, but it is that of a registration that was turned away.
     """
     name = _name(identifier, holder=holder, by_email=by_email)
-    user = _first_accepted(request, username=name, password=password)
+    user = None
+    with renewing(holder) as renewal:
+        user = _first_accepted(request, username=name, password=password)
+    if renewal.is_done:  # the backend has got no further
+        user = _first_accepted(request, username=name, password=password)
     is_holder = user is not None and holder is not None and user.pk == holder.pk
     # Of an address, the holder must be who logs in: a username that looks like an address proves nothing.
     if user is None or (by_email and not is_holder):
         raise _refusal(_shadow(identifier if by_email else name, by_email=by_email), password=password)
     if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
+        _shadow(identifier if by_email else name, by_email=by_email)
         make_password(password)
     return user, holder is not None and is_holder and _is_same(password, holder.password, user.password)
 

@@ -157,16 +157,18 @@ def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: date
     is_free, user = count_mail_from(client), user_by_key(key)
     if not is_free or user is None or state_of(user) != state:
         return
-    if not count_mail_to(new_email, client=client):
+    asked = OneTimeToken.objects.filter(user=user, purpose=Purpose.CHANGE_EMAIL, used_at=None, email=new_email)
+    is_repeated, may_go = asked.exists(), count_mail_to(new_email, client=client)
+    if is_repeated and not may_go:
         return
-    # Also where the address is in use: that the older link lives on would tell.
+    # A link to another address dies even where this one is in use, or has had its mails: its life would tell of that.
     token = _issue(user, new_email, expires_at)
-    if token is None:
+    if token is None or not may_go:
         return
     lifetime = settings.EMAIL_VERIFICATION_LIFETIME
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
-        mail_account_exists(owner.pk, client=client, is_free=is_free)
+        mail_account_exists(owner.pk, email=new_email, client=client, is_free=is_free)
         return
     emails.send("change_email", to=new_email, context=link_context(page, token, lifetime))
 

@@ -3,12 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.timesince import timeuntil
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import OneTimeToken, Purpose, stored_email
+from ninja_auth_kit.models import OneTimeToken, Purpose, database, lock_user, stored_email
 from ninja_auth_kit.services.throttling import count_mail_link
 from ninja_auth_kit.tokens import new_one_time_token
 
@@ -34,13 +35,18 @@ def mail_link(
         client: who is calling, and whose limits count; None for an administrator.
         context: what else the template wants.
     """
-    if not count_mail_link(user, email=email, client=client):
+    if not count_mail_link(user, email=email, client=client) or user is None:
         OneTimeToken.objects.find(purpose=purpose, token=new_one_time_token())
         nowhere = link_context(page, new_one_time_token(), lifetime)
         emails.render(purpose.value, to="", context={**nowhere, **context})  # as much work
         return
-    to, expires_at = stored_email(user), timezone.now() + lifetime
-    token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
+    to = stored_email(user)
+    with transaction.atomic(using=database()):
+        current = lock_user(user.pk)
+        if current is None or current.password != user.password:
+            return  # a link for what somebody else has registered meanwhile would prove the address for a stranger
+        expires_at = timezone.now() + lifetime
+        token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
     emails.send(purpose.value, to=to, context={**link_context(page, token, lifetime), **context})
 
 

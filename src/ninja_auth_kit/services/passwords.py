@@ -61,7 +61,7 @@ def change_password(
     Raises:
         WrongPasswordError: `current_password` is not the password.
         InvalidInputError: `new_password` breaks a rule.
-        SessionEndedError: the password or the session changed meanwhile.
+        SessionEndedError: the password or the session changed, or the user was banned, meanwhile.
         ThrottledError: too many wrong passwords for this account, or hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
@@ -139,6 +139,9 @@ def _reset(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> bool:
     try:
         with transaction.atomic(using=database()):
             user = lock_user(row.user_id)
+            # A registration that replaced this one meanwhile has bound the token to itself.
+            bound = OneTimeToken.objects.filter(pk=row.pk).values_list("auth_hash", flat=True).first()
+            row.auth_hash = bound or row.auth_hash
             if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
                 return False
             changed.save(using=database(), update_fields=["password"])
@@ -173,7 +176,7 @@ def _with_password(user: Any, password: str, client: ClientInfo) -> Any:
 
 def _require_unchanged(user: Any) -> None:
     current = lock_user(user.pk)
-    if current is None or current.password != user.password:
+    if current is None or current.password != user.password or not may_authenticate(current):
         raise SessionEndedError
 
 

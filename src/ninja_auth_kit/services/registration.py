@@ -25,6 +25,7 @@ from ninja_auth_kit.models import (
     email_field,
     find_holder,
     find_user,
+    has_address,
     has_username,
     is_pending,
     lock_user,
@@ -138,33 +139,40 @@ def _turn_away(
     candidate: Any, owner: Any, shadow: ShadowRegistration | None, *, email: str, client: ClientInfo
 ) -> None:
     """Tell the owner of an address, and nobody else, that somebody tried to register it."""
-    username = candidate.get_username() if has_username() else ""
+    username, canonical = candidate.get_username() if has_username() else "", canonical_email(email)
     with transaction.atomic(using=database()):
         _hold_name(candidate)
-        if lock_user(owner.pk) is not None:  # not deleted in the meantime
-            canonical = canonical_email(email)
+        locked = lock_user(owner.pk)
+        if locked is not None and has_address(locked, canonical):  # neither deleted nor gone elsewhere in the meantime
             ShadowRegistration.objects.cast(
                 user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
             )
-        _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_mail_turned_away, owner.pk, client), using=database())
+    # Behind the transaction, as elsewhere: inside it takes a second connection, and the time would tell.
+    _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
+    emails.after_answer(partial(_mail_turned_away, owner.pk, email, client), using=database())
 
 
-def _mail_turned_away(key: Any, client: ClientInfo) -> None:
-    mail_account_exists(key, client=client, is_free=count_mail_from(client))
+def _mail_turned_away(key: Any, email: str, client: ClientInfo) -> None:
+    mail_account_exists(key, email=email, client=client, is_free=count_mail_from(client))
 
 
-def mail_account_exists(key: Any, *, client: ClientInfo, is_free: bool) -> None:
+def mail_account_exists(key: Any, *, email: str, client: ClientInfo, is_free: bool) -> None:
     """Tell the owner of an address that somebody tried to use it. For one who is not to be told, it costs as much.
 
     Args:
         key: the owner's primary key.
+        email: the address; who has another by now is told nothing.
         client: who tried.
         is_free: whether that network may cause a mail.
     """
     owner = user_by_key(key)  # None for whom the host's default manager hides
-    is_told = is_free and owner is not None and getattr(owner, "is_active", True)
-    if owner is None or not is_told or not count_mail_to(stored_email(owner), client=client, is_notice=True):
+    is_owner = owner is not None and getattr(owner, "is_active", True) and has_address(owner, canonical_email(email))
+    if (
+        owner is None
+        or not is_owner
+        or not is_free
+        or not count_mail_to(stored_email(owner), client=client, is_notice=True)
+    ):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
