@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
 
 BASE = "/api/auth/"
 OTHER = "another " + PASSWORD
+HASHER = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
 Call = tuple[str, dict[str, str]]
 Queue = Callable[..., list[int]]
 
@@ -73,6 +74,20 @@ def registration(password: str, name: str) -> Call:
     return "register", {**body, "username": name} if has_username() else body
 
 
+def change_of_address(api: Api, email: str, new_email: str) -> Call:
+    """Ask for another address, and return what makes it true."""
+    body = {"new_email": new_email, "password": PASSWORD}
+    assert api.post("email/change", body, token=api.pair(email)["access_token"]).status_code == 202
+    return "email/change/confirm", {"token": mailed_token(-2)}
+
+
+def give_old_hash(user: Any) -> str:
+    """Give a user a hash that each login at a server with `HASHER` renews, and return it."""
+    user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
+    user.save()
+    return str(user.password)
+
+
 @pytest.mark.security("CRED-02")
 def test_a_registration_that_waited_for_the_verification_replaces_nothing(queue: Queue, api: Api) -> None:
     api.register()
@@ -88,11 +103,9 @@ def test_an_address_that_was_verified_meanwhile_is_not_taken_by_the_change_of_an
     queue: Queue, api: Api, make_user: Callable[..., Any]
 ) -> None:
     make_user("bob@example.com")
-    access = api.pair("bob@example.com")["access_token"]
     api.register()
     verification = ("verify-email", {"token": mailed_token(), "password": PASSWORD})
-    assert api.post("email/change", {"new_email": EMAIL, "password": PASSWORD}, token=access).status_code == 202
-    change = ("email/change/confirm", {"token": mailed_token(-2)})
+    change = change_of_address(api, "bob@example.com", EMAIL)
 
     assert queue(find_user(EMAIL), verification, change) == [200, 400]
 
@@ -102,10 +115,7 @@ def test_an_address_that_was_verified_meanwhile_is_not_taken_by_the_change_of_an
 def test_a_login_that_waited_for_a_change_of_the_address_is_not_told_to_verify(
     queue: Queue, api: Api, user: Any
 ) -> None:
-    access = api.pair()["access_token"]
-    body = {"new_email": "new@example.com", "password": PASSWORD}
-    assert api.post("email/change", body, token=access).status_code == 202
-    change = ("email/change/confirm", {"token": mailed_token(-2)})
+    change = change_of_address(api, EMAIL, "new@example.com")
 
     assert queue(user, change, ("login", {"email": EMAIL, "password": PASSWORD})) == [204, 200]
 
@@ -128,10 +138,8 @@ def test_of_two_registrations_at_once_the_first_counts_whoever_has_the_address(
 def test_a_login_that_renews_an_old_hash_does_not_undo_a_reset(
     servers: Callable[..., Server], api: Api, user: Any
 ) -> None:
-    hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
-    server = servers(environment={"TEST_HASHER": hasher})
-    user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
-    user.save()
+    server = servers(environment={"TEST_HASHER": HASHER})
+    give_old_hash(user)
     api.post("password/reset", {"email": EMAIL})
     reset = ("password/reset/confirm", {"token": mailed_token(), "new_password": OTHER})
     login = {"email": EMAIL, "password": PASSWORD}
@@ -145,9 +153,8 @@ def test_a_login_that_renews_an_old_hash_does_not_undo_a_reset(
 
 
 def test_a_login_renews_an_old_hash(servers: Callable[..., Server], user: Any) -> None:
-    server = servers(environment={"TEST_HASHER": "django.contrib.auth.hashers.PBKDF2PasswordHasher"})
-    old = user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
-    user.save()
+    server = servers(environment={"TEST_HASHER": HASHER})
+    old = give_old_hash(user)
 
     assert server.request("POST", BASE + "login", {"email": EMAIL, "password": PASSWORD})[0] == 200
 
@@ -171,10 +178,7 @@ def test_a_registration_that_came_first_does_not_refuse_the_link_of_the_owner(qu
 def test_a_registration_that_waited_for_a_change_of_the_address_casts_no_shadow(
     queue: Queue, api: Api, user: Any
 ) -> None:
-    access = api.pair()["access_token"]
-    body = {"new_email": "new@example.com", "password": PASSWORD}
-    assert api.post("email/change", body, token=access).status_code == 202
-    change = ("email/change/confirm", {"token": mailed_token(-2)})
+    change = change_of_address(api, EMAIL, "new@example.com")
 
     assert queue(user, change, registration(OTHER, "newcomer")) == [204, 202]
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.primary import PrimaryManager
-from ninja_auth_kit.models.users import state_of
+from ninja_auth_kit.models.users import email_field, state_of
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
     is_password_fingerprint,
@@ -72,7 +72,7 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             after: the same user, as it will be stored.
         """
         for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
-            if row.is_bound_to(before) and state_of(after).endswith(f"\n{row.email}"):
+            if row.is_bound_to(before) and row.email == getattr(after, email_field()):
                 row.auth_hash = password_fingerprint(row.bound_to(after))
                 row.save(update_fields=["auth_hash"])
 

@@ -167,12 +167,8 @@ def mail_account_exists(key: Any, *, email: str, client: ClientInfo, is_free: bo
     """
     owner = user_by_key(key)  # None for whom the host's default manager hides
     is_owner = owner is not None and getattr(owner, "is_active", True) and has_address(owner, canonical_email(email))
-    if (
-        owner is None
-        or not is_owner
-        or not is_free
-        or not count_mail_to(stored_email(owner), client=client, is_notice=True)
-    ):
+    is_told = is_free and is_owner
+    if owner is None or not is_told or not count_mail_to(stored_email(owner), client=client, is_notice=True):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())

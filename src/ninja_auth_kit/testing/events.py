@@ -80,9 +80,8 @@ def capture_audit_events() -> Iterator[AuditEvents]:
     """
     events = AuditEvents()
 
-    build: Callable[..., Message] = vars(receivers)[
-        "build_message"
-    ]  # that of another capture around this one, where there is one
+    # That of another capture around this one, where there is one.
+    build: Callable[..., Message] = vars(receivers)["build_message"]
 
     def build_and_capture(kind: type[Event], **said: Any) -> Message:
         message = build(kind, **said)
