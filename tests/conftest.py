@@ -23,7 +23,9 @@ from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
 from ninja_auth_kit.audit import outbox
 from ninja_auth_kit.audit.outbox import TOLD_SINGLY
-from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress, canonical_email, has_username
+from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress
+from ninja_auth_kit.models.email_addresses import canonical_email
+from ninja_auth_kit.models.users import has_username
 from tests.security_report import SecurityReport
 from tests.servers import Server
 from tests.urls import urlpatterns

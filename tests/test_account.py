@@ -10,7 +10,8 @@ from django.db.models import ProtectedError
 from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import signals
-from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession, has_username
+from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
 
 pytestmark = pytest.mark.django_db(transaction=True)

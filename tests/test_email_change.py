@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, ShadowRegistration, has_username
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services import email_change
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server

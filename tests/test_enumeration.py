@@ -14,7 +14,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from pytest_django import Settings
 
-from ninja_auth_kit.models import has_username
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import PASSWORD, Api
 from tests.servers import Server
 

@@ -318,7 +318,7 @@ def test_a_database_that_is_away_is_a_503(
 
 
 def _wants_username() -> bool:
-    from ninja_auth_kit.models import has_username
+    from ninja_auth_kit.models.users import has_username
 
     return has_username()
 

@@ -25,7 +25,8 @@ from ninja_auth_kit import services, signals
 from ninja_auth_kit.api.host_schemas import further_fields
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidInputError
-from ninja_auth_kit.models import EmailAddress, has_username
+from ninja_auth_kit.models import EmailAddress
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events
 from tests.host_app.odd_schemas import ChoosingProfile, Dangerous
 from tests.servers import ROOT, Server

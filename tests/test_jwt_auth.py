@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import JWTAuth
 from ninja_auth_kit.exceptions import InvalidTokenError, SessionEndedError
-from ninja_auth_kit.models import UserSession, user_by_key
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.users import user_by_key
 from ninja_auth_kit.services import check_access_token
 from tests.conftest import Api
 
@@ -156,7 +157,7 @@ def test_a_database_that_does_not_answer_lets_nobody_in(
     def fail(*_: Any, **__: Any) -> None:
         raise error("the database is away")
 
-    monkeypatch.setattr("ninja_auth_kit.models.kept.KeptQuery.fetch", fail)
+    monkeypatch.setattr("ninja_auth_kit.models.compiled_query.KeptQuery.fetch", fail)
 
     response = api.get(route, token=token)
 

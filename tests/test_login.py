@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from ninja_auth_kit.models import UserSession, has_username
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names
 from tests.servers import Server
 

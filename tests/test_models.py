@@ -11,15 +11,9 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, models
 from django.utils import timezone
 
-from ninja_auth_kit.models import (
-    BlacklistedToken,
-    EmailAddress,
-    OneTimeToken,
-    Purpose,
-    ShadowRegistration,
-    UserSession,
-)
-from ninja_auth_kit.models.user_ties import tie_to_users
+from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, ShadowRegistration, UserSession
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.user_constraints import tie_to_users
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, Api
 

@@ -11,7 +11,8 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.utils import timezone
 
-from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, Purpose, UserSession
+from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession
+from ninja_auth_kit.models.one_time_tokens import Purpose
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 

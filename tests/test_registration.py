@@ -20,7 +20,9 @@ from pytest_django import Settings
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.audit import facts
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession, canonical_email, has_username
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession
+from ninja_auth_kit.models.email_addresses import canonical_email
+from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services import registration
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server

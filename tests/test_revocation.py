@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
-from ninja_auth_kit.models import BlacklistedToken, UserSession, has_username
+from ninja_auth_kit.models import BlacklistedToken, UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, Api, events
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,8 +18,10 @@ from django.utils import timezone
 from benchmarks.peers.contender import Request
 from benchmarks.peers.counting import calls_of, django_statements
 from benchmarks.peers.project import call
-from ninja_auth_kit.models import EmailAddress, UserSession, database, user_by_key, user_queries
-from ninja_auth_kit.models.session_query import FIELDS_OF_CHECK
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models import EmailAddress, UserSession, users
+from ninja_auth_kit.models.session_sql import FIELDS_OF_CHECK
+from ninja_auth_kit.models.users import user_by_key
 from ninja_auth_kit.testing import issue_tokens
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, PASSWORD
@@ -94,7 +96,7 @@ def test_the_signature_of_a_token_that_comes_again_is_not_verified_again(user: A
 
 
 def everybody() -> QuerySet[Any]:
-    return get_user_model()._default_manager.using(database()).select_related("authkit_email")
+    return get_user_model()._default_manager.using(accounts_database()).select_related("authkit_email")
 
 
 def values(user: Any) -> Any:
@@ -112,12 +114,12 @@ def test_a_kept_query_reads_what_the_orm_reads(make_user: Callable[..., Any]) ->
 
     for user in everybody():
         assert values(user_by_key(user.pk)) == values(user)
-        (locked,) = user_queries.locked(user.pk, alias=database())
+        (locked,) = users._locked_rows(user.pk, alias=accounts_database())
         assert values(locked) == values(user)
-        (holder,) = user_queries.holders(user.email, user.email, alias=database())
+        (holder,) = users._holder_rows(user.email, user.email, alias=accounts_database())
         assert values(holder) == values(user)
     assert user_by_key(everybody()[0].pk).authkit_email.canonical == "ada@example.com"
-    assert list(user_queries.holders("nobody@example.com", "nobody@example.com", alias=database())) == []
+    assert list(users._holder_rows("nobody@example.com", "nobody@example.com", alias=accounts_database())) == []
 
 
 def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that(user: Any) -> None:
@@ -160,7 +162,7 @@ def test_a_rotation_writes_to_no_index_however_often_one_refreshes(user: Any) ->
     assert session is not None
     now, table = timezone.now(), UserSession._meta.db_table
 
-    with transaction.atomic(using=database()), connections[database()].cursor() as cursor:
+    with transaction.atomic(using=accounts_database()), connections[accounts_database()].cursor() as cursor:
         for _ in range(3):
             token = refresh_token_digest(str(session.generation), user_id=user.pk)
             assert UserSession.objects.rotate(session, token=token, now=now, refresh_expires_at=now)
@@ -175,11 +177,11 @@ def row(session: UserSession) -> dict[str, Any]:
 
 
 def test_a_lock_is_held_on_the_user_and_on_nothing_else(user: Any) -> None:
-    sql = user_queries._locked(database()).sql
+    sql = users._locked(accounts_database()).sql
 
     assert sql.endswith(f'FOR NO KEY UPDATE OF "{get_user_model()._meta.db_table}"')
 
 
 @pytest.mark.parametrize("table", ['"auth_user"', '"people"."auth_user"'])
 def test_a_lock_names_a_table_without_its_schema(table: str) -> None:
-    assert user_queries._unqualified(table) == '"auth_user"'
+    assert users._unqualified(table) == '"auth_user"'

@@ -20,7 +20,9 @@ from pytest_django import Settings
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.models import AuditOutbox, Bucket, ThrottleBucket, UserSession, has_username
+from ninja_auth_kit.models import AuditOutbox, ThrottleBucket, UserSession
+from ninja_auth_kit.models.throttling import Bucket
+from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services import hashing, throttling
 from ninja_auth_kit.services.buckets import buckets as limits_of
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, recorded

@@ -13,7 +13,9 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, Purpose, UserSession, has_username
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 

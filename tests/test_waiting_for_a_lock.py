@@ -13,14 +13,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections, transaction
 
-from ninja_auth_kit.models import (
-    ShadowRegistration,
-    database,
-    find_user,
-    has_username,
-    is_verified,
-    lock_user,
-)
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models import ShadowRegistration
+from ninja_auth_kit.models.users import find_user, has_username, is_verified, lock_user
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.servers import Server
 
@@ -42,7 +37,7 @@ def queue(servers: Callable[..., Server]) -> Queue:
 def queue_at(server: Server) -> Queue:
     def send(user: Any, *calls: Call) -> list[int]:
         with ThreadPoolExecutor(len(calls)) as pool:
-            with transaction.atomic(using=database()):
+            with transaction.atomic(using=accounts_database()):
                 lock_user(user.pk)
                 answers = []
                 for number, (path, body) in enumerate(calls, start=1):
@@ -57,7 +52,7 @@ def wait_for_waiting(number: int) -> None:
     """Wait until so many connections to this database wait for a lock."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with connections[database()].cursor() as cursor:
+        with connections[accounts_database()].cursor() as cursor:
             # The view is read once in a transaction, unless it is told to look again.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
@@ -195,7 +190,7 @@ def test_who_is_banned_while_a_password_changes_changes_it_no_more(servers: Call
     ]
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        with transaction.atomic(using=database()):
+        with transaction.atomic(using=accounts_database()):
             lock_user(key)
             answers = [pool.submit(server.request, *call, token=access) for call in calls]
             wait_for_waiting(len(calls))

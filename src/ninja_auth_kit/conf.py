@@ -9,8 +9,10 @@ from datetime import timedelta
 from typing import Any, Literal, NotRequired, TypedDict
 
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 from django.utils.module_loading import import_string
 
 Duration = timedelta | int
@@ -210,6 +212,14 @@ def imported(setting: str) -> Any:
     except Exception as error:  # a module of the host fails with whatever it likes
         cause = f"{type(error).__name__}: {error}"
         raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {cause}") from error
+
+
+def accounts_database() -> str:
+    """Return the alias of the database that users are written to.
+
+    The kit's tables are in the same database, because a transaction cannot span two.
+    """
+    return router.db_for_write(get_user_model())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import Signal
 
+from ninja_auth_kit.conf import accounts_database
+
 
 class ActionSignal(Signal):
     """A signal with two moments: `in_transaction`, which may undo the action, and after the commit."""
@@ -25,18 +27,20 @@ class ActionSignal(Signal):
         super().__init__()
         self.in_transaction = Signal()
 
-    def announce(self, *, using: str, **carried: Any) -> None:
-        """Tell that it happened: at once inside the transaction, to everybody else after its commit.
+    def announce(self, *, using: str | None = None, **carried: Any) -> None:
+        """Send the signal: to the receivers of `in_transaction` now, to all others after the commit.
 
         Args:
-            using: the alias of the database whose commit counts.
-            carried: what the signal carries, as documented beside it.
+            using: the alias of the database whose commit counts; by default that of the accounts.
+            carried: the arguments of the signal, as documented beside it.
 
         Raises:
-            Exception: whatever a receiver of `in_transaction` raises; the caller's transaction must roll back.
+            Exception: whatever a receiver of `in_transaction` raises. The caller's transaction must roll back.
         """
         self.in_transaction.send(sender=self, **carried)
-        transaction.on_commit(lambda: self.send_robust(sender=self, **carried), using=using, robust=True)
+        transaction.on_commit(
+            lambda: self.send_robust(sender=self, **carried), using=using or accounts_database(), robust=True
+        )
 
 
 # An account was made, or a pending one of the same address was replaced.   replaced: bool

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings as kit_settings
-from ninja_auth_kit.models import OneTimeToken, Purpose
+from ninja_auth_kit.models import OneTimeToken
+from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
 from tests.conftest import EMAIL, PASSWORD
 

@@ -18,7 +18,8 @@ from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.relay import configured_relay
 from ninja_auth_kit.conf import broker
 from ninja_auth_kit.conf import settings as kit_settings
-from ninja_auth_kit.models import AuditOutbox, EmailAddress, OneTimeToken, ThrottleBucket, UserSession, has_username
+from ninja_auth_kit.models import AuditOutbox, EmailAddress, OneTimeToken, ThrottleBucket, UserSession
+from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.tokens.keys import derive_key
 from tests.attacks.canaries import (
     Log,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, Purpose, UserSession
+from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, UserSession
+from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.tokens import (
     issue_refresh_token,
     new_one_time_token,

@@ -20,7 +20,8 @@ from pytest_django import Settings
 from ninja_auth_kit import services
 from ninja_auth_kit.api.schemas import LogoutIn
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import UserSession, has_username
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.attacks.canaries import Places, Trail, leaks
 from tests.attacks.conftest import Operation, genuine_values, operations, undone
 from tests.conftest import EMAIL, Api

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.specs.openapi import checks
 
-from ninja_auth_kit.models import has_username
+from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.tokens import generate_key
 from tests.attacks.conftest import DOCUMENT, Operation, bounded, genuine_values, operations, undone
 from tests.conftest import EMAIL, PASSWORD, mailed_token

@@ -27,7 +27,8 @@ from ninja_auth_kit.audit.events import (
 from ninja_auth_kit.audit.events.envelope import NoDetails
 from ninja_auth_kit.audit.events.registry import event
 from ninja_auth_kit.audit.events.schemas import schema_of
-from ninja_auth_kit.models import AuditOutbox, EndReason
+from ninja_auth_kit.models import AuditOutbox
+from ninja_auth_kit.models.sessions import EndReason
 from tests.audit.compatibility import breaks
 from tests.audit.test_events import play_every_flow
 from tests.conftest import Api

@@ -20,7 +20,8 @@ from ninja_auth_kit.audit.events.registry import outcome_of
 from ninja_auth_kit.audit.messages import SHARDS, build_message
 from ninja_auth_kit.audit.rabbitmq import CONTENT_TYPE
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession, has_username
+from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]

@@ -15,7 +15,8 @@ from ninja_auth_kit.audit import floods
 from ninja_auth_kit.audit.events import LoginFailed, parse
 from ninja_auth_kit.audit.outbox import TOLD_SINGLY
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import AuditFlood, AuditOutbox, database
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models import AuditFlood, AuditOutbox
 from tests.conftest import events
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited")]
@@ -26,7 +27,7 @@ ATTACKER = ClientInfo(ip_address="203.0.113.7", user_agent="hydra", request_id="
 def fail(*, client: ClientInfo = ATTACKER, identifier: str = "ada@example.com", user: Any = None, **said: Any) -> None:
     """Announce a failed login."""
     facts = {"reason": "invalid_credentials", **said}
-    signals.login_failed.announce(using=database(), user=user, client=client, identifier=identifier, **facts)
+    signals.login_failed.announce(using=accounts_database(), user=user, client=client, identifier=identifier, **facts)
 
 
 def end_windows() -> int:
@@ -115,7 +116,7 @@ def test_the_addresses_of_one_ipv6_network_are_one_flood() -> None:
 def test_a_reuse_is_never_merged() -> None:
     reuse = {"user": None, "client": ATTACKER, "session_id": None, "generation": 1}
     for _ in range(TOLD_SINGLY + 5):
-        signals.refresh_reuse_detected.announce(using=database(), **reuse)
+        signals.refresh_reuse_detected.announce(using=accounts_database(), **reuse)
 
     assert AuditOutbox.objects.count() == TOLD_SINGLY + 5
 

@@ -14,7 +14,8 @@ from ninja_auth_kit import services, signals
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.models import AuditOutbox, UserSession, has_username
+from ninja_auth_kit.models import AuditOutbox, UserSession
+from ninja_auth_kit.models.users import has_username
 from tests.conftest import EMAIL, PASSWORD, Api, event_names
 
 pytestmark = pytest.mark.django_db(transaction=True)

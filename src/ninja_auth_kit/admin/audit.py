@@ -8,7 +8,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin
 from ninja_auth_kit.audit.requeue import requeue
-from ninja_auth_kit.models import AuditDeferred, AuditOutbox, database
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 
 
 @admin.register(AuditOutbox)
@@ -48,7 +49,7 @@ class AuditDeferredAdmin(ReadOnlyAdmin):
     def requeue_selected(self, request: HttpRequest, queryset: QuerySet[AuditDeferred]) -> None:
         """Let the relay try them again, and say how many those are."""
         chosen = list(queryset[:ROWS])
-        moved = requeue([event.pk for event in chosen], using=database())
+        moved = requeue([event.pk for event in chosen], using=accounts_database())
         self.note(request, [event for event in chosen if event.pk in moved], gettext("Put back into the outbox."))
         text = ngettext(
             "%(count)d event is in the outbox again.", "%(count)d events are in the outbox again.", len(moved)

@@ -13,7 +13,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from ninja_auth_kit.models import EmailAddress, InvalidEmailError, canonical_email, database
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models import EmailAddress
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 
 ROWS = 1000  # how deep a list goes, and how many rows one action takes; what lies deeper is found by a search
 
@@ -71,7 +73,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be su
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows, from where the kit writes them."""
-        return super().get_queryset(request).using(database()).defer(*self.unread)
+        return super().get_queryset(request).using(accounts_database()).defer(*self.unread)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return every field that is shown."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, create_model
 from ninja_auth_kit.api.field_errors import Body
 from ninja_auth_kit.api.schemas import ProfileIn, RegistrationIn, RegistrationWithUsernameIn, Username, UserOut
 from ninja_auth_kit.conf import imported
-from ninja_auth_kit.models import has_username, is_unique, settable_field
+from ninja_auth_kit.models.users import has_username, is_unique, settable_field
 
 HINTS = {
     "REGISTRATION_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.RegistrationIn, and name it in full.",

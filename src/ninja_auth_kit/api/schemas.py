@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ninja_auth_kit.api.field_errors import Body
-from ninja_auth_kit.models import email_field, has_username, is_verified
+from ninja_auth_kit.models.users import email_field, has_username, is_verified
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 

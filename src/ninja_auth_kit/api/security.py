@@ -20,7 +20,8 @@ from ninja_auth_kit.exceptions import (
     ServiceUnavailableError,
     SessionEndedError,
 )
-from ninja_auth_kit.models import UserSession, may_authenticate, user_by_key
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.users import may_authenticate, user_by_key
 from ninja_auth_kit.services.sessions import session_of
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 

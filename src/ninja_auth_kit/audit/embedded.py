@@ -14,8 +14,7 @@ from django.core.signals import request_started
 from django.db import connections
 
 from ninja_auth_kit.audit.facts import outside_pool
-from ninja_auth_kit.conf import broker, settings
-from ninja_auth_kit.models import database
+from ninja_auth_kit.conf import accounts_database, broker, settings
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -47,7 +46,7 @@ def _run() -> None:
     # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
     from ninja_auth_kit.audit.relay import configured_relay
 
-    using = database()
+    using = accounts_database()
     # What has heard LISTEN must not go back into the host's pool: a request would get it, and hear for ever.
     connections[using] = outside_pool(using=using)
     while True:

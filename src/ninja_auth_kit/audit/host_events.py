@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 from ninja_auth_kit.audit.events import Event
 from ninja_auth_kit.audit.events.registry import event
 from ninja_auth_kit.audit.receivers import listen
-from ninja_auth_kit.models import database
 from ninja_auth_kit.signals import ActionSignal
 
 D = TypeVar("D")
@@ -36,7 +35,7 @@ class HostEvent(Event):
         """
         about = {name: details.pop(name) for name in ABOUT & set(details)}
         made = cls.details_class(**details)
-        cls.sent_by.announce(using=database(), user=user, client=client, **vars(made), **about)
+        cls.sent_by.announce(user=user, client=client, **vars(made), **about)
 
     details_class: ClassVar[Callable[..., Any]]
 

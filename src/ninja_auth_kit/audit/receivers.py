@@ -11,8 +11,7 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.audit import facts, floods, outbox
 from ninja_auth_kit.audit.events import Event, all_events
 from ninja_auth_kit.audit.messages import Message, build_message
-from ninja_auth_kit.conf import broker_hosts, settings
-from ninja_auth_kit.models import database
+from ninja_auth_kit.conf import accounts_database, broker_hosts, settings
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
@@ -47,11 +46,11 @@ def record(sender: Signal, signal: Signal, **said: Any) -> None:
     elif kind.fact:
         _record_fact(message, flood=floods.flood_of(kind, said))
     else:
-        outbox.write(message, using=database())
+        outbox.write(message, using=accounts_database())
 
 
 def _record_fact(message: Message, *, flood: UUID | None) -> None:
-    using = database()
+    using = accounts_database()
     if not facts.is_surrounded(using=using):
         outbox.write(message, using=using, flood=flood)
     elif not facts.write_apart(message, using=using, flood=flood):
@@ -63,4 +62,4 @@ def _log(kind: type[Event], message: Message) -> None:
     if kind.fact:
         logger.info(message.payload)
     else:
-        transaction.on_commit(lambda: logger.info(message.payload), using=database(), robust=True)
+        transaction.on_commit(lambda: logger.info(message.payload), using=accounts_database(), robust=True)

@@ -6,15 +6,15 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import connections
 from psycopg import IsolationLevel
 
-from ninja_auth_kit import models
 from ninja_auth_kit.checks.messages import error, warning
+from ninja_auth_kit.conf import accounts_database
 
 
 # Not Tags.database: Django runs those checks only where databases are named, so neither in `check` nor in `runserver`.
 @register(Tags.compatibility)
 def check_database(**_: Any) -> list[CheckMessage]:
     """E005: row locks, partial indexes and advisory locks are what the promises rest on."""
-    alias = models.database()
+    alias = accounts_database()
     if connections[alias].vendor == "postgresql":
         return []
     return [
@@ -30,7 +30,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
 @register(Tags.compatibility)
 def check_isolation(**_: Any) -> list[CheckMessage]:
     """E010: whoever waits for a lock must see what its holder has written."""
-    alias = models.database()
+    alias = accounts_database()
     options = connections[alias].settings_dict.get("OPTIONS", {})
     if not isinstance(options, dict):
         message = f"The OPTIONS of the database {alias!r} are no dict, so its isolation level is not known."
@@ -52,7 +52,7 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_atomic_requests(**_: Any) -> list[CheckMessage]:
     """W017: a transaction around the kit's own holds its locks and undoes what it has committed."""
-    alias = models.database()
+    alias = accounts_database()
     if not connections[alias].settings_dict.get("ATOMIC_REQUESTS"):
         return []
     return [

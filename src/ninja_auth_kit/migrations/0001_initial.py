@@ -1,6 +1,6 @@
 """Every table of the kit, and the care of the outbox.
 
-What ties them to the users, foreign keys and an index, is made behind the migrations: see `models/user_ties.py`.
+What ties them to the users, foreign keys and an index, is made behind the migrations: see `models/user_constraints.py`.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from ninja_auth_kit.models.user_ties import ADDRESS_INDEX
+from ninja_auth_kit.models.user_constraints import ADDRESS_INDEX
 
 # The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
 TEND_OUTBOX = """

@@ -4,7 +4,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.models.managers import PrimaryManager
 from ninja_auth_kit.tokens import DIGEST_PATTERN
 
 

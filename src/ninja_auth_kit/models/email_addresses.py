@@ -9,7 +9,7 @@ from django.core.validators import validate_email
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.models.managers import PrimaryManager
 
 MAXIMUM_LENGTH = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.models.managers import PrimaryManager
 from ninja_auth_kit.models.users import email_field, state_of
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,

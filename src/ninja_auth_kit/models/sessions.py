@@ -9,11 +9,10 @@ from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.arrays import array
-from ninja_auth_kit.models.kept import from_database, prepared
-from ninja_auth_kit.models.primary import PrimaryManager, database
-from ninja_auth_kit.models.session_query import read_active, read_session
-from ninja_auth_kit.models.session_statements import END, ROTATE, START, with_tables
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models.compiled_query import array, from_database, prepared
+from ninja_auth_kit.models.managers import PrimaryManager
+from ninja_auth_kit.models.session_sql import END, ROTATE, START, read_active, read_session, with_tables
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
@@ -47,7 +46,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
 
     def load(self, session_id: uuid.UUID) -> "UserSession | None":
         """Return a session with its user by one indexed query, or None."""
-        return read_session(session_id, alias=database())
+        return read_session(session_id, alias=accounts_database())
 
     def load_for_check(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
         """Return what of a session tells whether it counts, with its user. This runs on every authenticated request.
@@ -56,15 +55,15 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             session_id: which.
             with_email: whether to load `user.authkit_email` by the same query.
         """
-        return read_session(session_id, alias=database(), with_email=with_email, for_check=True)
+        return read_session(session_id, alias=accounts_database(), with_email=with_email, for_check=True)
 
     def active_of(self, user: Any) -> "list[UserSession]":
         """Return the rows of a user that are active, the oldest first, whether or not they still count."""
-        return read_active(user, alias=database())
+        return read_active(user, alias=accounts_database())
 
     def start(self, session: "UserSession") -> None:
         """Store a new session; without the signals of `save`, for those of the kit tell of it."""
-        connection = connections[database()]
+        connection = connections[accounts_database()]
         values = {
             **vars(session),
             "user_id": _owner_key(session.user_id, connection),
@@ -91,7 +90,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             "auth_hash": password_fingerprint(session.user.password),
         }
         before = {f"before_{name}": getattr(session, name) for name in ("generation", "refresh_token", "auth_hash")}
-        with connections[database()].cursor() as cursor:
+        with connections[accounts_database()].cursor() as cursor:
             cursor.execute(with_tables(ROTATE), {**changes, **before, "id": session.pk})
             if cursor.rowcount != 1:
                 return False
@@ -122,7 +121,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         """
         if ids is None and user_id is None:
             raise ValueError("say which sessions: ids, user_id, or both")
-        connection = connections[database()]
+        connection = connections[accounts_database()]
         sql = with_tables(END, of_user="" if user_id is None else "AND user_id = %(user_id)s")
         values = {
             "now": timezone.now(),

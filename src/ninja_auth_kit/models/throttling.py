@@ -9,8 +9,9 @@ from django.db import connections, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.arrays import array
-from ninja_auth_kit.models.primary import PrimaryManager, database
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.models.compiled_query import array
+from ninja_auth_kit.models.managers import PrimaryManager
 
 
 class Bucket(NamedTuple):
@@ -83,9 +84,9 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             "allowed": array(bucket.allowed for bucket in by_id.values()),
             "resets": array(now + bucket.window for bucket in by_id.values()),
             "now": now,
-            "alone": connections[database()].get_autocommit(),
+            "alone": connections[accounts_database()].get_autocommit(),
         }
-        with connections[database()].cursor() as cursor:
+        with connections[accounts_database()].cursor() as cursor:
             cursor.execute(_TAKE.format(table=self._table()), values)
             taken = [Taken(by_id[key], resets_at) for key, resets_at in cursor.fetchall()]
         if len(taken) == len(by_id):
@@ -113,9 +114,9 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             "resets": array(hit.resets_at for hit in taken),
             "cleared": array(bucket.id for bucket in clearing),
             "now": timezone.now(),
-            "alone": connections[database()].get_autocommit(),
+            "alone": connections[accounts_database()].get_autocommit(),
         }
-        with connections[database()].cursor() as cursor:
+        with connections[accounts_database()].cursor() as cursor:
             cursor.execute(_GIVE_BACK.format(table=self._table()), values)
 
     def clear(self, buckets: Sequence[Bucket]) -> None:
@@ -128,7 +129,7 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
         return self.filter(pk=bucket.pk, resets_at=bucket.resets_at, announced=False).update(announced=True) == 1
 
     def _table(self) -> str:
-        return connections[database()].ops.quote_name(self.model._meta.db_table)
+        return connections[accounts_database()].ops.quote_name(self.model._meta.db_table)
 
 
 class ThrottleBucket(models.Model):

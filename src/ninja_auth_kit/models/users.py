@@ -1,16 +1,28 @@
 """The host's users, seen from the kit: who holds an address, whether it is proved, and the lock of a user's row."""
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import get_backends, get_user_model
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
+from django.db.models import F, FileField, Manager, QuerySet
 from django.utils import timezone
 
-from ninja_auth_kit.conf import settings
-from ninja_auth_kit.models import user_queries
+from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.models.compiled_query import (
+    KeptQuery,
+    Part,
+    Place,
+    kept_behind,
+    prepared,
+    where,
+    where_in_any_case,
+)
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
-from ninja_auth_kit.models.primary import database
+from ninja_auth_kit.models.session_sql import set_address
 
 # The first half of the advisory locks' keys; the second is the name. Any constant that is ours alone.
 _NAME_LOCKS = 0x4E414B32
@@ -71,7 +83,7 @@ def find_user_by_name(username: str) -> Any | None:
     """Return the user whose USERNAME_FIELD has this value, with `authkit_email` loaded, or None."""
     model = get_user_model()
     try:
-        users = model._default_manager.using(database()).select_related("authkit_email")
+        users = model._default_manager.using(accounts_database()).select_related("authkit_email")
         return users.filter(**{model.USERNAME_FIELD: model.normalize_username(username)}).first()
     except (ValueError, ValidationError):  # nothing that the field can have
         return None
@@ -79,7 +91,7 @@ def find_user_by_name(username: str) -> Any | None:
 
 def user_by_key(key: Any) -> Any | None:
     """Return the user with this primary key, with `authkit_email` loaded, or None."""
-    return next(user_queries.by_key(key, alias=database()), None)
+    return next(_by_key_rows(key, alias=accounts_database()), None)
 
 
 def find_holders(email: str) -> list[Any]:
@@ -93,7 +105,7 @@ def find_holders(email: str) -> list[Any]:
 
 def _holders(email: str, *, everybody: bool) -> list[Any]:
     canonical = canonical_email(email)
-    found = user_queries.holders(canonical, readable_email(canonical), alias=database(), everybody=everybody)
+    found = _holder_rows(canonical, readable_email(canonical), alias=accounts_database(), everybody=everybody)
     return [user for user in found if has_address(user, canonical)]
 
 
@@ -145,7 +157,7 @@ def lock_username(name: str) -> None:
 
     A unique constraint cannot do it: names of shadows stand in another table.
     """
-    with connections[database()].cursor() as cursor:
+    with connections[accounts_database()].cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_NAME_LOCKS, name])
 
 
@@ -155,7 +167,7 @@ def lock_user(pk: Any) -> Any | None:
     It is the first lock of every transaction that changes more than one row of a user (then sessions, then the
     outbox).
     """
-    return next(user_queries.locked(pk, alias=database()), None)
+    return next(_locked_rows(pk, alias=accounts_database()), None)
 
 
 def may_authenticate(user: Any) -> bool:
@@ -173,3 +185,159 @@ def has_address(user: Any, canonical: str) -> bool:
         return email == canonical or canonical_email(email) == canonical
     except InvalidEmailError:
         return False
+
+
+_CANONICAL = "place@place.invalid"  # what a filter of the ORM takes for an address
+_SPELLINGS = (Place(), Place())
+_PK = Place()
+
+
+def _by_key_rows(key: Any, *, alias: str) -> Iterator[Any]:
+    """Yield the user with this primary key, of those whom the default manager shows."""
+    return _users(_by_key(alias), _prepared("pk", key, alias))
+
+
+def _locked_rows(key: Any, *, alias: str) -> Iterator[Any]:
+    """Lock the row of a user until the transaction ends, and yield the user as it is now.
+
+    The address is read behind the lock: of a join PostgreSQL would read again only the row that it had to wait for,
+    and the address would be that of before.
+    """
+    value = _prepared("pk", key, alias)
+    for (user,) in _locked(alias).fetch(value):
+        set_address(user, next((address for (address,) in _address(alias).fetch(value)), None))
+        yield user
+
+
+def _holder_rows(canonical: str, readable: str, *, alias: str, everybody: bool = False) -> Iterator[Any]:
+    """Yield the users for whom an address is noted, and those who have it in their e-mail field, in any case.
+
+    Both by an index: that on the users' table, see `user_ties`, is for this query alone.
+
+    Args:
+        canonical: the address as it is noted.
+        readable: the same, with the domain as people read it.
+        alias: the database.
+        everybody: whether those count, too, whom the default manager hides.
+    """
+    field = get_user_model().get_email_field_name()
+    query = (_all_holders if everybody else _shown_holders)(alias, field)
+    return _users(query, canonical, *(_prepared(field, one, alias) for one in (canonical, readable)))
+
+
+def _users(query: KeptQuery, *values: Any) -> Iterator[Any]:
+    for user, address in query.fetch(*values):
+        set_address(user, address)
+        yield user
+
+
+def _prepared(field: str, value: Any, alias: str) -> Any:
+    return prepared(get_user_model(), field, value, connections[alias])
+
+
+def _parts() -> list[Part]:
+    return [Part(get_user_model()), Part(apps.get_model("ninja_auth_kit", "EmailAddress"), "authkit_email__")]
+
+
+@kept_behind(lambda: get_user_model()._default_manager)
+def _by_key(alias: str) -> KeptQuery:
+    rows = get_user_model()._default_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "pk", _PK), *_parts(), places=[_PK])
+
+
+@kept_behind(lambda: get_user_model()._base_manager)
+def _locked(alias: str) -> KeptQuery:
+    """Through the base manager: a host's default one may aggregate, and a grouped row cannot be locked."""
+    ops = connections[alias].ops
+    meta = get_user_model()._meta
+    tables = [meta.db_table, *(parent._meta.db_table for parent, link in meta.parents.items() if link is not None)]
+    # NO KEY: inserting rows of the host that point at the user need not wait.
+    ending = ops.for_update_sql(of=[_unqualified(ops.quote_name(table)) for table in tables], no_key=True)
+    rows = get_user_model()._base_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "pk", _PK), Part(get_user_model()), places=[_PK], ending=ending)
+
+
+def _unqualified(table: str) -> str:
+    """Return the quoted name of a table without the schema, as the lock must name it."""
+    return table[table.rfind('."') + 1 :]
+
+
+@cache
+def _address(alias: str) -> KeptQuery:
+    model = apps.get_model("ninja_auth_kit", "EmailAddress")
+    rows = model._default_manager.using(alias).order_by()
+    return KeptQuery(where(rows, "user", _PK), Part(model), places=[_PK])
+
+
+@kept_behind(lambda: get_user_model()._default_manager)
+def _shown_holders(alias: str, field: str) -> KeptQuery:
+    return _holders_among(get_user_model()._default_manager, alias, field)
+
+
+@kept_behind(lambda: get_user_model()._base_manager)
+def _all_holders(alias: str, field: str) -> KeptQuery:
+    return _holders_among(get_user_model()._base_manager, alias, field)
+
+
+def _holders_among(users: Manager[Any], alias: str, field: str) -> KeptQuery:
+    def rows() -> QuerySet[Any]:
+        return users.using(alias).order_by()
+
+    noted = rows().filter(authkit_email__canonical=_CANONICAL)
+    others = where_in_any_case(rows(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
+    columns = [column for part in _parts() for column in part.columns]
+    both = noted.values_list(*columns).union(others.values_list(*columns), all=True)
+    return KeptQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])
+
+
+# Set by the kit or by Django, or the key to rights (mass assignment: ASVS 15.3.3).
+_RESERVED = frozenset(
+    "password is_active is_staff is_superuser groups user_permissions last_login date_joined".split()  # noqa: SIM905
+)
+
+
+def settable_field(name: str) -> Any:
+    """Return the field of the user model with this name, if a schema of the host may set it.
+
+    Raises:
+        ValueError: it may not; the text says why.
+    """
+    model = get_user_model()
+    reserved = _RESERVED | {email_field(), model.USERNAME_FIELD}
+    try:
+        field: Any = None if name in reserved else model._meta.get_field(name)
+    except FieldDoesNotExist:
+        raise ValueError(f"{model.__name__} has no field {name!r}") from None
+    if field is None or field.name in reserved or getattr(field, "primary_key", False):
+        raise ValueError(f"{name!r} is set by the kit or by administrators alone")
+    if not (getattr(field, "concrete", False) and field.editable) or isinstance(field, FileField):
+        raise ValueError(f"{name!r} is no editable column that JSON could fill")
+    return field
+
+
+def user_models() -> tuple[type[Any], ...]:
+    """Return the user model and the models that it inherits columns from."""
+    model = get_user_model()
+    return (model, *model._meta.all_parents)
+
+
+def is_unique(field: Any) -> bool:
+    """Tell whether the database refuses a second user with the same value, alone or together with other fields."""
+    return field.unique or any(
+        field.name in names for model in user_models() for names in _unique_together(model._meta)
+    )
+
+
+def _unique_together(options: Any) -> Iterator[set[str]]:
+    yield from map(set, options.unique_together)
+    for constraint in options.constraints:
+        # Of unique constraints and of exclusion constraints, whose expressions are pairs.
+        expressions = [one[0] if isinstance(one, tuple) else one for one in getattr(constraint, "expressions", ())]
+        yield {*getattr(constraint, "fields", ()), *(name for one in expressions for name in _names(one))}
+
+
+def _names(expression: Any) -> Iterator[str]:
+    parts = expression.flatten() if hasattr(expression, "flatten") else [expression]
+    for part in parts:
+        if isinstance(part, F | str):
+            yield str(getattr(part, "name", part)).partition("__")[0]

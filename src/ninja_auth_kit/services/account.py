@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import ProtectedError, RestrictedError
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
-from ninja_auth_kit.models import (
-    EndReason,
-    UserSession,
-    database,
-    lock_user,
-    may_authenticate,
-    settable_field,
-)
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
 from ninja_auth_kit.services.field_values import checked_values, refusal_of
 from ninja_auth_kit.services.throttling import password_check
 
@@ -43,7 +40,7 @@ def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) 
     if not checked:
         return user
     try:
-        with transaction.atomic(using=database()):
+        with atomic():
             return _update(user, checked, client=client)
     except IntegrityError as error:
         raise refusal_of(error, values) or error from error
@@ -58,9 +55,9 @@ def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:
         return current
     for name, value in changes.items():
         setattr(current, name, value)
-    current.save(using=database(), update_fields=list(changes))
+    current.save(using=accounts_database(), update_fields=list(changes))
     fields = sorted(settable_field(name).name for name in changes)
-    signals.account_updated.announce(using=database(), user=current, client=client, fields=fields)
+    signals.account_updated.announce(user=current, client=client, fields=fields)
     return current
 
 
@@ -89,23 +86,21 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
     """
     with password_check(user=user, client=client):
         if not check_password(password, user.password):
-            signals.account_deletion_failed.announce(
-                using=database(), user=user, client=client, reason="wrong_password"
-            )
+            signals.account_deletion_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
     try:
         _delete(user, client=client)
     except (ProtectedError, RestrictedError, IntegrityError) as error:
-        signals.account_deletion_failed.announce(using=database(), user=user, client=client, reason="protected")
+        signals.account_deletion_failed.announce(user=user, client=client, reason="protected")
         raise AccountProtectedError from error
 
 
 def _delete(user: Any, *, client: ClientInfo) -> None:
-    with transaction.atomic(using=database()):
+    with atomic():
         current = lock_user(user.pk)
         if current is None or current.password != user.password or not may_authenticate(current):
             raise SessionEndedError
         ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk)
         gone = copy.copy(current)  # deleting takes the key off the instance, and the receivers want to know who it was
-        signals.account_deleted.announce(using=database(), user=gone, client=client, sessions_ended=len(ended))
+        signals.account_deleted.announce(user=gone, client=client, sessions_ended=len(ended))
         current.delete()

@@ -15,7 +15,8 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import ThrottledError
-from ninja_auth_kit.models import Bucket, Taken, ThrottleBucket, database
+from ninja_auth_kit.models import ThrottleBucket
+from ninja_auth_kit.models.throttling import Bucket, Taken
 from ninja_auth_kit.tokens import bucket_id
 
 logger = logging.getLogger("ninja_auth_kit.throttling")
@@ -128,7 +129,7 @@ def _refusal(full: list[ThrottleBucket], refused: Refused) -> ThrottledError:
     for bucket in full:
         if ThrottleBucket.objects.announce(bucket):
             logger.warning("The limit %s is reached.", bucket.rule)
-            signals.request_throttled.announce(using=database(), rule=bucket.rule, **refused._asdict())
+            signals.request_throttled.announce(rule=bucket.rule, **refused._asdict())
     now = timezone.now()
     seconds = [math.ceil((bucket.resets_at - now).total_seconds()) for bucket in full]
     return ThrottledError(retry_after=max([1, *seconds]))

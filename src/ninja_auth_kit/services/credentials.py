@@ -11,20 +11,15 @@ from typing import Any
 from django.contrib.auth import get_backends, get_user_model
 from django.contrib.auth.hashers import check_password, make_password
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_input
-from ninja_auth_kit.models import (
-    InvalidEmailError,
-    ShadowRegistration,
-    canonical_email,
-    database,
-    is_verified,
-    lock_user,
-)
+from ninja_auth_kit.models import ShadowRegistration
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.users import is_verified, lock_user
 from ninja_auth_kit.services.hash_renewal import renewing
 
 
@@ -92,7 +87,7 @@ def _refusal(shadow: ShadowRegistration | None, *, password: str) -> InvalidCred
         return InvalidCredentialsError()
     if not check_password(password, shadow.password):
         return InvalidCredentialsError()
-    with transaction.atomic(using=database()):  # as long as with a registration that waits for its verification
+    with atomic():  # as long as with a registration that waits for its verification
         lock_user(shadow.user_id)
     return EmailNotVerifiedError()
 

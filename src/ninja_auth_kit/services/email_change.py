@@ -6,24 +6,21 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError, WrongPasswordError
-from ninja_auth_kit.models import (
-    EndReason,
-    InvalidEmailError,
-    OneTimeToken,
-    Purpose,
-    ShadowRegistration,
-    UserSession,
-    canonical_email,
-    database,
+from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.models.users import (
     email_field,
     find_holder,
     find_holders,
@@ -80,11 +77,11 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     canonical = checked_email(new_email, field="new_email")
     if has_address(user, canonical):
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
-    signals.email_change_requested.announce(using=database(), user=user, client=client)
+    signals.email_change_requested.announce(user=user, client=client)
     expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
     job = partial(_mail_link, user.pk, state_of(user), new_email, page, expires_at, client)
-    emails.after_answer(job, using=database())
-    emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=database())
+    emails.after_answer(job, using=accounts_database())
+    emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=accounts_database())
 
 
 @sensitive_variables()
@@ -106,25 +103,25 @@ def confirm_email_change(*, token: str, client: ClientInfo) -> None:
     former = stored_email(row.user)
     if not _change(row, client=client):
         raise _refused("superseded", client=client, user=row.user)
-    emails.after_answer(partial(_mail_notice, "email_changed", former), using=database())
+    emails.after_answer(partial(_mail_notice, "email_changed", former), using=accounts_database())
 
 
 def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
     """Consume the token and change the address, in one transaction; False where that is not possible any more."""
     try:
-        with transaction.atomic(using=database()):
+        with atomic():
             user = lock_user(row.user_id)
             if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
                 return False
             if not _freed(row.email, user, client=client):
                 raise IntegrityError  # and so the token is not used up
             setattr(user, email_field(), row.email)
-            user.save(using=database(), update_fields=[email_field()])
+            user.save(using=accounts_database(), update_fields=[email_field()])
             prove_address(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.EMAIL_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             ShadowRegistration.objects.filter(user=user).delete()  # it was of the former address
-            signals.email_changed.announce(using=database(), user=user, client=client, sessions_ended=len(ended))
+            signals.email_changed.announce(user=user, client=client, sessions_ended=len(ended))
             return True
     except (IntegrityError, InvalidEmailError):  # another account has taken the address in the meantime
         return False
@@ -143,7 +140,6 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
         if not is_pending(holder):
             return False
         signals.registration_failed.announce(
-            using=database(),
             user=copy.copy(holder),
             client=client,
             identifier=email,
@@ -176,7 +172,7 @@ def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: date
 def _issue(user: Any, new_email: str, expires_at: datetime) -> str | None:
     """Return a token, or None where another address was asked for later: mails leave in no order."""
     purpose = Purpose.CHANGE_EMAIL
-    with transaction.atomic(using=database()):
+    with atomic():
         if lock_user(user.pk) is None:
             return None
         newer = {"expires_at__gt": expires_at, "expires_at__lt": expires_at + _OUT_OF_ORDER}
@@ -197,4 +193,4 @@ def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> Inv
 
 
 def _announce_failure(reason: str, *, client: ClientInfo, user: Any | None) -> None:
-    signals.email_change_failed.announce(using=database(), user=user, client=client, reason=reason)
+    signals.email_change_failed.announce(user=user, client=client, reason=reason)

@@ -11,8 +11,9 @@ from django.db.models import CheckConstraint
 from django.utils.translation import gettext_lazy as _
 from psycopg import errors
 
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-from ninja_auth_kit.models import database, is_unique, settable_field, user_models
+from ninja_auth_kit.models.users import is_unique, settable_field, user_models
 from ninja_auth_kit.services.identifiers import without_echo
 
 # Django's codes and the kit's; whatever else a validator says is "invalid".
@@ -90,7 +91,7 @@ def refuse_broken_rules(user: Any) -> None:
             if not isinstance(rule, CheckConstraint):
                 continue
             try:
-                rule.validate(model, user, exclude=unknown, using=database())
+                rule.validate(model, user, exclude=unknown, using=accounts_database())
             except ValidationError:
                 own = rule.violation_error_message
                 is_own = own and own != rule.default_violation_error_message  # Django's names the constraint
@@ -112,7 +113,7 @@ def refusal_of(error: IntegrityError, values: Mapping[str, Any]) -> InvalidInput
     table, constraint = cause.diag.table_name, cause.diag.constraint_name
     if table not in {model._meta.db_table for model in user_models()}:
         return None
-    connection: Any = connections[database()]
+    connection: Any = connections[accounts_database()]
     with connection.cursor() as cursor:
         columns = connection.introspection.get_constraints(cursor, table).get(constraint, {}).get("columns", ())
     fields = {name: settable_field(name) for name in values}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from ninja_auth_kit.models import database
+from ninja_auth_kit.conf import accounts_database
 
 
 class Renewal:
@@ -54,6 +54,6 @@ def renew(sender: Any, instance: Any, update_fields: Any, **_: Any) -> None:
     holder = None if renewal is None else renewal.holder
     if holder is None or instance.pk != holder.pk or set(update_fields or ()) != {"password"}:
         return
-    unchanged = sender._base_manager.using(database()).filter(pk=holder.pk, password=holder.password)
+    unchanged = sender._base_manager.using(accounts_database()).filter(pk=holder.pk, password=holder.password)
     unchanged.update(password=instance.password)
     raise _DealtWithError

@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-from ninja_auth_kit.models import InvalidEmailError, canonical_email, email_field, find_user
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.users import email_field, find_user
 
 _INVALID_EMAIL = _("Enter a valid e-mail address.")
 

@@ -11,17 +11,17 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     EmailNotVerifiedError,
     InvalidCredentialsError,
     SessionLimitReachedError,
 )
-from ninja_auth_kit.models import (
-    InvalidEmailError,
-    UserSession,
-    database,
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.email_addresses import InvalidEmailError
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.users import (
     find_user,
     find_user_by_name,
     has_username,
@@ -100,14 +100,14 @@ def _start_session(
     for _attempt in range(_ATTEMPTS):
         session = new_session(user=user, client=client)
         extra = _early_claims(session)
-        with transaction.atomic(using=database()):
+        with atomic():
             current = _locked(user)
             if current.password == user.password:
                 if renewed is not None and renewed != current.password:
                     UserSession.objects.carry_over(user=current, old=renewed, new=current.password)
                 extra = extra_claims(session) if extra is None else extra
                 pair = start_session(session, user=current, extra=extra, client=client)
-                transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
+                transaction.on_commit(lambda: _tell_django(request, user), using=accounts_database(), robust=True)
                 return pair
         # Changed since the backend has read it: to another password, or by a login that renewed the hash of this one.
         if not check_password(password, current.password):
@@ -144,9 +144,7 @@ def _tell_django(request: HttpRequest, user: Any) -> None:
 def _announce_failure(
     request: HttpRequest, *, user: Any | None, client: ClientInfo, identifier: str, refusal: AuthKitError
 ) -> None:
-    signals.login_failed.announce(
-        using=database(), user=user, client=client, identifier=identifier, reason=refusal.code
-    )
+    signals.login_failed.announce(user=user, client=client, identifier=identifier, reason=refusal.code)
     if isinstance(refusal, InvalidCredentialsError):
         credentials = {"username": identifier, "password": "*" * 20}
         user_login_failed.send_robust(sender=__name__, credentials=credentials, request=request)

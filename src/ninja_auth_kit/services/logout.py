@@ -11,8 +11,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.models import EndReason, UserSession, database, lock_user, user_by_key
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.models.users import lock_user, user_by_key
 from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
 
 
@@ -28,7 +32,7 @@ def logout(*, request: HttpRequest, access_token: str | None = None, refresh_tok
     session_id = _session_of(access_token, refresh_token)
     if session_id is None:
         return
-    with transaction.atomic(using=database()):
+    with atomic():
         for ended in UserSession.objects.end(reason=EndReason.LOGOUT, ids=[session_id]):
             _announce(request, user=user_by_key(ended.user_id), session_id=ended.id, scope="one", sessions_ended=1)
 
@@ -40,7 +44,7 @@ def logout_all(*, request: HttpRequest, user: Any) -> None:
         request: who is calling.
         user: whose sessions.
     """
-    with transaction.atomic(using=database()):
+    with atomic():
         lock_user(user.pk)
         ended = UserSession.objects.end(reason=EndReason.LOGOUT, user_id=user.pk)
         if ended:
@@ -58,8 +62,8 @@ def _session_of(access_token: str | None, refresh_token: str | None) -> UUID | N
 
 
 def _announce(request: HttpRequest, *, user: Any, **carried: Any) -> None:
-    signals.logged_out.announce(using=database(), user=user, client=ClientInfo.of(request), **carried)
-    transaction.on_commit(lambda: _tell_django(request, user), using=database(), robust=True)
+    signals.logged_out.announce(user=user, client=ClientInfo.of(request), **carried)
+    transaction.on_commit(lambda: _tell_django(request, user), using=accounts_database(), robust=True)
 
 
 def _tell_django(request: HttpRequest, user: Any) -> None:

@@ -3,13 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 from django.utils.timesince import timeuntil
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import OneTimeToken, Purpose, database, lock_user, stored_email
+from ninja_auth_kit.models import OneTimeToken
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.users import lock_user, stored_email
 from ninja_auth_kit.services.throttling import count_mail_link
 from ninja_auth_kit.tokens import new_one_time_token
 
@@ -41,7 +43,7 @@ def mail_link(
         emails.render(purpose.value, to="", context={**nowhere, **context})  # as much work
         return
     to = stored_email(user)
-    with transaction.atomic(using=database()):
+    with atomic():
         current = lock_user(user.pk)
         if current is None or current.password != user.password:
             return  # a link for what somebody else has registered meanwhile would prove the address for a stranger

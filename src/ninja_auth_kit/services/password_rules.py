@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
-from ninja_auth_kit.models import email_field
+from ninja_auth_kit.models.users import email_field
 
 # Where the host names no validators, the kit's apply. The password is the only factor (SP 800-63B-4 section 3.1.1.2).
 _DEFAULT_MINIMUM = 15

@@ -6,25 +6,23 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import (
     InvalidOneTimeTokenError,
     SessionEndedError,
     WrongPasswordError,
 )
-from ninja_auth_kit.models import (
-    EndReason,
-    InvalidEmailError,
-    OneTimeToken,
-    Purpose,
-    UserSession,
-    canonical_email,
-    database,
+from ninja_auth_kit.models import OneTimeToken, UserSession
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.models.users import (
     has_address,
     lock_user,
     may_authenticate,
@@ -68,22 +66,20 @@ def change_password(
     with password_check(user=user, client=client):
         if not check_password(current_password, user.password):
             signals.password_change_failed.announce(
-                using=database(), user=user, client=client, session_id=session_id, reason="wrong_password"
+                user=user, client=client, session_id=session_id, reason="wrong_password"
             )
             raise WrongPasswordError
     check_new_password(new_password, user=user, field="new_password")
     changed = _with_password(user, new_password, client)
-    with transaction.atomic(using=database()):
+    with atomic():
         _require_unchanged(user)
         if not UserSession.objects.carry_over(user=user, old=user.password, new=changed.password, only=session_id):
             raise SessionEndedError
-        changed.save(using=database(), update_fields=["password"])
+        changed.save(using=accounts_database(), update_fields=["password"])
         ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, but=session_id)
         OneTimeToken.objects.filter(user=user, purpose=Purpose.RESET_PASSWORD).delete()
-        signals.password_changed.announce(
-            using=database(), user=user, client=client, session_id=session_id, sessions_ended=len(ended)
-        )
-    emails.after_answer(partial(_mail_notice, user.pk), using=database())
+        signals.password_changed.announce(user=user, client=client, session_id=session_id, sessions_ended=len(ended))
+    emails.after_answer(partial(_mail_notice, user.pk), using=accounts_database())
 
 
 def request_password_reset(*, email: str, client: ClientInfo) -> None:
@@ -101,9 +97,9 @@ def request_password_reset(*, email: str, client: ClientInfo) -> None:
     count_request(client)
     page = emails.page_url(Purpose.RESET_PASSWORD)
     user = user_of(email)
-    signals.password_reset_requested.announce(using=database(), user=user, client=client, identifier=email)
+    signals.password_reset_requested.announce(user=user, client=client, identifier=email)
     key = None if user is None else user.pk
-    emails.after_answer(partial(_mail_link, key, email, page, client), using=database())
+    emails.after_answer(partial(_mail_link, key, email, page, client), using=accounts_database())
 
 
 @sensitive_variables()
@@ -131,24 +127,24 @@ def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo)
     ):
         raise _refused("superseded", client=client, user=row.user)
     forgive(row.user)
-    emails.after_answer(partial(_mail_notice, row.user_id), using=database())
+    emails.after_answer(partial(_mail_notice, row.user_id), using=accounts_database())
 
 
 def _reset(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> bool:
     """Consume the token and set the password, in one transaction; False where anything changed since it was mailed."""
     try:
-        with transaction.atomic(using=database()):
+        with atomic():
             user = lock_user(row.user_id)
             # A registration that replaced this one meanwhile has bound the token to itself.
             bound = OneTimeToken.objects.filter(pk=row.pk).values_list("auth_hash", flat=True).first()
             row.auth_hash = bound or row.auth_hash
             if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
                 return False
-            changed.save(using=database(), update_fields=["password"])
+            changed.save(using=accounts_database(), update_fields=["password"])
             prove_address(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
-            signals.password_reset.announce(using=database(), user=user, client=client, sessions_ended=len(ended))
+            signals.password_reset.announce(user=user, client=client, sessions_ended=len(ended))
             return True
     except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime
         return False
@@ -201,5 +197,5 @@ def _mail_notice(key: Any) -> None:
 
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
     count_refused_token(client)
-    signals.password_reset_failed.announce(using=database(), user=user, client=client, reason=reason)
+    signals.password_reset_failed.announce(user=user, client=client, reason=reason)
     return InvalidOneTimeTokenError()

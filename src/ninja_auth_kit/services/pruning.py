@@ -12,8 +12,8 @@ from django.db import connections
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from ninja_auth_kit.conf import settings
-from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession, database
+from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession
 
 BATCH = 5000
 
@@ -69,7 +69,9 @@ def count_prunable(*, keep: timedelta) -> dict[type[Model], int]:
     chosen: dict[type[Model], Q] = {}
     for model, field, before in prunable(now=timezone.now(), keep=keep):
         chosen[model] = chosen.get(model, Q()) | Q(**{f"{field}__lt": before})
-    return {model: model._base_manager.using(database()).filter(rows).count() for model, rows in chosen.items()}
+    return {
+        model: model._base_manager.using(accounts_database()).filter(rows).count() for model, rows in chosen.items()
+    }
 
 
 def prune(*, keep: timedelta, batch: int = BATCH) -> Iterator[Pruned]:
@@ -85,7 +87,7 @@ def prune(*, keep: timedelta, batch: int = BATCH) -> Iterator[Pruned]:
 
 
 def _delete(rows: Prunable, *, limit: int) -> int:
-    connection = connections[database()]
+    connection = connections[accounts_database()]
     quote = connection.ops.quote_name
     sql = _DELETE.format(table=quote(rows.model._meta.db_table), column=quote(rows.field))
     with connection.cursor() as cursor:

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -15,7 +14,9 @@ from ninja_auth_kit.exceptions import (
     TokenExpiredError,
     TokenReusedError,
 )
-from ninja_auth_kit.models import BlacklistedToken, EndReason, UserSession, database
+from ninja_auth_kit.models import BlacklistedToken, UserSession
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
 from ninja_auth_kit.services.throttling import count_refused_token
@@ -62,7 +63,6 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
         count_refused_token(client)
         session = UserSession.objects.load(session_id) if session_id else None
         signals.refresh_failed.announce(
-            using=database(),
             user=session.user if session else None,
             client=client,
             session_id=session_id,
@@ -112,7 +112,7 @@ def _rotate(session: UserSession, now: datetime, *, client: ClientInfo) -> bool:
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
     digest = refresh_token_digest(successor, user_id=session.user_id)
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
-    with transaction.atomic(using=database()):
+    with atomic():
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
             return False
         _announce(session, client=client, rotated=True)
@@ -138,11 +138,10 @@ def _end_reused(claims: RefreshClaims, session: UserSession, *, client: ClientIn
 
     Of many who find the reuse at once, one ends the session and announces it.
     """
-    with transaction.atomic(using=database()):
+    with atomic():
         ended = UserSession.objects.end(reason=EndReason.REUSED, ids=[session.pk])
         if ended:
             signals.refresh_reuse_detected.announce(
-                using=database(),
                 user=session.user,
                 client=client,
                 session_id=session.pk,
@@ -153,7 +152,6 @@ def _end_reused(claims: RefreshClaims, session: UserSession, *, client: ClientIn
 
 def _announce(session: UserSession, *, client: ClientInfo, rotated: bool) -> None:
     signals.token_refreshed.announce(
-        using=database(),
         user=session.user,
         client=client,
         session_id=session.pk,

@@ -7,21 +7,19 @@ from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, RegistrationClosedError
-from ninja_auth_kit.models import (
-    EmailAddress,
-    OneTimeToken,
-    Purpose,
-    ShadowRegistration,
-    canonical_email,
-    database,
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
+from ninja_auth_kit.models.email_addresses import canonical_email
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.users import (
     email_field,
     find_holder,
     find_user,
@@ -119,7 +117,7 @@ def _refuse_taken_name(candidate: Any) -> None:
     if not has_username():
         return
     name, canonical = candidate.get_username(), canonical_email(getattr(candidate, email_field()))
-    users = type(candidate)._base_manager.using(database()).select_related("authkit_email")
+    users = type(candidate)._base_manager.using(accounts_database()).select_related("authkit_email")
     namesakes = users.filter(**{candidate.USERNAME_FIELD: name})
     shadows = ShadowRegistration.objects.filter(username=name)
     if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
@@ -140,7 +138,7 @@ def _turn_away(
 ) -> None:
     """Tell the owner of an address, and nobody else, that somebody tried to register it."""
     username, canonical = candidate.get_username() if has_username() else "", canonical_email(email)
-    with transaction.atomic(using=database()):
+    with atomic():
         _hold_name(candidate)
         locked = lock_user(owner.pk)
         if locked is not None and has_address(locked, canonical):  # neither deleted nor gone elsewhere in the meantime
@@ -149,7 +147,7 @@ def _turn_away(
             )
     # Behind the transaction, as elsewhere: inside it takes a second connection, and the time would tell.
     _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_mail_turned_away, owner.pk, email, client), using=database())
+    emails.after_answer(partial(_mail_turned_away, owner.pk, email, client), using=accounts_database())
 
 
 def _mail_turned_away(key: Any, email: str, client: ClientInfo) -> None:
@@ -196,7 +194,7 @@ def _save(
 def _store(
     candidate: Any, pending: Any | None, *, email: str, fields: Collection[str], client: ClientInfo
 ) -> Any | None:
-    with transaction.atomic(using=database()):
+    with atomic():
         _hold_name(candidate)
         user = candidate if pending is None else _replaced(candidate, pending, fields)
         if user is None:
@@ -204,8 +202,8 @@ def _store(
         address = EmailAddress(user=user) if pending is None else user.authkit_email
         address.email, address.canonical = email, canonical_email(email)
         for row in (user, address):
-            row.save(using=database(), force_insert=pending is None)
-        signals.user_registered.announce(using=database(), user=user, client=client, replaced=pending is not None)
+            row.save(using=accounts_database(), force_insert=pending is None)
+        signals.user_registered.announce(user=user, client=client, replaced=pending is not None)
         return user
 
 
@@ -233,4 +231,4 @@ def _replaced(candidate: Any, pending: Any, fields: Collection[str]) -> Any | No
 
 
 def _announce_failure(*, email: str, client: ClientInfo, reason: str, user: Any | None = None) -> None:
-    signals.registration_failed.announce(using=database(), user=user, client=client, identifier=email, reason=reason)
+    signals.registration_failed.announce(user=user, client=client, identifier=email, reason=reason)

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import EndReason, UserSession, database, lock_user
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.models.users import lock_user
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
@@ -58,11 +59,11 @@ def _revoke(
     client: ClientInfo | None = None,
     **actor: str,
 ) -> set[UUID]:
-    with transaction.atomic(using=database()):
+    with atomic():
         user = lock_user(user_id)
         ended = UserSession.objects.end(reason=EndReason.REVOKED, ids=ids, user_id=user_id)
         for session in ended:
             signals.session_revoked.announce(
-                using=database(), user=user, client=client, session_id=session.id, reason=str(reason), **actor
+                user=user, client=client, session_id=session.id, reason=str(reason), **actor
             )
     return {session.id for session in ended}

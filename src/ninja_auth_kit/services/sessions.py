@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -23,7 +23,9 @@ from ninja_auth_kit.exceptions import (
     SessionLimitReachedError,
     SessionNotFoundError,
 )
-from ninja_auth_kit.models import EndReason, UserSession, database
+from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.tokens import (
     AccessClaims,
     has_known_key,
@@ -119,7 +121,7 @@ def start_session(session: UserSession, *, user: Any, extra: Mapping[str, Any], 
     session.expires_at = now + settings.SESSION_LIFETIME
     session.auth_hash = password_fingerprint(user.password)
     UserSession.objects.start(session)
-    signals.logged_in.announce(using=database(), user=user, client=client, session_id=session.pk)
+    signals.logged_in.announce(user=user, client=client, session_id=session.pk)
     return token_pair(session, access_token=access_token(session, extra=extra))
 
 
@@ -163,7 +165,7 @@ def end_session(*, user: Any, session_id: str, client: ClientInfo) -> None:
         key = uuid.UUID(session_id)
     except ValueError:
         raise SessionNotFoundError from None
-    with transaction.atomic(using=database()):
+    with atomic():
         ended = UserSession.objects.end(reason=EndReason.REVOKED, ids=[key], user_id=user.pk)
         if ended:
             _announce_end(user, key, EndReason.REVOKED, by="user", client=client)
@@ -213,6 +215,4 @@ def _end(user: Any, sessions: list[UserSession], reason: EndReason, *, client: C
 
 
 def _announce_end(user: Any, session_id: uuid.UUID, reason: EndReason, *, by: str, client: ClientInfo) -> None:
-    signals.session_revoked.announce(
-        using=database(), user=user, client=client, session_id=session_id, reason=reason.value, by=by
-    )
+    signals.session_revoked.announce(user=user, client=client, session_id=session_id, reason=reason.value, by=by)

@@ -18,17 +18,10 @@ from django.utils import timezone
 
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, ThrottledError
-from ninja_auth_kit.models import (
-    Bucket,
-    InvalidEmailError,
-    ShadowRegistration,
-    Taken,
-    ThrottleBucket,
-    UserSession,
-    canonical_email,
-    has_username,
-    stored_email,
-)
+from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSession
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.models.users import has_username, stored_email
 from ninja_auth_kit.services.buckets import Refused, buckets, network_buckets, refuse_full, site_of, take
 from ninja_auth_kit.services.hashing import Place, hashing
 from ninja_auth_kit.tokens import password_fingerprints

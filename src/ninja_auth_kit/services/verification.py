@@ -3,26 +3,19 @@
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError
-from ninja_auth_kit.models import (
-    InvalidEmailError,
-    OneTimeToken,
-    Purpose,
-    canonical_email,
-    database,
-    is_verified,
-    lock_user,
-    prove_address,
-    stored_email,
-    user_by_key,
-)
+from ninja_auth_kit.models import OneTimeToken
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.users import is_verified, lock_user, prove_address, stored_email, user_by_key
 from ninja_auth_kit.services.identifiers import user_of
 from ninja_auth_kit.services.mailed_links import mail_link
 from ninja_auth_kit.services.throttling import count_refused_token, count_request, password_check
@@ -77,7 +70,7 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     count_request(client)
     page = verification_page()
     user = user_of(email)
-    signals.verification_requested.announce(using=database(), user=user, client=client, identifier=email)
+    signals.verification_requested.announce(user=user, client=client, identifier=email)
     mail_verification_link(user, email=email, page=page, client=client)
 
 
@@ -101,7 +94,7 @@ def mail_verification_link(user: Any | None, *, email: str, page: str, client: C
         page: what the link opens.
         client: who is calling, and whose limits count; None for an administrator.
     """
-    emails.after_answer(lambda: _mail_verification_link(user, email, page, client), using=database())
+    emails.after_answer(lambda: _mail_verification_link(user, email, page, client), using=accounts_database())
 
 
 def _mail_verification_link(asked: Any | None, email: str, page: str, client: ClientInfo | None) -> None:
@@ -127,7 +120,7 @@ def _waits(user: Any) -> bool:
 def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
     """Consume the token and mark the address, in one transaction; False where anything changed since it was read."""
     try:
-        with transaction.atomic(using=database()):
+        with atomic():
             user = lock_user(row.user_id)
             if user is None or user.password != row.user.password or not row.is_bound_to(user):
                 return False
@@ -136,7 +129,7 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
             if not OneTimeToken.objects.consume(row):
                 return False
             prove_address(user, row.email)
-            signals.email_verified.announce(using=database(), user=user, client=client)
+            signals.email_verified.announce(user=user, client=client)
             return True
     except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime
         return False
@@ -144,5 +137,5 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
 
 def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
     count_refused_token(client)
-    signals.verification_failed.announce(using=database(), user=user, client=client, reason=reason)
+    signals.verification_failed.announce(user=user, client=client, reason=reason)
     return InvalidOneTimeTokenError(or_password=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD)

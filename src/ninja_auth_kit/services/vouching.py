@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import (
-    EmailAddress,
-    database,
+from ninja_auth_kit.models import EmailAddress
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.users import (
     find_user,
     has_address,
     is_verified,
@@ -47,7 +46,7 @@ def vouch_for_address(*, address: EmailAddress, admin: Any, client: ClientInfo) 
         client: where the administrator is calling from.
     """
     holder = find_user(address.canonical)
-    with transaction.atomic(using=database()):
+    with atomic():
         user: Any = lock_user(address.user_id)
         refusal = _refusal(user, address)
         if refusal is not None:
@@ -55,7 +54,7 @@ def vouch_for_address(*, address: EmailAddress, admin: Any, client: ClientInfo) 
         if holder is None or holder.pk != user.pk:
             return Outcome.SHARED
         prove_address(user, user.authkit_email.email)
-        signals.email_verified.announce(using=database(), user=user, client=client, by="admin", actor_id=str(admin.pk))
+        signals.email_verified.announce(user=user, client=client, by="admin", actor_id=str(admin.pk))
     return Outcome.DONE
 
 
@@ -78,7 +77,6 @@ def mail_link_again(*, address: EmailAddress, admin: Any, client: ClientInfo) ->
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
     signals.verification_requested.announce(
-        using=database(),
         user=user,
         client=client,
         identifier=stored_email(user),

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from ninja_auth_kit.audit import receivers
 from ninja_auth_kit.audit.events import Event, parse
 from ninja_auth_kit.audit.messages import Message
-from ninja_auth_kit.models import database
+from ninja_auth_kit.conf import accounts_database
 
 E = TypeVar("E", bound=Event)
 
@@ -56,9 +56,9 @@ class _Captured:
     def __init__(self, event: Event, *, is_fact: bool) -> None:
         self.event = event
         self._is_final = is_fact
-        self._connection = connections[database()]
+        self._connection = connections[accounts_database()]
         if not is_fact:
-            transaction.on_commit(self._commit, using=database())
+            transaction.on_commit(self._commit, using=accounts_database())
 
     def is_kept(self) -> bool:
         return self._is_final or any(waiting[1] == self._commit for waiting in self._connection.run_on_commit)

@@ -6,10 +6,10 @@ from typing import Any
 from unittest.mock import patch
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
 
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models import database, lock_user
+from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
 from ninja_auth_kit.services.claims import extra_claims
 from ninja_auth_kit.services.sessions import new_session, start_session
@@ -30,7 +30,7 @@ def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent:
         SessionLimitReachedError: there is no place, and `SESSION_LIMIT_POLICY` is "reject".
     """
     client = ClientInfo(ip_address=ip_address, user_agent=user_agent)
-    with transaction.atomic(using=database()):
+    with atomic():
         current = lock_user(user.pk)
         if current is None:
             raise ValueError("The user is not in the database: save it first.")

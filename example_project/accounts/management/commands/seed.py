@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from accounts.models import User
-from ninja_auth_kit.models import EmailAddress, canonical_email
+from ninja_auth_kit.models import EmailAddress
+from ninja_auth_kit.models.email_addresses import canonical_email
 
 USERS = (
     ("ada@example.com", "ada likes long passwords", {}),

@@ -18,7 +18,7 @@ from ninja_auth_kit.audit.database_failures import describe
 from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.audit.monitor import HealthFile, samples_of, serve
 from ninja_auth_kit.audit.relay import BATCH, Relay, configured_relay
-from ninja_auth_kit.models import database
+from ninja_auth_kit.conf import accounts_database
 
 
 class Command(BaseCommand):
@@ -87,7 +87,7 @@ class Command(BaseCommand):
     def _relays(self, options: dict[str, Any]) -> list[Relay]:
         if options["batch"] < 1:
             raise CommandError("--batch must be at least 1.")
-        aliases = list(dict.fromkeys(options["database"] or [database()]))
+        aliases = list(dict.fromkeys(options["database"] or [accounts_database()]))
         unknown = [alias for alias in aliases if alias not in connections]
         if unknown:
             known = ", ".join(connections)

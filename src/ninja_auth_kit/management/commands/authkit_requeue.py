@@ -13,8 +13,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.requeue import discard, requeue
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.management.failures import database_told
-from ninja_auth_kit.models import AuditDeferred, database
+from ninja_auth_kit.models import AuditDeferred
 
 AT_ONCE = 1000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -84,7 +85,7 @@ class Command(BaseCommand):
                 self._tell(events, so_far, options)
             if not options["dry_run"]:
                 change = discard if options["discard"] else requeue
-                ids = change(list(ids), using=database())
+                ids = change(list(ids), using=accounts_database())
             so_far += len(ids)
             yield [str(event.event_id) for event in events if event.pk in ids]
 
@@ -99,7 +100,7 @@ class Command(BaseCommand):
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[AuditDeferred]:
-    chosen = AuditDeferred.objects.using(database()).order_by("pk")
+    chosen = AuditDeferred.objects.using(accounts_database()).order_by("pk")
     if not options["discard"]:
         chosen = chosen.exclude(reason="poison")
     if options["reason"]:

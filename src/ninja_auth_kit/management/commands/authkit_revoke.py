@@ -9,8 +9,10 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.management.failures import database_told
-from ninja_auth_kit.models import InvalidEmailError, database, find_holders
+from ninja_auth_kit.models.email_addresses import InvalidEmailError
+from ninja_auth_kit.models.users import find_holders
 from ninja_auth_kit.services.revocation import revoke_all_sessions, revoke_sessions
 
 
@@ -99,6 +101,6 @@ def _by_key(text: str) -> list[Any]:
 
 def _everybody_with(field: str, text: str) -> list[Any]:
     try:
-        return list(get_user_model()._base_manager.using(database()).filter(**{field: text}))
+        return list(get_user_model()._base_manager.using(accounts_database()).filter(**{field: text}))
     except (ValueError, ValidationError):  # nothing that the field can have
         return []

@@ -11,10 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from ninja_auth_kit.audit.health import Health, health_of
-from ninja_auth_kit.conf import broker
+from ninja_auth_kit.conf import accounts_database, broker
 from ninja_auth_kit.management.arguments import seconds
 from ninja_auth_kit.management.failures import database_told
-from ninja_auth_kit.models import database
 
 MAX_AGE = 300  # seconds
 
@@ -44,7 +43,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look, print, and exit."""
-        using = options["database"] or database()
+        using = options["database"] or accounts_database()
         if using not in connections:
             raise CommandError(f"--database {using}: there is no such database in DATABASES.", returncode=2)
         try:

@@ -4,9 +4,11 @@ The SQL still follows the host's models, their default managers and the database
 with a `get_queryset` of its own may filter by the hour or the tenant, so behind such a one nothing is kept.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 from django.db import connections, models
 from django.db.models.expressions import RawSQL
@@ -149,3 +151,11 @@ def kept_behind(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Calla
         return built
 
     return decorate
+
+
+def array(values: Iterable[UUID | int | datetime]) -> str:
+    """Return an array as PostgreSQL reads it, for a parameter that the statement casts.
+
+    Only of what has no quotes, commas or braces in it: nothing is escaped.
+    """
+    return f"{{{','.join(map(str, values))}}}"

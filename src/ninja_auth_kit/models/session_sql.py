@@ -1,4 +1,4 @@
-"""Reading sessions: one with its user, by one round trip, on every authenticated request; a user's active ones."""
+"""How sessions are read, started, rotated and ended: the statements that run in every request, login and refresh."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,11 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections
 
-from ninja_auth_kit.models.kept import KeptQuery, Part, Place, kept_behind, prepared, where
+from ninja_auth_kit.models.compiled_query import KeptQuery, Part, Place, kept_behind, prepared, where
 
 if TYPE_CHECKING:
     from ninja_auth_kit.models.sessions import UserSession
+from ninja_auth_kit.conf import accounts_database
 
 _USER = Place()
 _KEY = UUID(int=0)  # stands where the session id will stand
@@ -79,3 +80,52 @@ def _query(alias: str, *, with_email: bool, for_check: bool) -> KeptQuery:
     # Through the user's default manager, as Django's own get_user(): whom it hides cannot use a session.
     users = get_user_model()._default_manager.using(alias).filter(sessions__id=_KEY).order_by()
     return KeptQuery(users, *parts, places=[_KEY])
+
+
+START = """
+INSERT INTO {sessions} (
+    id, user_id, login_time, is_active, end_reason, slot, refresh_token, generation, refreshed_at, refresh_expires_at,
+    expires_at, auth_hash, ip_address, user_agent
+) VALUES (
+    %(id)s, %(user_id)s, %(login_time)s, TRUE, '', %(slot)s, %(refresh_token)s, 0, %(refreshed_at)s,
+    %(refresh_expires_at)s, %(expires_at)s, %(auth_hash)s, %(ip_address)s::inet, %(user_agent)s
+)
+"""
+
+# The update and the insert are one statement, so a session is never ended without its token being withdrawn.
+END = """
+WITH ended AS (
+    UPDATE {sessions} SET is_active = FALSE, logout_time = %(now)s, end_reason = %(reason)s
+    WHERE is_active AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])) {of_user}
+        AND id IS DISTINCT FROM %(but)s::uuid
+    RETURNING id, user_id, refresh_token
+), withdrawn AS (
+    INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
+    ON CONFLICT (token) DO NOTHING
+)
+SELECT id, user_id FROM ended
+"""
+
+# A password may change in between, and carry the session over to another `auth_hash`.
+ROTATE = """
+UPDATE {sessions} SET
+    generation = %(generation)s, refresh_token = %(refresh_token)s, refreshed_at = %(refreshed_at)s,
+    refresh_expires_at = %(refresh_expires_at)s, auth_hash = %(auth_hash)s
+WHERE id = %(id)s AND is_active AND generation = %(before_generation)s AND refresh_token = %(before_refresh_token)s
+    AND auth_hash = %(before_auth_hash)s
+    AND NOT EXISTS (SELECT FROM {blacklist} WHERE token = {sessions}.refresh_token)
+"""
+
+
+@cache
+def with_tables(sql: str, **parts: str) -> str:
+    """Return a statement with the names of the tables in it.
+
+    Args:
+        sql: one of those above.
+        parts: what else it wants.
+    """
+    quote = connections[accounts_database()].ops.quote_name
+    tables = {"sessions": "UserSession", "blacklist": "BlacklistedToken"}
+    models = {name: apps.get_model("ninja_auth_kit", model) for name, model in tables.items()}
+    return sql.format(**{name: quote(model._meta.db_table) for name, model in models.items()}, **parts)

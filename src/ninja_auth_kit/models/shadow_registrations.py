@@ -6,7 +6,7 @@ from django.conf import settings as django_settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.models.primary import PrimaryManager
+from ninja_auth_kit.models.managers import PrimaryManager
 
 
 class ShadowManager(PrimaryManager["ShadowRegistration"]):
