@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from ninja_auth_kit.tokens import KEY_COMMAND, refuse_weak_key
-from ninja_auth_kit.tokens.strength import PUBLISHED_KEYS
+from ninja_auth_kit.tokens.key_checks import PUBLISHED_KEYS
 from tests.keys import entry, odd, pem, public_pem
 from tests.private_broker import free_port
 from tests.servers import ROOT

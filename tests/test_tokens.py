@@ -29,6 +29,7 @@ from pytest_django import Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.one_time_tokens import one_time_token_digest
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     access,
@@ -37,14 +38,13 @@ from ninja_auth_kit.tokens import (
     issue_access_token,
     issue_refresh_token,
     key_ring,
-    one_time_token_digest,
     password_fingerprint,
     pseudonym,
     read_access_token,
     read_refresh_token,
     refresh_token_digest,
 )
-from ninja_auth_kit.tokens.strength import PUBLISHED_KEYS
+from ninja_auth_kit.tokens.key_checks import PUBLISHED_KEYS
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.settings import JWT_SECRET_KEY as KEY
 from tests.settings import SECRET_KEY

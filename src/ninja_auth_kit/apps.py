@@ -23,7 +23,7 @@ class AuthKitConfig(AppConfig):
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import embedded, receivers
         from ninja_auth_kit.models.user_constraints import tie_to_users
-        from ninja_auth_kit.services.hash_renewal import renew
+        from ninja_auth_kit.services.internal.credentials import renew
 
         _refuse_weak_key()
         pre_save.connect(renew, sender=get_user_model(), dispatch_uid="ninja_auth_kit.hash_renewal")

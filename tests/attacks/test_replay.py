@@ -11,14 +11,8 @@ import pytest
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, UserSession
-from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.tokens import (
-    issue_refresh_token,
-    new_one_time_token,
-    one_time_token_digest,
-    read_expired_access_token,
-    read_refresh_token,
-)
+from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token, one_time_token_digest
+from ninja_auth_kit.tokens import issue_refresh_token, read_expired_access_token, read_refresh_token
 from tests.attacks.canaries import database
 from tests.attacks.conftest import started
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.services.buckets import rates_of
+from ninja_auth_kit.services.internal.limits import rates_of
 from ninja_auth_kit.tokens import ALGORITHMS, ASYMMETRIC
 
 Rule = tuple[Callable[[Any], bool], str]

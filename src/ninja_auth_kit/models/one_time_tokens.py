@@ -1,5 +1,6 @@
 """Tokens that go out in mails and are good for one use."""
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -11,14 +12,34 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.managers import PrimaryManager
 from ninja_auth_kit.models.users import email_field, state_of
-from ninja_auth_kit.tokens import (
+from ninja_auth_kit.tokens.digests import (
     DIGEST_PATTERN,
+    digest,
+    digests,
     is_password_fingerprint,
-    new_one_time_token,
-    one_time_token_digest,
-    one_time_token_digests,
     password_fingerprint,
 )
+
+PREFIX = "nako_"
+
+
+def new_one_time_token() -> str:
+    """Return a new one-time token: the prefix and 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def one_time_token_digest(*, purpose: str, token: str) -> str:
+    """Return the value of `OneTimeToken.digest` for a token. A token digested for one purpose serves no other."""
+    return digest(_label(purpose), token)
+
+
+def one_time_token_digests(*, purpose: str, token: str) -> list[str]:
+    """Return the values that `OneTimeToken.digest` may have for a token, one for each root secret."""
+    return digests(_label(purpose), token)
+
+
+def _label(purpose: str) -> str:
+    return f"one-time token: {purpose}"
 
 
 class Purpose(models.TextChoices):

@@ -18,8 +18,8 @@ from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
-from ninja_auth_kit.services.field_values import checked_values, refusal_of
-from ninja_auth_kit.services.throttling import password_check
+from ninja_auth_kit.services.internal.custom_fields import checked_values, refusal_of
+from ninja_auth_kit.services.internal.throttling import password_check
 
 
 @sensitive_variables()

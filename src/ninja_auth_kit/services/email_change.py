@@ -33,10 +33,9 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_key,
 )
-from ninja_auth_kit.services.identifiers import checked_email
-from ninja_auth_kit.services.mailed_links import link_context
-from ninja_auth_kit.services.registration import mail_account_exists
-from ninja_auth_kit.services.throttling import (
+from ninja_auth_kit.services.internal.email_links import link_context
+from ninja_auth_kit.services.internal.identifiers import checked_email
+from ninja_auth_kit.services.internal.throttling import (
     count_mail_from,
     count_mail_to,
     count_owner_mail,
@@ -44,6 +43,7 @@ from ninja_auth_kit.services.throttling import (
     count_request,
     password_check,
 )
+from ninja_auth_kit.services.registration import mail_account_exists
 
 # By how much mails may leave in another order than they were asked for, at most.
 _OUT_OF_ORDER = timedelta(minutes=1)

@@ -29,10 +29,10 @@ from ninja_auth_kit.models.users import (
     lock_user,
     may_authenticate,
 )
-from ninja_auth_kit.services.claims import extra_claims
-from ninja_auth_kit.services.credentials import authenticate
+from ninja_auth_kit.services.internal.claims import extra_claims
+from ninja_auth_kit.services.internal.credentials import authenticate
+from ninja_auth_kit.services.internal.throttling import login_attempt
 from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
-from ninja_auth_kit.services.throttling import login_attempt
 
 # Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
 _ATTEMPTS = 5

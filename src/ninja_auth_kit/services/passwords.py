@@ -30,10 +30,10 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_key,
 )
-from ninja_auth_kit.services.identifiers import user_of
-from ninja_auth_kit.services.mailed_links import mail_link
-from ninja_auth_kit.services.password_rules import check_new_password
-from ninja_auth_kit.services.throttling import (
+from ninja_auth_kit.services.internal.email_links import mail_link
+from ninja_auth_kit.services.internal.identifiers import user_of
+from ninja_auth_kit.services.internal.password_rules import check_new_password
+from ninja_auth_kit.services.internal.throttling import (
     count_owner_mail,
     count_refused_token,
     count_request,

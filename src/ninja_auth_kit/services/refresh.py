@@ -17,9 +17,9 @@ from ninja_auth_kit.exceptions import (
 from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.services.claims import extra_claims
+from ninja_auth_kit.services.internal.claims import extra_claims
+from ninja_auth_kit.services.internal.throttling import count_refused_token
 from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
-from ninja_auth_kit.services.throttling import count_refused_token
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,

@@ -33,10 +33,15 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_key,
 )
-from ninja_auth_kit.services.field_values import checked_values, refuse_broken_rules
-from ninja_auth_kit.services.identifiers import checked_email, checked_username
-from ninja_auth_kit.services.password_rules import check_new_password
-from ninja_auth_kit.services.throttling import count_mail_from, count_mail_to, count_request, hashing_new_password
+from ninja_auth_kit.services.internal.custom_fields import checked_values, refuse_broken_rules
+from ninja_auth_kit.services.internal.identifiers import checked_email, checked_username
+from ninja_auth_kit.services.internal.password_rules import check_new_password
+from ninja_auth_kit.services.internal.throttling import (
+    count_mail_from,
+    count_mail_to,
+    count_request,
+    hashing_new_password,
+)
 from ninja_auth_kit.services.verification import mail_verification_link, verification_page
 
 

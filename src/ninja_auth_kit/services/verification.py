@@ -16,9 +16,9 @@ from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_e
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.users import is_verified, lock_user, prove_address, stored_email, user_by_key
-from ninja_auth_kit.services.identifiers import user_of
-from ninja_auth_kit.services.mailed_links import mail_link
-from ninja_auth_kit.services.throttling import count_refused_token, count_request, password_check
+from ninja_auth_kit.services.internal.email_links import mail_link
+from ninja_auth_kit.services.internal.identifiers import user_of
+from ninja_auth_kit.services.internal.throttling import count_refused_token, count_request, password_check
 
 
 @sensitive_variables()

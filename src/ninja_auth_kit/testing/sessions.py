@@ -11,7 +11,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
-from ninja_auth_kit.services.claims import extra_claims
+from ninja_auth_kit.services.internal.claims import extra_claims
 from ninja_auth_kit.services.sessions import new_session, start_session
 
 

@@ -1,4 +1,4 @@
-"""Making and reading tokens: access (JWT), refresh and one-time tokens, and the digests that stand for them."""
+"""Access tokens (JWT), refresh tokens, and the keyed digests that the database stores in their place."""
 
 from ninja_auth_kit.tokens.access import (
     AccessClaims,
@@ -16,9 +16,8 @@ from ninja_auth_kit.tokens.digests import (
     password_fingerprints,
     pseudonym,
 )
-from ninja_auth_kit.tokens.generation import NewKey, generate_key
-from ninja_auth_kit.tokens.keys import ALGORITHMS, KEY_COMMAND
-from ninja_auth_kit.tokens.one_time import new_one_time_token, one_time_token_digest, one_time_token_digests
+from ninja_auth_kit.tokens.key_checks import refuse_weak_key
+from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey, generate_key, key_ring
 from ninja_auth_kit.tokens.refresh import (
     RefreshClaims,
     is_refresh_token_digest,
@@ -26,8 +25,7 @@ from ninja_auth_kit.tokens.refresh import (
     read_refresh_token,
     refresh_token_digest,
 )
-from ninja_auth_kit.tokens.signing import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, key_ring
-from ninja_auth_kit.tokens.strength import refuse_weak_key
+from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, KEY_COMMAND
 
 __all__ = [
     "ACTIVE",
@@ -50,9 +48,6 @@ __all__ = [
     "issue_access_token",
     "issue_refresh_token",
     "key_ring",
-    "new_one_time_token",
-    "one_time_token_digest",
-    "one_time_token_digests",
     "password_fingerprint",
     "password_fingerprints",
     "pseudonym",

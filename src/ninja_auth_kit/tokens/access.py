@@ -22,7 +22,7 @@ from django.utils import timezone
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import InvalidTokenError, TokenExpiredError
 from ninja_auth_kit.strict_json import parse_object
-from ninja_auth_kit.tokens.signing import KeyRing, key_ring
+from ninja_auth_kit.tokens.keyring import KeyRing, key_ring
 
 MAXIMUM_LENGTH = 4096
 # What RFC 7519 section 4.1 and RFC 9068 section 2.2 have registered, and `sid`: the kit's to say, or nobody's.

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 from uuid import UUID
 
-from ninja_auth_kit.tokens.keys import derive_key, key_id, root_named, roots
+from ninja_auth_kit.tokens.root_secrets import derive_key, key_id, root_named, roots
 
 DIGEST_PATTERN = r"^v1\$[0-9a-f]{8}\$[0-9a-f]{64}$"
 

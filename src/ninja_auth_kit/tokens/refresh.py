@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.tokens.digests import digest, is_digest_of, root_of
-from ninja_auth_kit.tokens.keys import derive_key, roots
+from ninja_auth_kit.tokens.root_secrets import derive_key, roots
 
 PREFIX = "nakr_"
 _LABEL = "refresh token"

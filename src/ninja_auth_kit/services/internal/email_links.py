@@ -10,10 +10,9 @@ from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.managers import atomic
-from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.users import lock_user, stored_email
-from ninja_auth_kit.services.throttling import count_mail_link
-from ninja_auth_kit.tokens import new_one_time_token
+from ninja_auth_kit.services.internal.throttling import count_mail_link
 
 
 def mail_link(

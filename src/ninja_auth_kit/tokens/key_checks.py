@@ -10,8 +10,8 @@ from jwt.exceptions import InvalidKeyError
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.tokens.asymmetric import ASYMMETRIC, KeyFaultError, KeyPair, load_key
-from ninja_auth_kit.tokens.keys import ALGORITHMS, KEY_COMMAND, key_id
-from ninja_auth_kit.tokens.signing import ACTIVE, VERIFY_ONLY
+from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY
+from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, KEY_COMMAND, key_id
 
 # Keys that everybody can read, and that nothing else here would refuse. A published key is not a secret.
 PUBLISHED_KEYS = frozenset(

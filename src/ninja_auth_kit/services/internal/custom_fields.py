@@ -14,7 +14,7 @@ from psycopg import errors
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import is_unique, settable_field, user_models
-from ninja_auth_kit.services.identifiers import without_echo
+from ninja_auth_kit.services.internal.identifiers import without_echo
 
 # Django's codes and the kit's; whatever else a validator says is "invalid".
 _CODES = {

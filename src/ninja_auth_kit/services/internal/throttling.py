@@ -22,8 +22,8 @@ from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSessio
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.throttling import Bucket, Taken
 from ninja_auth_kit.models.users import has_username, stored_email
-from ninja_auth_kit.services.buckets import Refused, buckets, network_buckets, refuse_full, site_of, take
-from ninja_auth_kit.services.hashing import Place, hashing
+from ninja_auth_kit.services.internal.hash_slots import Place, hashing
+from ninja_auth_kit.services.internal.limits import Refused, buckets, network_buckets, refuse_full, site_of, take
 from ninja_auth_kit.tokens import password_fingerprints
 
 # How long a session vouches for the network that it began in, from its last refresh.

@@ -1,10 +1,13 @@
-"""Credentials: whose password it is, in an answer that takes as long whoever it is.
+"""Checking a password through Django's backends, in an answer that takes as long whoever it is.
 
 A login costs one hash, a refusal two. The second is for the shadow of a registration that was turned away, or for
 nobody: whoever registers an address and tries the password must not see by the clock either what came of it.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -14,13 +17,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_input
 from ninja_auth_kit.models import ShadowRegistration
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.users import is_verified, lock_user
-from ninja_auth_kit.services.hash_renewal import renewing
 
 
 @sensitive_variables()
@@ -133,3 +135,50 @@ def _binds(function: Any, *, has_self: bool) -> bool:
     except TypeError:
         return False
     return True
+
+
+class Renewal:
+    """What is known of the one that may happen in a login.
+
+    Attributes:
+        holder: whose hash it may be, with the hash as it was read, or None.
+        is_done: whether the row has been written, or has another password; the backend that asked got no further.
+    """
+
+    def __init__(self, holder: Any | None) -> None:
+        self.holder, self.is_done = holder, False
+
+
+class _DealtWithError(BaseException):
+    """Leaves the backend, past whatever it does about exceptions."""
+
+
+_renewal: ContextVar[Renewal | None] = ContextVar("renewal", default=None)
+
+
+@contextmanager
+def renewing(holder: Any | None) -> Iterator[Renewal]:
+    """Take the renewal of a user's hash out of the hands of whoever is asked about the password in this block.
+
+    Where it `is_done`, the block was left, and who was asked is to be asked again: by then the hash is a new one, or
+    the password another.
+    """
+    renewal = Renewal(holder)
+    token = _renewal.set(renewal)
+    try:
+        yield renewal
+    except _DealtWithError:
+        renewal.is_done = True
+    finally:
+        _renewal.reset(token)
+
+
+def renew(sender: Any, instance: Any, update_fields: Any, **_: Any) -> None:
+    """Receive `pre_save` of users: write a renewed hash where the one that was read still stands, and nowhere else."""
+    renewal = _renewal.get()
+    holder = None if renewal is None else renewal.holder
+    if holder is None or instance.pk != holder.pk or set(update_fields or ()) != {"password"}:
+        return
+    unchanged = sender._base_manager.using(accounts_database()).filter(pk=holder.pk, password=holder.password)
+    unchanged.update(password=instance.password)
+    raise _DealtWithError

@@ -1,16 +1,18 @@
-"""The keys of access tokens: which one signs, which ones verify, and what other services may know of them."""
+"""The keys of access tokens: the one that signs, those that verify, their public JWKs, and generating new ones."""
 
+import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.tokens.asymmetric import load_key
-from ninja_auth_kit.tokens.keys import ALGORITHMS, key_id
+from ninja_auth_kit.tokens.asymmetric import load_key, new_pem
+from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, key_id
 
 TYPE = "at+jwt"  # RFC 9068 section 2.1
 ACTIVE = "active"
@@ -117,3 +119,27 @@ def _jws(algorithm: str) -> jwt.PyJWS:
     jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
     jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
     return jws
+
+
+class NewKey(NamedTuple):
+    """A key that no settings have yet; `text` is a secret, or a private key as PEM."""
+
+    kid: str
+    algorithm: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<NewKey {self.kid} {self.algorithm}>"
+
+
+def generate_key(algorithm: str) -> NewKey:
+    """Return a new key for an algorithm.
+
+    Raises:
+        KeyFaultError: it is asymmetric, and `cryptography` is not installed.
+    """
+    if algorithm in ALGORITHMS:
+        secret = secrets.token_urlsafe(64)
+        return NewKey(key_id("access token", secret), algorithm, secret)
+    pem = new_pem(algorithm)
+    return NewKey(load_key(pem, algorithm).kid, algorithm, pem)

@@ -1,0 +1,1 @@
+"""The machinery of the services. Only `services` and `contrib` import it."""
