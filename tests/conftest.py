@@ -21,8 +21,8 @@ from pytest_django import Settings
 import ninja_auth_kit
 from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
-from ninja_auth_kit.audit import outbox
-from ninja_auth_kit.audit.outbox import TOLD_SINGLY
+from ninja_auth_kit.audit.record import outbox
+from ninja_auth_kit.audit.record.outbox import TOLD_SINGLY
 from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.users import has_username

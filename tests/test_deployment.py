@@ -16,7 +16,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.audit.relay.loop import configured_relay
 from ninja_auth_kit.consumer import Consumer, Memory, replay
 from tests.audit.conftest import exchange, private_broker
 from tests.audit.test_relay import fill

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.test import RequestFactory
 
-from ninja_auth_kit.audit.events.registry import _by_type
+from ninja_auth_kit.audit.events.base import _by_type
 from tests.conftest import events
 from tests.consumer.conftest import URL, Producer, conninfo, message, producer, running, until
 from tests.servers import ROOT
@@ -45,7 +45,7 @@ def test_the_consumer_of_the_page_handles_an_event(producer: Producer, conninfo:
 def test_the_replay_of_the_page_prints_last_week(producer: Producer, capsys: Any) -> None:
     from datetime import UTC, datetime
 
-    from ninja_auth_kit.audit.rabbitmq.connection import CATCH_ALL
+    from ninja_auth_kit.audit.broker.connection import CATCH_ALL
 
     stream = f"{producer.name}.audit"
     producer.channel.queue_declare(stream, durable=True, arguments=CATCH_ALL)

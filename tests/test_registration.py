@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from ninja_auth_kit import emails
-from ninja_auth_kit.audit import facts
+from ninja_auth_kit.audit.record import outbox
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.users import has_username
@@ -528,7 +528,7 @@ def test_a_registration_that_is_turned_away_takes_no_second_connection(
     api: Api, user: Any, audited: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That takes some milliseconds, which a free address would not take."""
-    monkeypatch.setattr(facts, "write_apart", lambda *_, **__: pytest.fail("it was opened"))
+    monkeypatch.setattr(outbox, "write_apart", lambda *_, **__: pytest.fail("it was opened"))
 
     assert api.register(username="other").status_code == 202
 

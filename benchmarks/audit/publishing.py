@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pika
 
 from benchmarks.audit.stage import Stage, interleaved, sample_event
-from ninja_auth_kit.audit.rabbitmq import CONTENT_TYPE, RabbitMQ
-from ninja_auth_kit.audit.relay import BATCH
+from ninja_auth_kit.audit.broker.connection import CONTENT_TYPE
+from ninja_auth_kit.audit.broker.publisher import RabbitMQ
+from ninja_auth_kit.audit.relay.loop import BATCH
 from ninja_auth_kit.conf import Broker
 
 MANY, FEW = 10_000, 1_000  # events a turn; few where each is waited for

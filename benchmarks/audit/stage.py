@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pika
 
-from ninja_auth_kit.audit.verdicts import ClaimedEvent
+from ninja_auth_kit.audit.broker.batch import ClaimedEvent
 from tests.faults.database import PrivateDatabase
 from tests.private_broker import PrivateBroker
 

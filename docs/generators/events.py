@@ -6,9 +6,8 @@ from typing import Any
 
 from ninja_auth_kit import __version__
 from ninja_auth_kit.audit.events import Event, all_events
-from ninja_auth_kit.audit.events.asyncapi import document
-from ninja_auth_kit.audit.events.registry import details_of, outcome_of
-from ninja_auth_kit.audit.events.schemas import schema_of, summary_of
+from ninja_auth_kit.audit.events.base import details_of, outcome_of
+from ninja_auth_kit.audit.events.schemas import document, schema_of, summary_of
 
 DOCS = Path(__file__).parent.parent
 EXAMPLES = DOCS / "examples.json"

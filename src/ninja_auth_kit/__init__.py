@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ninja_auth_kit.api import install
     from ninja_auth_kit.api.errors import add_error_handlers
     from ninja_auth_kit.api.security import JWTAuth
-    from ninja_auth_kit.audit.host_events import audit_event
+    from ninja_auth_kit.audit.custom_events import audit_event
     from ninja_auth_kit.exceptions import AuthKitError
 
 __version__ = "0.1.0"
@@ -31,7 +31,7 @@ _HOMES = {
     "AuthKitError": "ninja_auth_kit.exceptions",
     "JWTAuth": "ninja_auth_kit.api.security",
     "add_error_handlers": "ninja_auth_kit.api.errors",
-    "audit_event": "ninja_auth_kit.audit.host_events",
+    "audit_event": "ninja_auth_kit.audit.custom_events",
     "install": "ninja_auth_kit.api",
 }
 

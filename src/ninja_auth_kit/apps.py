@@ -21,7 +21,8 @@ class AuthKitConfig(AppConfig):
         from django.contrib.auth import get_user_model
 
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
-        from ninja_auth_kit.audit import embedded, receivers
+        from ninja_auth_kit.audit import receivers
+        from ninja_auth_kit.audit.relay import embedded
         from ninja_auth_kit.models.user_constraints import tie_to_users
         from ninja_auth_kit.services.internal.credentials import renew
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import psycopg
 from django.db import Error as DatabaseApiError
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -187,3 +188,20 @@ class ThrottledError(AuthKitError):
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after  # seconds, at least 1
+
+
+def describe_database_error(error: DatabaseApiError) -> str:
+    """Return one sentence about a failure of the database, for operators.
+
+    It quotes the first line that PostgreSQL or its driver says. Neither repeats a password.
+
+    Args:
+        error: a `DatabaseError` or an `InterfaceError` of Django.
+    """
+    lines = str(error).strip().splitlines()
+    said = lines[0].rstrip(". ") if lines else type(error).__name__
+    if type(error.__cause__).__name__ in {"UndefinedTable", "UndefinedColumn"}:
+        return f"The database refuses: {said}. Has migrate been run?"
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"The database is away: {said}."
+    return f"The database refuses: {said}."

@@ -14,8 +14,8 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.failures import BrokerError
-from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.relay.loop import configured_relay
 from ninja_auth_kit.conf import broker
 from ninja_auth_kit.conf import settings as kit_settings
 from ninja_auth_kit.models import AuditOutbox, EmailAddress, OneTimeToken, ThrottleBucket, UserSession

@@ -15,7 +15,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.rabbitmq import catch_all_queue
+from ninja_auth_kit.audit.broker.connection import catch_all_queue
 from ninja_auth_kit.conf import settings as kit_settings
 from tests.private_broker import PrivateBroker, free_port, is_installed
 

@@ -24,8 +24,7 @@ from ninja_auth_kit.audit.events import (
     event_class,
     parse,
 )
-from ninja_auth_kit.audit.events.envelope import NoDetails
-from ninja_auth_kit.audit.events.registry import event
+from ninja_auth_kit.audit.events.base import NoDetails, event
 from ninja_auth_kit.audit.events.schemas import schema_of
 from ninja_auth_kit.models import AuditOutbox
 from ninja_auth_kit.models.sessions import EndReason

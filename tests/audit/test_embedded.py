@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from ninja_auth_kit.audit import embedded
+from ninja_auth_kit.audit.relay import embedded
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, address
 from tests.conftest import EMAIL, PASSWORD
@@ -63,7 +63,7 @@ def test_the_relay_has_a_connection_outside_the_pool_of_the_host(
         raise SystemExit
 
     monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", True)
-    monkeypatch.setattr("ninja_auth_kit.audit.relay.configured_relay", note)
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.loop.configured_relay", note)
 
     run_in_a_thread()
 
@@ -82,7 +82,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_publishing_for_the_life_of_th
         raise MemoryError("a bug") if len(tries) < 3 else SystemExit
 
     monkeypatch.setattr(embedded, "PAUSE", 0.01)
-    monkeypatch.setattr("ninja_auth_kit.audit.relay.configured_relay", fail)
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.loop.configured_relay", fail)
 
     run_in_a_thread()
 

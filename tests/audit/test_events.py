@@ -15,10 +15,10 @@ from cloudevents.core.formats.json import JSONFormat
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from ninja_auth_kit.audit.broker.connection import CONTENT_TYPE
 from ninja_auth_kit.audit.events import UserRegistered, all_events
-from ninja_auth_kit.audit.events.registry import outcome_of
-from ninja_auth_kit.audit.messages import SHARDS, build_message
-from ninja_auth_kit.audit.rabbitmq import CONTENT_TYPE
+from ninja_auth_kit.audit.events.base import outcome_of
+from ninja_auth_kit.audit.record.cloudevent import SHARDS, build_message
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession
 from ninja_auth_kit.models.users import has_username

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.test import RequestFactory, TestCase
 
 from ninja_auth_kit import services
-from ninja_auth_kit.audit import facts, outbox
+from ninja_auth_kit.audit.record import outbox
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import AuthKitError
 from ninja_auth_kit.models import AuditOutbox
@@ -88,7 +88,7 @@ def test_a_fact_is_there_for_others_before_the_host_commits(login: Callable[[str
 def test_outside_a_transaction_a_fact_costs_one_statement_and_no_connection(
     login: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(facts, "write_apart", lambda *_, **__: pytest.fail("a second connection was opened"))
+    monkeypatch.setattr(outbox, "write_apart", lambda *_, **__: pytest.fail("a second connection was opened"))
     said: list[str] = []
 
     def watch(execute: Any, statement: str, *rest: Any) -> Any:

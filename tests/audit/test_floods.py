@@ -11,9 +11,9 @@ from django.db import connection
 from django.db.models import F
 
 from ninja_auth_kit import signals
-from ninja_auth_kit.audit import floods
 from ninja_auth_kit.audit.events import LoginFailed, parse
-from ninja_auth_kit.audit.outbox import TOLD_SINGLY
+from ninja_auth_kit.audit.record import aggregation
+from ninja_auth_kit.audit.record.outbox import TOLD_SINGLY
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import AuditFlood, AuditOutbox
@@ -31,8 +31,8 @@ def fail(*, client: ClientInfo = ATTACKER, identifier: str = "ada@example.com", 
 
 
 def end_windows() -> int:
-    AuditFlood.objects.update(started_at=F("started_at") - timedelta(seconds=floods.WINDOW))
-    return floods.flush(using="default")
+    AuditFlood.objects.update(started_at=F("started_at") - timedelta(seconds=aggregation.WINDOW))
+    return aggregation.flush(using="default")
 
 
 def told() -> int:
@@ -45,7 +45,7 @@ def test_the_first_are_told_singly_and_the_others_are_one_event_with_their_numbe
         fail()
     assert AuditOutbox.objects.count() == TOLD_SINGLY
 
-    assert floods.flush(using="default") == 0  # the window is not over
+    assert aggregation.flush(using="default") == 0  # the window is not over
     assert end_windows() == 1
 
     event = parse(AuditOutbox.objects.latest("id").payload)
@@ -142,10 +142,10 @@ def test_of_five_thousand_failures_at_once_none_is_lost_and_few_rows_are_left() 
 def test_two_relays_that_end_a_window_at_once_make_one_event() -> None:
     for _ in range(TOLD_SINGLY + 7):
         fail()
-    AuditFlood.objects.update(started_at=F("started_at") - timedelta(seconds=floods.WINDOW))
+    AuditFlood.objects.update(started_at=F("started_at") - timedelta(seconds=aggregation.WINDOW))
 
     def flush(_: int) -> int:
-        done = floods.flush(using="default")
+        done = aggregation.flush(using="default")
         connection.close()
         return done
 

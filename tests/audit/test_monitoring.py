@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.metrics import Metrics, exposition
-from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.audit.relay.loop import configured_relay
+from ninja_auth_kit.audit.relay.monitoring import Metrics, exposition
 from tests.audit.conftest import Consumer, address
 from tests.audit.test_relay import Process, fill, start_relay, until, waiting
 from tests.private_broker import free_port

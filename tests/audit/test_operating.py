@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 
-from ninja_auth_kit.audit import health
-from ninja_auth_kit.audit.listening import Ear
+from ninja_auth_kit.audit.relay import health
+from ninja_auth_kit.audit.relay.wakeup import Ear
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox, UserSession
 from tests.audit.test_relay import fill
 from tests.private_broker import free_port

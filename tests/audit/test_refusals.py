@@ -11,9 +11,9 @@ from django.db import connection
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.rabbitmq.messages import LARGEST_PAYLOAD
-from ninja_auth_kit.audit.relay import configured_relay
-from ninja_auth_kit.audit.requeue import requeue
+from ninja_auth_kit.audit.broker.connection import LARGEST_PAYLOAD
+from ninja_auth_kit.audit.relay.loop import configured_relay
+from ninja_auth_kit.audit.relay.retries import requeue
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 from tests.audit.conftest import Consumer, address
 from tests.audit.test_relay import assert_in_order, fill, waiting

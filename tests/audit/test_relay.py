@@ -22,11 +22,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from ninja_auth_kit.audit import relay as relay_module
-from ninja_auth_kit.audit.failures import BrokerError
-from ninja_auth_kit.audit.messages import SHARDS
-from ninja_auth_kit.audit.rabbitmq import catch_all_queue
-from ninja_auth_kit.audit.relay import Relay, configured_relay
+from ninja_auth_kit.audit.broker.connection import catch_all_queue
+from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.record.cloudevent import SHARDS
+from ninja_auth_kit.audit.relay import loop as relay_module
+from ninja_auth_kit.audit.relay.loop import Relay, configured_relay
 from ninja_auth_kit.management.commands import authkit_relay
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, Proxy, address
@@ -486,7 +486,7 @@ def test_why_there_is_no_connection_is_said_in_one_sentence_without_credentials(
 def test_a_broker_that_says_nothing_and_one_that_hangs_up_are_told_apart(
     exchange: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ninja_auth_kit.audit.rabbitmq.connection.CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr("ninja_auth_kit.audit.broker.connection.CONNECT_TIMEOUT", 0.5)
     for hangs_up, cause in ((False, "timed out"), (True, "it hung up before any AMQP")):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             settings.RABBITMQ_PORT = listener.getsockname()[1]

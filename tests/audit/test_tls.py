@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.failures import BrokerError
-from ninja_auth_kit.audit.relay import configured_relay
+from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.relay.loop import configured_relay
 from tests.keys import pem, private
 
 pytestmark = pytest.mark.django_db(transaction=True)

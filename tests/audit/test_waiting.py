@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from ninja_auth_kit.audit.floor import CAUTION, LIFETIME, Floor
-from ninja_auth_kit.audit.listening import LONGEST_DEAF_PAUSE, RELAY_NAME, Ear
-from ninja_auth_kit.audit.outbox import CHANNEL
-from ninja_auth_kit.audit.relay import configured_relay
-from ninja_auth_kit.audit.shards import SHARDS, Turn, take_shards
+from ninja_auth_kit.audit.record.outbox import CHANNEL
+from ninja_auth_kit.audit.relay.claims import CAUTION, LIFETIME, SHARDS, Floor, Turn, take_shards
+from ninja_auth_kit.audit.relay.loop import configured_relay
+from ninja_auth_kit.audit.relay.wakeup import LONGEST_DEAF_PAUSE, RELAY_NAME, Ear
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer
 from tests.audit.test_relay import assert_in_order, fill, running, until, waiting
@@ -28,7 +27,7 @@ def turn_of(*, oldest: int, own: int, shards: int = SHARDS) -> Turn:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Stop the clock of the floor, and return what moves it on."""
     now = [1000.0]
-    monkeypatch.setattr("ninja_auth_kit.audit.floor.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.claims.time.monotonic", lambda: now[0])
 
     def advance(seconds: float) -> None:
         now[0] += seconds

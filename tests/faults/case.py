@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from ninja_auth_kit.audit.relay import BATCH
+from ninja_auth_kit.audit.relay.loop import BATCH
 from tests.faults.count import Count
 from tests.faults.database import PrivateDatabase
 from tests.faults.gate import Gate

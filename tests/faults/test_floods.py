@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from ninja_auth_kit.audit.floods import WINDOW
-from ninja_auth_kit.audit.outbox import TOLD_SINGLY
+from ninja_auth_kit.audit.record.aggregation import WINDOW
+from ninja_auth_kit.audit.record.outbox import TOLD_SINGLY
 from tests.faults.case import Case
 
 pytestmark = pytest.mark.private_broker

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.dispatch import Signal
 
 from ninja_auth_kit import signals
-from ninja_auth_kit.audit import facts, floods, outbox
 from ninja_auth_kit.audit.events import Event, all_events
-from ninja_auth_kit.audit.messages import Message, build_message
+from ninja_auth_kit.audit.record import aggregation, outbox
+from ninja_auth_kit.audit.record.cloudevent import Message, build_message
 from ninja_auth_kit.conf import accounts_database, broker_hosts, settings
 
 logger = logging.getLogger("ninja_auth_kit.audit")
@@ -44,16 +44,16 @@ def record(sender: Signal, signal: Signal, **said: Any) -> None:
     if not broker_hosts():
         _log(kind, message)
     elif kind.fact:
-        _record_fact(message, flood=floods.flood_of(kind, said))
+        _record_fact(message, flood=aggregation.flood_of(kind, said))
     else:
         outbox.write(message, using=accounts_database())
 
 
 def _record_fact(message: Message, *, flood: UUID | None) -> None:
     using = accounts_database()
-    if not facts.is_surrounded(using=using):
+    if not outbox.is_surrounded(using=using):
         outbox.write(message, using=using, flood=flood)
-    elif not facts.write_apart(message, using=using, flood=flood):
+    elif not outbox.write_apart(message, using=using, flood=flood):
         outbox.write(message, using=using)  # without the flood, whose row would be locked until the host commits
 
 

@@ -14,7 +14,7 @@
 The contract, and what it does not do: docs/consumers.md.
 """
 
-from ninja_auth_kit.audit.failures import BrokerError
+from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.consumer.consumer import Consumer, UnacceptableError
 from ninja_auth_kit.consumer.reading import replay, tail
 from ninja_auth_kit.consumer.stores import AwayError, Memory, Postgres, Store

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pika
 
-from ninja_auth_kit.audit.failures import PIKA_ERRORS, BrokerError, describe, quieten_pika
+from ninja_auth_kit.audit.broker.errors import PIKA_ERRORS, BrokerError, describe, quieten_pika
 
 HEARTBEAT = 15  # seconds
 ANSWER = 15.0  # seconds that one host has for TCP, TLS and the login together

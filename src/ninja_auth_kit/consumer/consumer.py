@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.failures import BrokerError
 from ninja_auth_kit.consumer import addresses, topology
 from ninja_auth_kit.consumer.handling import PAUSES, Answer, Handling, UnacceptableError
 from ninja_auth_kit.consumer.stores import Store

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError
 
-from ninja_auth_kit.audit.database_failures import describe
+from ninja_auth_kit.exceptions import describe_database_error
 
 
 @contextmanager
@@ -19,4 +19,4 @@ def database_told() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        raise CommandError(describe(error)) from error
+        raise CommandError(describe_database_error(error)) from error

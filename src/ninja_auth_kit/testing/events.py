@@ -9,7 +9,7 @@ from django.db import connections, transaction
 
 from ninja_auth_kit.audit import receivers
 from ninja_auth_kit.audit.events import Event, parse
-from ninja_auth_kit.audit.messages import Message
+from ninja_auth_kit.audit.record.cloudevent import Message
 from ninja_auth_kit.conf import accounts_database
 
 E = TypeVar("E", bound=Event)

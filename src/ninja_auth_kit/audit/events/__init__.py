@@ -11,41 +11,43 @@ is no action, and no event; nor is one that reads, or ends what has ended alread
 This package needs no Django, so that a consumer in another service can have the same classes.
 """
 
-from ninja_auth_kit.audit.events.accounts import (
+from ninja_auth_kit.audit.events.base import (
+    Actor,
+    Client,
+    Event,
+    Session,
+    Target,
+    UnknownEvent,
+    all_events,
+    event_class,
+)
+from ninja_auth_kit.audit.events.catalog import (
     AccountDeleted,
     AccountDeletionFailed,
     AccountUpdated,
-    RegistrationFailed,
-    UserRegistered,
-)
-from ninja_auth_kit.audit.events.addresses import (
     EmailChanged,
     EmailChangeFailed,
     EmailChangeRequested,
     EmailVerified,
-    VerificationFailed,
-    VerificationRequested,
-)
-from ninja_auth_kit.audit.events.envelope import Actor, Client, Event, Session, Target, UnknownEvent
-from ninja_auth_kit.audit.events.parsing import InvalidEventError, parse
-from ninja_auth_kit.audit.events.passwords import (
+    LoggedIn,
+    LoggedOut,
+    LoginFailed,
     PasswordChanged,
     PasswordChangeFailed,
     PasswordReset,
     PasswordResetFailed,
     PasswordResetRequested,
-)
-from ninja_auth_kit.audit.events.registry import all_events, event_class
-from ninja_auth_kit.audit.events.sessions import (
-    LoggedIn,
-    LoggedOut,
-    LoginFailed,
     RefreshFailed,
+    RegistrationFailed,
+    RequestThrottled,
     ReuseDetected,
     SessionRevoked,
     TokenRefreshed,
+    UserRegistered,
+    VerificationFailed,
+    VerificationRequested,
 )
-from ninja_auth_kit.audit.events.throttling import RequestThrottled
+from ninja_auth_kit.audit.events.parsing import InvalidEventError, parse
 
 __all__ = [
     "AccountDeleted",

@@ -4,8 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from ninja_auth_kit.audit.events.envelope import Event, UnknownEvent
-from ninja_auth_kit.audit.events.registry import event_class
+from ninja_auth_kit.audit.events.base import Event, UnknownEvent, event_class
 
 
 class InvalidEventError(ValueError):

@@ -1,13 +1,13 @@
-"""The JSON Schema of each event, made from its class: what a consumer can rely on.
+"""The JSON Schema of each event, made from its class, and the AsyncAPI document of them all.
 
 Closed is what is there, open what may come: members that are required stay, others may be added, and so may words of
 `reason`. A schema therefore allows what it does not know.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from ninja_auth_kit.audit.events.envelope import Actor, Client, Event, Session, Target
-from ninja_auth_kit.audit.events.registry import details_of, outcome_of
+from ninja_auth_kit.audit.events.base import Actor, Client, Event, Session, Target, all_events, details_of, outcome_of
 
 _TIME = {"type": "string", "format": "date-time"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -85,3 +85,62 @@ def _plain(member: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in member:  # pydantic's way to say "or null"
         kept["type"] = [choice["type"] for choice in member["anyOf"]]
     return kept
+
+
+_BINDING = "0.3.0"  # of AMQP 0-9-1
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+def document(*, exchange: str, version: str, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        exchange: the topic exchange of the events.
+        version: of the kit.
+        examples: a message for each CloudEvents type, where there is one.
+    """
+    kinds = sorted(all_events(), key=lambda kind: kind.type)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Audit events of django-ninja-auth-kit",
+            "version": version,
+            "description": "CloudEvents 1.0 in structured JSON, at least once, in the order of each partitionkey. "
+            "De-duplicate on source and id; ignore members and types that you do not know.",
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": {kind.name: _channel(kind, exchange) for kind in kinds},
+        "operations": {f"send.{kind.name}": _operation(kind) for kind in kinds},
+        "components": {"messages": {kind.name: _message(kind, (examples or {}).get(kind.type)) for kind in kinds}},
+    }
+
+
+def _channel(kind: type[Event], exchange: str) -> dict[str, Any]:
+    where = {"name": exchange, "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"}
+    return {
+        "address": kind.routing_key,
+        "description": summary_of(kind),
+        "messages": {kind.name: {"$ref": f"#/components/messages/{kind.name}"}},
+        "bindings": {"amqp": {"is": "routingKey", "exchange": where, "bindingVersion": _BINDING}},
+    }
+
+
+def _operation(kind: type[Event]) -> dict[str, Any]:
+    return {
+        "action": "send",
+        "channel": {"$ref": f"#/channels/{kind.name}"},
+        "messages": [{"$ref": f"#/channels/{kind.name}/messages/{kind.name}"}],
+        "bindings": {"amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True, "bindingVersion": _BINDING}},
+    }
+
+
+def _message(kind: type[Event], example: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": kind.type,
+        "title": kind.__name__,
+        "summary": summary_of(kind),
+        "contentType": CONTENT_TYPE,
+        "payload": {"schemaFormat": "application/schema+json;version=draft-07", "schema": schema_of(kind)},
+    }
+    return {**made, "examples": [{"payload": example}]} if example else made

@@ -7,7 +7,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from ninja_auth_kit import __version__
-from ninja_auth_kit.audit.events.asyncapi import document
+from ninja_auth_kit.audit.events.schemas import document
 from ninja_auth_kit.conf import settings
 
 

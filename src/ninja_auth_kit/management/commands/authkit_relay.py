@@ -14,11 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
-from ninja_auth_kit.audit.database_failures import describe
-from ninja_auth_kit.audit.failures import BrokerError
-from ninja_auth_kit.audit.monitor import HealthFile, samples_of, serve
-from ninja_auth_kit.audit.relay import BATCH, Relay, configured_relay
+from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.relay.loop import BATCH, Relay, configured_relay
+from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_of, serve
 from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.exceptions import describe_database_error
 
 
 class Command(BaseCommand):
@@ -108,7 +108,7 @@ class Command(BaseCommand):
             try:
                 relay.drain()
             except (BrokerError, DatabaseError, InterfaceError) as error:
-                cause = error if isinstance(error, BrokerError) else describe(error)
+                cause = error if isinstance(error, BrokerError) else describe_database_error(error)
                 raise CommandError(f"{relay.metrics.published} events published, then: {cause}") from error
         published = sum(relay.metrics.published for relay in relays)
         refused = sum(sum(relay.metrics.refused.values()) for relay in relays)

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from ninja_auth_kit.audit.requeue import discard, requeue
+from ninja_auth_kit.audit.relay.retries import discard, requeue
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.management.failures import database_told
 from ninja_auth_kit.models import AuditDeferred

@@ -10,7 +10,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from ninja_auth_kit.audit.health import Health, health_of
+from ninja_auth_kit.audit.relay.health import Health, health_of
 from ninja_auth_kit.conf import accounts_database, broker
 from ninja_auth_kit.management.arguments import seconds
 from ninja_auth_kit.management.failures import database_told

@@ -11,7 +11,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.core.management.color import no_style
 
-from ninja_auth_kit.audit.failures import BrokerError
+from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.conf import Broker, broker, settings
 from ninja_auth_kit.consumer import tail
 from ninja_auth_kit.management.arguments import count, seconds

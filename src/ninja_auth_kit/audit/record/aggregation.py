@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.utils import timezone
 
-from ninja_auth_kit.audit import outbox
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.messages import Message, as_text, shard_of, uuid7
+from ninja_auth_kit.audit.record import outbox
+from ninja_auth_kit.audit.record.cloudevent import Message, as_text, shard_of, uuid7
 from ninja_auth_kit.models import AuditFlood
 from ninja_auth_kit.tokens import bucket_id
 

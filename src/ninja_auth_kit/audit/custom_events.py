@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.registry import event
+from ninja_auth_kit.audit.events.base import event
 from ninja_auth_kit.audit.receivers import listen
 from ninja_auth_kit.signals import ActionSignal
 

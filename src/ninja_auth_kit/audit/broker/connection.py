@@ -1,9 +1,11 @@
 """One connection to RabbitMQ, in a thread of its own: from the topology through the confirms to its end."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any
 
 import pika
@@ -11,12 +13,14 @@ from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from ninja_auth_kit.audit.failures import BrokerError, describe
-from ninja_auth_kit.audit.rabbitmq.confirms import Batch
-from ninja_auth_kit.audit.rabbitmq.messages import UnsendableError, message
+from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent
+from ninja_auth_kit.audit.broker.errors import BrokerError, describe
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+LARGEST_KEY = 255  # bytes, as AMQP 0-9-1 has it
+LARGEST_PAYLOAD = 65_536  # bytes; the kit's own events have less than 4,000
 CONNECT_TIMEOUT = 15.0  # seconds, for TCP, TLS, AMQP and the topology together
 CLOSE_TIMEOUT = 3.0
 # Every event is routed somewhere from the first day, and a consumer that comes next week reads this one's.
@@ -206,3 +210,52 @@ class Connection:
 def catch_all_queue(exchange: str) -> str:
     """Return the name of the stream that takes every event: `auth.audit` for `auth.events`."""
     return exchange.removesuffix(".events") + ".audit"
+
+
+class UnsendableError(Exception):
+    """An event cannot be sent, now or later.
+
+    Args:
+        reason: "poison" or "too_large".
+        error: what an operator reads of it.
+    """
+
+    def __init__(self, reason: str, error: str) -> None:
+        super().__init__(error)
+        self.reason = reason
+
+
+def message(event: ClaimedEvent) -> tuple[bytes, BasicProperties]:
+    """Return body and properties of the message of an event.
+
+    Everything that pika would refuse half-way is refused here: an exception in the middle of a publish takes the
+    channel with it, and so the whole batch.
+
+    Raises:
+        UnsendableError: it cannot be sent.
+    """
+    key, body = event.routing_key.encode(), event.payload.encode()
+    if len(key) > LARGEST_KEY:
+        raise UnsendableError("poison", f"Its routing key has {len(key)} bytes; AMQP allows {LARGEST_KEY}.")
+    if len(body) > LARGEST_PAYLOAD:
+        raise UnsendableError("too_large", f"It has {len(body)} bytes; the relay sends up to {LARGEST_PAYLOAD}.")
+    try:
+        properties = _properties(event, json.loads(body))
+        properties.encode()
+    except Exception as error:
+        raise UnsendableError("poison", f"It is no CloudEvent that can be sent: {type(error).__name__}.") from error
+    return body, properties
+
+
+def _properties(event: ClaimedEvent, said: dict[str, str]) -> BasicProperties:
+    traceparent = said.get("traceparent")
+    moment = said.get("time")
+    return BasicProperties(
+        content_type=CONTENT_TYPE,
+        delivery_mode=2,
+        message_id=event.event_id,
+        type=said.get("type"),
+        timestamp=int(datetime.fromisoformat(moment).timestamp()) if moment else None,
+        app_id="ninja_auth_kit",
+        headers={"traceparent": traceparent} if traceparent else None,
+    )

@@ -6,7 +6,7 @@ import threading
 
 from django.db import connections
 
-from ninja_auth_kit.audit.outbox import CHANNEL
+from ninja_auth_kit.audit.record.outbox import CHANNEL
 from ninja_auth_kit.conf import settings
 
 RELAY_NAME = "ninja_auth_kit relay"  # how the database session of a relay begins to call itself

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from ninja_auth_kit.audit.listening import RELAY_NAME
+from ninja_auth_kit.audit.relay.wakeup import RELAY_NAME
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 
 COUNTED = 100_000  # rows; more are estimated, for counting a million takes seconds

@@ -16,17 +16,16 @@ from contextlib import suppress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from ninja_auth_kit.audit import floods
-from ninja_auth_kit.audit.database_failures import describe
-from ninja_auth_kit.audit.deferrals import Deferred
-from ninja_auth_kit.audit.failures import BrokerError
-from ninja_auth_kit.audit.listening import Ear
-from ninja_auth_kit.audit.metrics import Metrics
-from ninja_auth_kit.audit.pending import Pending
-from ninja_auth_kit.audit.rabbitmq import RabbitMQ
-from ninja_auth_kit.audit.shards import take_shards
-from ninja_auth_kit.audit.verdicts import Verdicts
+from ninja_auth_kit.audit.broker.batch import Verdicts
+from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.broker.publisher import RabbitMQ
+from ninja_auth_kit.audit.record import aggregation
+from ninja_auth_kit.audit.relay.claims import Pending, take_shards
+from ninja_auth_kit.audit.relay.monitoring import Metrics
+from ninja_auth_kit.audit.relay.retries import Deferred
+from ninja_auth_kit.audit.relay.wakeup import Ear
 from ninja_auth_kit.conf import broker, settings
+from ninja_auth_kit.exceptions import describe_database_error
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -121,7 +120,7 @@ class Relay:
         self._ear.greet()
         if is_time := time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES_EVERY
-            floods.flush(using=self.using)
+            aggregation.flush(using=self.using)
         settled = self._publish(self._pending)
         if is_time:
             settled += self._publish(self._deferred)
@@ -171,7 +170,7 @@ class Relay:
             logger.warning("%s Events wait in the outbox.", error)
             self.metrics.blocked = self.publisher.is_blocked
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("%s", describe(error))
+            logger.warning("%s", describe_database_error(error))
             self._leave()
         else:
             return True

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.signals import request_started
 from django.db import connections
 
-from ninja_auth_kit.audit.facts import outside_pool
+from ninja_auth_kit.audit.record.outbox import outside_pool
 from ninja_auth_kit.conf import accounts_database, broker, settings
 
 logger = logging.getLogger("ninja_auth_kit.relay")
@@ -44,7 +44,7 @@ def _start(process_id: int) -> None:
 
 def _run() -> None:
     # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
-    from ninja_auth_kit.audit.relay import configured_relay
+    from ninja_auth_kit.audit.relay.loop import configured_relay
 
     using = accounts_database()
     # What has heard LISTEN must not go back into the host's pool: a request would get it, and hear for ever.

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.registry import outcome_of
+from ninja_auth_kit.audit.events.base import outcome_of
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.tokens import pseudonym

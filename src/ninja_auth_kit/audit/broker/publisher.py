@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import pika
 
-from ninja_auth_kit.audit.failures import BrokerError, quieten_pika
-from ninja_auth_kit.audit.rabbitmq.confirms import Batch
-from ninja_auth_kit.audit.rabbitmq.connection import Connection
-from ninja_auth_kit.audit.verdicts import ClaimedEvent, Verdicts
+from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent, Verdicts
+from ninja_auth_kit.audit.broker.connection import Connection
+from ninja_auth_kit.audit.broker.errors import BrokerError, quieten_pika
 from ninja_auth_kit.conf import Broker
 
 

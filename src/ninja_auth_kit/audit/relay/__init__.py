@@ -1,0 +1,1 @@
+"""The relay, another process or a thread: from the outbox to the broker."""
