@@ -22,7 +22,7 @@ from pydantic import SecretBytes
 from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import services, signals
-from ninja_auth_kit.api.host_schemas import further_fields
+from ninja_auth_kit.api.custom_schemas import further_fields
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidInputError
 from ninja_auth_kit.models import EmailAddress

@@ -2,8 +2,8 @@
 
 import inspect
 
-from ninja_auth_kit.api.contract import ALWAYS, WITH_BODY
 from ninja_auth_kit.api.errors import STATUSES, status_of
+from ninja_auth_kit.api.openapi import ALWAYS, WITH_BODY
 from ninja_auth_kit.exceptions import AuthKitError
 
 INTRODUCTION = """\

@@ -8,8 +8,8 @@ from ninja import NinjaAPI
 import ninja_auth_kit
 from docs.generators import settings
 from docs.generators.events import anchor, kit_events
-from ninja_auth_kit.api.contract import ALWAYS, WITH_BODY
 from ninja_auth_kit.api.errors import status_of
+from ninja_auth_kit.api.openapi import ALWAYS, WITH_BODY
 
 MARK = "<!-- What follows is written by `python -m docs.generate`. -->"
 # What any request may get: a page of its own says so.

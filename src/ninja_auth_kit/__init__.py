@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ninja_auth_kit import services, signals
     from ninja_auth_kit.api import install
     from ninja_auth_kit.api.errors import add_error_handlers
-    from ninja_auth_kit.api.security import JWTAuth
+    from ninja_auth_kit.api.jwt_auth import JWTAuth
     from ninja_auth_kit.audit.custom_events import audit_event
     from ninja_auth_kit.exceptions import AuthKitError
 
@@ -29,7 +29,7 @@ __all__ = [
 
 _HOMES = {
     "AuthKitError": "ninja_auth_kit.exceptions",
-    "JWTAuth": "ninja_auth_kit.api.security",
+    "JWTAuth": "ninja_auth_kit.api.jwt_auth",
     "add_error_handlers": "ninja_auth_kit.api.errors",
     "audit_event": "ninja_auth_kit.audit.custom_events",
     "install": "ninja_auth_kit.api",

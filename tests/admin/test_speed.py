@@ -179,7 +179,7 @@ def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
 ) -> None:
     for module in ("lists", "sessions"):
         monkeypatch.setattr(f"ninja_auth_kit.admin.{module}.ROWS", 7)
-    monkeypatch.setattr("ninja_auth_kit.admin.lists.ReadOnlyAdmin.list_per_page", 5)
+    monkeypatch.setattr("ninja_auth_kit.admin.read_only.ReadOnlyAdmin.list_per_page", 5)
     fill(UserSession, 40)
     listed = [row.pk for page in "12" for row in pages.list(UserSession, p=page).context["cl"].result_list]
     (first, *_) = UserSession.objects.filter(pk__in=listed)

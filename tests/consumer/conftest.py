@@ -17,7 +17,7 @@ import pytest
 from django.db import connection
 
 from ninja_auth_kit.consumer import Consumer
-from ninja_auth_kit.consumer.topology import dead_letters
+from ninja_auth_kit.consumer.consumer import dead_letters
 from tests.servers import database_url
 
 HOST, PORT = os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))

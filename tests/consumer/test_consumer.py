@@ -17,8 +17,8 @@ import pytest
 from ninja_auth_kit.audit.events import Event, LoggedIn, LoginFailed, SessionRevoked
 from ninja_auth_kit.consumer import Consumer, Memory, Postgres, UnacceptableError
 from ninja_auth_kit.consumer import consumer as consumer_module
+from ninja_auth_kit.consumer.consumer import DELIVERY_LIMIT
 from ninja_auth_kit.consumer.handling import PAUSES, Handling
-from ninja_auth_kit.consumer.topology import DELIVERY_LIMIT
 from tests.consumer.conftest import HOST, URL, Producer, message, running, until
 from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT
@@ -239,7 +239,7 @@ def test_several_handlers_and_kinds_and_all_of_them(producer: Producer) -> None:
 
 
 def test_a_slow_handler_costs_no_connection(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.HEARTBEAT", 1)
+    monkeypatch.setattr("ninja_auth_kit.consumer.connections.HEARTBEAT", 1)
     consumer: Consumer[None] = Consumer(URL, queue=producer.queue, exchange=producer.exchange, store=Memory())
     handled = []
 
@@ -425,7 +425,7 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
 def test_a_broker_that_accepts_and_says_nothing_is_tried_again(
     silent_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.ANSWER", 0.3)
+    monkeypatch.setattr("ninja_auth_kit.consumer.connections.ANSWER", 0.3)
     consumer: Consumer[None] = Consumer(f"amqp://guest:c4n4ry@127.0.0.1:{silent_port}", queue="x", store=Memory())
     consumer.on(LoginFailed)(lambda event, db: None)
 

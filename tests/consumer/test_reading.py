@@ -79,7 +79,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_said_to_be_away(
         call_command("authkit_tail", timeout=0.5)
 
     assert time.monotonic() - began < 5
-    monkeypatch.setattr("ninja_auth_kit.consumer.addresses.ANSWER", 0.3)
+    monkeypatch.setattr("ninja_auth_kit.consumer.connections.ANSWER", 0.3)
     with pytest.raises(BrokerError, match="timed out"):
         list(replay(f"amqp://guest:guest@127.0.0.1:{silent_port}"))
 

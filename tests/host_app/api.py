@@ -7,7 +7,7 @@ from ninja import NinjaAPI
 
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
-from ninja_auth_kit.api.security import AuthenticatedRequest
+from ninja_auth_kit.api.jwt_auth import AuthenticatedRequest
 
 api = NinjaAPI(title="Host", urls_namespace="host")
 plain_api = NinjaAPI(title="Host that was taught nothing", urls_namespace="plain")

@@ -8,6 +8,6 @@ No page, filter, sort order or action shows a digest or tells anything about one
 registrations and throttle buckets hold nothing else that a person could use, so they are not here.
 """
 
-from ninja_auth_kit.admin import addresses, audit, sessions
+from ninja_auth_kit.admin import audit, email_addresses, sessions
 
-__all__ = ["addresses", "audit", "sessions"]
+__all__ = ["audit", "email_addresses", "sessions"]

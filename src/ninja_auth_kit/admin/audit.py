@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin
 from ninja_auth_kit.audit.relay.retries import requeue
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, sought_users
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.services.admin_actions import revoke_chosen_sessions

@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.operation import PathView
 
-from ninja_auth_kit.api.bodies import with_checked_body
 from ninja_auth_kit.api.endpoints import (
     account,
     email_change,
@@ -25,6 +24,7 @@ from ninja_auth_kit.api.endpoints import (
     verification,
 )
 from ninja_auth_kit.api.errors import MethodNotAllowedError, problem_response, translating_failures
+from ninja_auth_kit.api.request_checks import with_checked_body
 
 FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 

@@ -1,14 +1,17 @@
 """The bodies of requests and answers.
 
 A request body that does not fit raises `InvalidInputError`, with a code for each field and nothing of the input.
-A host may derive from `RegistrationIn` and `UserOut`, and put its own in their place; see `host_schemas`.
+A host may derive from `RegistrationIn` and `UserOut`, and put its own in their place; see `custom_schemas`.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from ninja import Schema
 from pydantic import (
     AfterValidator,
@@ -17,13 +20,60 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from ninja_auth_kit.api.field_errors import Body
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import email_field, has_username, is_verified
+
+_MESSAGES: dict[str, tuple[str, str | Promise]] = {
+    "missing": ("required", _("This field is required.")),
+    "extra_forbidden": ("unknown_field", _("There is a field that does not belong here.")),
+    "string_too_long": ("too_long", _("This value is too long.")),
+    "too_long": ("too_long", _("This value is too long.")),
+    "control_character": ("control_character", _("This value contains a control character.")),
+    "one_identifier": ("one_identifier", _("Send exactly one of username and email.")),
+}
+_OTHER = ("invalid", _("This value is not valid."))
+
+
+def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidInputError(*_field_errors(faults)) from None
+
+
+def _field_errors(faults: list[ErrorDetails]) -> Iterable[FieldError]:
+    """Return the errors, each once: thousands of unknown fields would make an answer of many times the request."""
+    return {(one.field, one.code): one for one in map(_field_error, faults)}.values()
+
+
+def _field_error(fault: ErrorDetails) -> FieldError:
+    code, message = _MESSAGES.get(fault["type"], _OTHER)
+    # The name of an unknown field is input, as are the keys of an object in a field, and input is not repeated.
+    field = "" if code == "unknown_field" else str(next(iter(fault["loc"]), ""))
+    return FieldError(field, code, message)
+
+
+class Body(BaseModel):
+    """A request body: no fields but its own, and errors that never repeat what was sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Put the translation of errors around everything, the validators of subclasses among it."""
+        inner: Any = {**handler(source)}  # a copy, as pydantic keeps the original
+        name = inner.pop("ref", None)  # so that OpenAPI still knows it as a component
+        return core_schema.no_info_wrap_validator_function(_with_field_errors, inner, ref=name)
+
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 

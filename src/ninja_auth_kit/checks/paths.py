@@ -24,7 +24,7 @@ def check_paths(**_: Any) -> list[CheckMessage]:
 
 def filled_by_host() -> set[str]:
     """Return the fields of the user model that `REGISTRATION_SCHEMA` sees to."""
-    from ninja_auth_kit.api.host_schemas import host_schema  # late, as Ninja reads its settings when it is imported
+    from ninja_auth_kit.api.custom_schemas import host_schema
 
     try:
         schema = host_schema("REGISTRATION_SCHEMA")
@@ -35,7 +35,7 @@ def filled_by_host() -> set[str]:
 
 
 def _faults(setting: str) -> Iterator[CheckMessage]:
-    from ninja_auth_kit.api.host_schemas import FIELDS_HINT, HINTS, faults, host_schema
+    from ninja_auth_kit.api.custom_schemas import FIELDS_HINT, HINTS, faults, host_schema
 
     try:
         if setting == "ACCESS_TOKEN_CLAIMS":

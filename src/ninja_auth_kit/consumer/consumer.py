@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.consumer import addresses, topology
+from ninja_auth_kit.consumer import connections, consumer
 from ninja_auth_kit.consumer.handling import PAUSES, Answer, Handling, UnacceptableError
 from ninja_auth_kit.consumer.stores import Store
 
@@ -60,9 +60,9 @@ class Consumer(Generic[D]):
         prefetch: int = 20,
         pauses: Sequence[float] = PAUSES,
     ) -> None:
-        if len(pauses) > topology.DELIVERY_LIMIT:
-            raise ValueError(f"pauses has {len(pauses)}; the queue allows {topology.DELIVERY_LIMIT} more deliveries.")
-        self._urls = addresses.listed(url)
+        if len(pauses) > consumer.DELIVERY_LIMIT:
+            raise ValueError(f"pauses has {len(pauses)}; the queue allows {consumer.DELIVERY_LIMIT} more deliveries.")
+        self._urls = connections.listed(url)
         self.queue, self.exchange, self.prefetch = queue, exchange, prefetch
         self._bindings, self._single_active = bindings, single_active
         self._stop = threading.Event()
@@ -118,11 +118,11 @@ class Consumer(Generic[D]):
         self._handling.store.close()
 
     def _consume(self) -> None:
-        link = addresses.connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
+        link = connections.connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
         self._connection = connection = link.connection
         worker = ThreadPoolExecutor(1, thread_name_prefix="ninja_auth_kit-consumer")
         try:
-            with addresses.told(link.parameters, exchange=self.exchange):
+            with connections.told(link.parameters, exchange=self.exchange):
                 channel = self._open(connection, worker)
                 while not self._stop.is_set():
                     connection.process_data_events(time_limit=0.5)
@@ -133,7 +133,7 @@ class Consumer(Generic[D]):
     def _open(self, connection: pika.BlockingConnection, worker: ThreadPoolExecutor) -> BlockingChannel:
         """See to the queue and begin to consume it."""
         channel = connection.channel()
-        topology.declare(
+        consumer.declare(
             channel,
             queue=self.queue,
             exchange=self.exchange,
@@ -206,3 +206,35 @@ def _tell(channel: BlockingChannel, tag: int, answer: Answer | None) -> None:
         channel.basic_ack(tag)
     else:
         channel.basic_nack(tag, requeue=answer is Answer.AGAIN)
+
+
+DELIVERY_LIMIT = 5
+
+
+def dead_letters(queue: str) -> str:
+    """Return the name of the queue, and of the exchange before it, of what could not be handled."""
+    return f"{queue}.dead"
+
+
+def declare(
+    channel: BlockingChannel, *, queue: str, exchange: str, bindings: Sequence[str], single_active: bool
+) -> None:
+    """Declare the queue with its dead letters, and bind it; what is there already stays as it is.
+
+    The exchange is the producer's, so it is only looked for. A quorum queue, for it counts deliveries: RabbitMQ 4
+    drops what it has delivered 20 times, unless there is somewhere for it to go.
+    """
+    channel.exchange_declare(exchange, passive=True)
+    dead = dead_letters(queue)
+    channel.exchange_declare(dead, "fanout", durable=True)
+    channel.queue_declare(dead, durable=True, arguments={"x-queue-type": "quorum"})
+    channel.queue_bind(dead, dead)
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": dead,
+        "x-single-active-consumer": single_active,
+    }
+    channel.queue_declare(queue, durable=True, arguments=arguments)
+    for key in bindings:
+        channel.queue_bind(queue, exchange, key)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pika
 
 from ninja_auth_kit.audit.events import Event, InvalidEventError, parse
-from ninja_auth_kit.consumer.addresses import connect, listed, told
+from ninja_auth_kit.consumer.connections import connect, listed, told
 
 QUIET = 3.0  # seconds without a message that was there before us, after which a stream has been read to its end
 AHEAD = 500

@@ -5,8 +5,8 @@ fixtures of the same names are in `ninja_auth_kit.testing.pytest_plugin`, for pr
 """
 
 from ninja_auth_kit.testing.events import AuditEvents, capture_audit_events
-from ninja_auth_kit.testing.overriding import override_auth_kit
 from ninja_auth_kit.testing.sessions import acting_as, auth_headers, issue_tokens
+from ninja_auth_kit.testing.settings import override_auth_kit
 
 __all__ = [
     "AuditEvents",

@@ -6,10 +6,10 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, WITH_BODY, operation
-from ninja_auth_kit.api.host_schemas import further_fields, profile_schema, user_schema
+from ninja_auth_kit.api.custom_schemas import further_fields, profile_schema, user_schema
+from ninja_auth_kit.api.jwt_auth import JWTAuth
+from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, WITH_BODY, operation
 from ninja_auth_kit.api.schemas import PasswordIn
-from ninja_auth_kit.api.security import JWTAuth
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import AccountProtectedError, WrongPasswordError
 

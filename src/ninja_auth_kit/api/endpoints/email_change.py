@@ -5,10 +5,10 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, WITH_BEARER, operation
+from ninja_auth_kit.api.jwt_auth import JWTAuth
+from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, OneTimeTokenIn
-from ninja_auth_kit.api.security import JWTAuth
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
 

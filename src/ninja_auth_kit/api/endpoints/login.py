@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, operation
+from ninja_auth_kit.api.openapi import LIMITED, operation
 from ninja_auth_kit.api.schemas import LoginIn, TokenPairOut
 from ninja_auth_kit.exceptions import (
     EmailNotVerifiedError,

@@ -5,8 +5,8 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, operation
-from ninja_auth_kit.api.host_schemas import further_fields, registration_schema
+from ninja_auth_kit.api.custom_schemas import further_fields, registration_schema
+from ninja_auth_kit.api.openapi import LIMITED, operation
 from ninja_auth_kit.api.schemas import Detail, RegistrationIn
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import RegistrationClosedError

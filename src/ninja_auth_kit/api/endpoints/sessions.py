@@ -4,9 +4,9 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import WITH_BEARER, WRITING, operation
+from ninja_auth_kit.api.jwt_auth import JWTAuth, current_session
+from ninja_auth_kit.api.openapi import WITH_BEARER, WRITING, operation
 from ninja_auth_kit.api.schemas import SessionOut
-from ninja_auth_kit.api.security import JWTAuth, current_session
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import SessionNotFoundError
 

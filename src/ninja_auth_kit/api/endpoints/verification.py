@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.contract import LIMITED, operation
+from ninja_auth_kit.api.openapi import LIMITED, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailIn, VerifiedEmail, VerifyEmailIn
 from ninja_auth_kit.client import ClientInfo

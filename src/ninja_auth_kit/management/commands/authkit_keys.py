@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit.management.cli import reader_may_leave
 from ninja_auth_kit.management.key_plans import (
     emergency,
     entry,
@@ -16,7 +17,6 @@ from ninja_auth_kit.management.key_plans import (
     variable,
     without,
 )
-from ninja_auth_kit.management.pipes import reader_may_leave
 from ninja_auth_kit.tokens import (
     ACTIVE,
     ALGORITHMS,

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.management.failures import database_told
+from ninja_auth_kit.management.cli import database_told
 from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
 
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.relay.retries import discard, requeue
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.failures import database_told
+from ninja_auth_kit.management.cli import database_told
 from ninja_auth_kit.models import AuditDeferred
 
 AT_ONCE = 1000

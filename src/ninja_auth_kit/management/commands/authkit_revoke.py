@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.failures import database_told
+from ninja_auth_kit.management.cli import database_told
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_holders
 from ninja_auth_kit.services.admin_actions import revoke_all_sessions, revoke_sessions

@@ -12,8 +12,7 @@ from django.db import connections
 
 from ninja_auth_kit.audit.relay.health import Health, health_of
 from ninja_auth_kit.conf import accounts_database, broker
-from ninja_auth_kit.management.arguments import seconds
-from ninja_auth_kit.management.failures import database_told
+from ninja_auth_kit.management.cli import database_told, seconds
 
 MAX_AGE = 300  # seconds
 

@@ -14,8 +14,7 @@ from django.core.management.color import no_style
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.conf import Broker, broker, settings
 from ninja_auth_kit.consumer import tail
-from ninja_auth_kit.management.arguments import count, seconds
-from ninja_auth_kit.management.pipes import reader_may_leave
+from ninja_auth_kit.management.cli import count, reader_may_leave, seconds
 
 
 class Command(BaseCommand):

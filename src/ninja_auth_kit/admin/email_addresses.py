@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.lists import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, sought_users
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import EmailAddress
 from ninja_auth_kit.services.admin_actions import Outcome, mail_link_again, vouch_for_address

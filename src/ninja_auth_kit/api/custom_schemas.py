@@ -15,8 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ninja import Schema
 from pydantic import BaseModel, SecretBytes, SecretStr, create_model
 
-from ninja_auth_kit.api.field_errors import Body
-from ninja_auth_kit.api.schemas import ProfileIn, RegistrationIn, RegistrationWithUsernameIn, Username, UserOut
+from ninja_auth_kit.api.schemas import Body, ProfileIn, RegistrationIn, RegistrationWithUsernameIn, Username, UserOut
 from ninja_auth_kit.conf import imported
 from ninja_auth_kit.models.users import has_username, is_unique, settable_field
 
