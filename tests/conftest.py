@@ -143,7 +143,7 @@ def recorded(outcome: str) -> int:
 
 @pytest.fixture
 def audited(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn the outbox on: a broker is configured, and nobody fetches. No test is the one with the thousandth event."""
+    """Turn the outbox on: a broker is configured, and no relay runs."""
     settings.RABBITMQ_HOST = "127.0.0.1"
     monkeypatch.setattr(outbox, "_written", 0)
 

@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ninja_auth_kit.tokens import ASYMMETRIC, generate_key
+from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS
+from ninja_auth_kit.tokens import generate_key
 from ninja_auth_kit.tokens.asymmetric import load_key
 
-__all__ = ["ASYMMETRIC"]
+__all__ = ["ASYMMETRIC_ALGORITHMS"]
 
 
 @cache

@@ -19,10 +19,11 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from ninja_auth_kit.management.commands.authkit_keys import Command
-from ninja_auth_kit.management.key_plans import JWKS_CACHE, _spoken
-from ninja_auth_kit.tokens import ALGORITHMS, NewKey, generate_key, key_ring, refuse_weak_key
+from ninja_auth_kit.management.key_plans import JWKS_CACHE
+from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS, spoken
+from ninja_auth_kit.tokens import NewKey, check_keys, generate_key, key_ring
 from tests.conftest import Api
-from tests.keys import ASYMMETRIC, entry, pem, public_pem
+from tests.keys import ASYMMETRIC_ALGORITHMS, entry, pem, public_pem
 from tests.servers import ROOT
 from tests.settings import JWT_SECRET_KEY, NINJA_AUTH_KIT
 from tests.test_tokens import Forger
@@ -60,16 +61,16 @@ def _kind(variable: str) -> str:
 def configured(listed: list[dict[str, str]] | None, secret: str = JWT_SECRET_KEY, **kit: Any) -> Iterator[None]:
     """Run with these keys, as a process that has not been refused."""
     with override_settings(JWT_SECRET_KEY=secret, NINJA_AUTH_KIT={**NINJA_AUTH_KIT, **kit, "SIGNING_KEYS": listed}):
-        refuse_weak_key()
+        check_keys()
         yield
 
 
-@pytest.mark.parametrize("algorithm", [*ASYMMETRIC, *ALGORITHMS])
+@pytest.mark.parametrize("algorithm", [*ASYMMETRIC_ALGORITHMS, *HMAC_ALGORITHMS])
 def test_a_new_key_and_the_lines_for_it_can_be_used_as_they_are_printed(algorithm: str) -> None:
     output = keys("generate", "--alg", algorithm)
 
     key = printed_key(output)
-    if algorithm in ALGORITHMS:
+    if algorithm in HMAC_ALGORITHMS:
         with configured(None, secret=key, JWT_ALGORITHM=algorithm):
             assert key_ring().signing.kid in output
         assert f"rotate --alg {algorithm}" in output
@@ -283,7 +284,7 @@ def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -
 def test_the_page_waits_as_long_as_the_plan() -> None:
     page = (ROOT / "docs" / "verifying-tokens.md").read_text()
 
-    assert f"every service has fetched it: {_spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer" in page
+    assert f"every service has fetched it: {spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer" in page
 
 
 def test_a_plan_says_when_the_hash_changes_and_what_an_emergency_is(

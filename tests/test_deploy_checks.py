@@ -137,7 +137,7 @@ def test_a_relay_in_web_processes_is_named(kit: Callable[..., None], settings: S
 def test_no_password_rules_of_the_host_are_named_with_what_then_holds(settings: Settings) -> None:
     settings.AUTH_PASSWORD_VALIDATORS = []
 
-    assert "the kit asks for 15 characters" in warned("W015")[1]
+    assert "the kit requires 15 characters" in warned("W015")[1]
 
 
 class Pbkdf2(hashers.PBKDF2PasswordHasher):
@@ -217,7 +217,7 @@ def test_a_costly_hash_is_fine_and_cheap_ones_may_stand_below_it(settings: Setti
 def test_no_hash_at_all_is_named(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = []
 
-    assert "nothing is first" in warned("W016")[0]
+    assert "no hasher is first" in warned("W016")[0]
 
 
 @pytest.mark.parametrize("hashers", [["no.such.Hasher"], ["builtins.dict"], 7])
@@ -226,18 +226,18 @@ def test_a_hasher_that_cannot_be_loaded_is_named_with_the_cause(settings: Settin
 
     message, hint = warned("W016")
 
-    assert message.startswith("No password can be hashed: ")
+    assert message.startswith("Passwords cannot be hashed: ")
     assert "Error: " in message
     assert "PASSWORD_HASHERS" in hint
 
 
 @pytest.mark.parametrize("mailers", [[], "default", {"default": []}])
 def test_mailers_of_a_wrong_type_are_none(settings: Settings, monkeypatch: pytest.MonkeyPatch, mailers: Any) -> None:
-    monkeypatch.setattr(checks.mails, "django_settings", SimpleNamespace(MAILERS=mailers))
+    monkeypatch.setattr(checks.deploy, "django_settings", SimpleNamespace(MAILERS=mailers))
 
-    (message,) = checks.mails.check_mails()
+    (message,) = checks.deploy.check_email_backend()
 
-    assert message.msg == "Mails go nowhere: no default mailer."
+    assert message.msg == "Emails do not leave this machine: there is no default mailer."
 
 
 @pytest.mark.security("CFG-05")
@@ -300,11 +300,11 @@ def test_a_host_that_has_not_moved_to_mailers_is_heard_too_and_not_warned_twice(
     settings.EMAIL_BACKEND = f"{BACKENDS}.console.EmailBackend"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (message,) = checks.mails.check_mails()
+        (message,) = checks.deploy.check_email_backend()
     assert "console" in message.msg
 
     settings.EMAIL_BACKEND = f"{BACKENDS}.smtp.EmailBackend"
-    assert checks.mails.check_mails() == []
+    assert checks.deploy.check_email_backend() == []
 
 
 def test_addresses_that_nobody_proves_are_named_where_people_register(kit: Callable[..., None]) -> None:

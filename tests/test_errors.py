@@ -12,7 +12,7 @@ from django.db.utils import InterfaceError, OperationalError
 from pytest_django import Settings
 
 from ninja_auth_kit import services
-from ninja_auth_kit.exceptions import forget_input
+from ninja_auth_kit.exceptions import clear_local_variables
 from ninja_auth_kit.models import UserSession
 from tests.conftest import EMAIL, PASSWORD, Api
 from tests.servers import Server
@@ -291,7 +291,7 @@ def test_what_an_error_carries_beside_its_text_is_left_alone_and_not_printed() -
 
     error = ProtectedError("Cannot delete.\nDETAIL: all of it", {Touchy()})  # type: ignore[arg-type]  # a row, in life
 
-    forget_input(error)
+    clear_local_variables(error)
 
     assert error.args == ("Cannot delete.", set)
 

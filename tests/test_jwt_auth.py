@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 from ninja_auth_kit import JWTAuth
 from ninja_auth_kit.exceptions import InvalidTokenError, SessionEndedError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.users import user_by_key
+from ninja_auth_kit.models.users import user_by_pk
 from ninja_auth_kit.services import check_access_token
 from tests.conftest import Api
 
@@ -157,7 +157,7 @@ def test_a_database_that_does_not_answer_lets_nobody_in(
     def fail(*_: Any, **__: Any) -> None:
         raise error("the database is away")
 
-    monkeypatch.setattr("ninja_auth_kit.models.compiled_query.KeptQuery.fetch", fail)
+    monkeypatch.setattr("ninja_auth_kit.models.compiled_query.CompiledQuery.fetch", fail)
 
     response = api.get(route, token=token)
 
@@ -203,7 +203,7 @@ def test_the_user_is_a_real_one_with_every_field(api: Api, user: Any) -> None:
     session = UserSession.objects.load(UserSession.objects.get().pk)
 
     assert session is not None
-    loaded = user_by_key(user.pk)
+    loaded = user_by_pk(user.pk)
     fields = [field.attname for field in get_user_model()._meta.concrete_fields]
     assert [getattr(session.user, name) for name in fields] == [getattr(loaded, name) for name in fields]
     again = UserSession.objects.get(pk=pair["session_id"])

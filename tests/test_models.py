@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, ShadowRegistration, UserSession
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.models.user_constraints import tie_to_users
+from ninja_auth_kit.models.user_constraints import add_user_constraints
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, Api
 
@@ -152,10 +152,10 @@ def test_a_new_hash_carries_over_the_live_sessions_of_the_old_one_and_no_others(
     for row in (live, *others):
         row.save()
 
-    assert UserSession.objects.carry_over(user=user, old="old", new="new") == 1
+    assert UserSession.objects.update_auth_hash(user=user, old="old", new="new") == 1
     assert UserSession.objects.get(auth_hash=new) == live
-    assert UserSession.objects.carry_over(user=user, old="new", new="newer", only=others[0].pk) == 0
-    assert UserSession.objects.carry_over(user=user, old="new", new="newer", only=live.pk) == 1
+    assert UserSession.objects.update_auth_hash(user=user, old="new", new="newer", only=others[0].pk) == 0
+    assert UserSession.objects.update_auth_hash(user=user, old="new", new="newer", only=live.pk) == 1
 
 
 def test_ending_sessions_needs_to_be_told_which() -> None:
@@ -226,11 +226,11 @@ def test_where_no_user_can_be_seen_nothing_is_deleted(user: Any) -> None:
         cursor.execute(f'DELETE FROM "{table}"')
 
     with pytest.raises(ImproperlyConfigured, match="There are no users, but rows of users"):
-        tie_to_users(using="default")
+        add_user_constraints(using="default")
 
     assert EmailAddress.objects.count() == 1
     EmailAddress.objects.all().delete()
-    tie_to_users(using="default")
+    add_user_constraints(using="default")
     assert len(cascades()) == 4
 
 
@@ -239,10 +239,10 @@ def test_users_whose_table_later_migrations_will_rename_are_tied_then(user: Any)
     with connection.cursor() as cursor:
         cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')
         cursor.execute(f'ALTER TABLE "{table}" RENAME TO not_renamed_yet')
-        tie_to_users(using="default")
+        add_user_constraints(using="default")
         cursor.execute(f'ALTER TABLE not_renamed_yet RENAME TO "{table}"')
 
-    tie_to_users(using="default")
+    add_user_constraints(using="default")
 
     assert cascades() == expected
 
@@ -254,7 +254,7 @@ def test_users_who_get_an_address_after_the_kit_was_migrated_get_its_index_then(
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX authkit_user_by_address")
         cursor.execute(f"ALTER TABLE {table} RENAME email TO not_yet")
-        tie_to_users(using="default")
+        add_user_constraints(using="default")
         assert "authkit_user_by_address" not in indexes_of_users()
         cursor.execute(f"ALTER TABLE {table} RENAME not_yet TO email")
 

@@ -528,7 +528,7 @@ def test_a_registration_that_is_turned_away_takes_no_second_connection(
     api: Api, user: Any, audited: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That takes some milliseconds, which a free address would not take."""
-    monkeypatch.setattr(outbox, "write_apart", lambda *_, **__: pytest.fail("it was opened"))
+    monkeypatch.setattr(outbox, "write_separately", lambda *_, **__: pytest.fail("it was opened"))
 
     assert api.register(username="other").status_code == 202
 

@@ -238,7 +238,7 @@ def test_a_refresh_that_a_new_password_overtakes_does_not_undo_it(api: Api, user
     assert session is not None
     swap()
     new = make_password(NEW_PASSWORD)
-    assert UserSession.objects.carry_over(user=user, old=user.password, new=new) == 1
+    assert UserSession.objects.update_auth_hash(user=user, old=user.password, new=new) == 1
     get_user_model().objects.update(password=new)
 
     now = timezone.now()

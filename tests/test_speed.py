@@ -21,7 +21,7 @@ from benchmarks.peers.project import call
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import EmailAddress, UserSession, users
 from ninja_auth_kit.models.session_sql import FIELDS_OF_CHECK
-from ninja_auth_kit.models.users import user_by_key
+from ninja_auth_kit.models.users import user_by_pk
 from ninja_auth_kit.testing import issue_tokens
 from ninja_auth_kit.tokens import password_fingerprint, refresh_token_digest
 from tests.conftest import EMAIL, PASSWORD
@@ -113,12 +113,12 @@ def test_a_kept_query_reads_what_the_orm_reads(make_user: Callable[..., Any]) ->
     EmailAddress.objects.filter(canonical="bare@example.com").delete()
 
     for user in everybody():
-        assert values(user_by_key(user.pk)) == values(user)
+        assert values(user_by_pk(user.pk)) == values(user)
         (locked,) = users._locked_rows(user.pk, alias=accounts_database())
         assert values(locked) == values(user)
         (holder,) = users._holder_rows(user.email, user.email, alias=accounts_database())
         assert values(holder) == values(user)
-    assert user_by_key(everybody()[0].pk).authkit_email.canonical == "ada@example.com"
+    assert user_by_pk(everybody()[0].pk).authkit_email.canonical == "ada@example.com"
     assert list(users._holder_rows("nobody@example.com", "nobody@example.com", alias=accounts_database())) == []
 
 
@@ -133,7 +133,7 @@ def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that
     assert {name: value for name, value in vars(whole).items() if name != "_state"} == expected
     assert {name for name in vars(checked) if name != "_state"} == set(FIELDS_OF_CHECK)
     assert checked.login_time == whole.login_time
-    assert UserSession.objects.active_of(user) == [whole]
+    assert UserSession.objects.active_for(user) == [whole]
 
 
 @pytest.mark.parametrize("ip_address", ["2001:db8::7", "192.0.2.7", "", None])

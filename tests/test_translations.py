@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from ninja_auth_kit import emails, exceptions
 from ninja_auth_kit.api import errors
+from ninja_auth_kit.models.sessions import EndReason
 from tests.conftest import EMAIL, PASSWORD, Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -288,6 +289,6 @@ def test_names_of_models_and_fields_are_translated_and_no_migration_is_due_for_t
 
     assert str(models.UserSession._meta.verbose_name_plural) == "Sitzungen"
     assert str(models.UserSession._meta.get_field("ip_address").verbose_name) == "IP-Adresse"
-    assert models.EndReason.EXPIRED.label == "abgelaufen"
+    assert EndReason.EXPIRED.label == "abgelaufen"
     assert str(models.BlacklistedToken(pk=7)) == "gesperrtes Token 7"
     call_command("makemigrations", "ninja_auth_kit", check_changes=True, dry_run=True, verbosity=0)

@@ -22,23 +22,21 @@ class AuthKitConfig(AppConfig):
 
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import receivers
-        from ninja_auth_kit.audit.relay import embedded
-        from ninja_auth_kit.models.user_constraints import tie_to_users
+        from ninja_auth_kit.models.user_constraints import add_user_constraints
         from ninja_auth_kit.services.internal.credentials import renew
 
-        _refuse_weak_key()
+        _check_keys()
         pre_save.connect(renew, sender=get_user_model(), dispatch_uid="ninja_auth_kit.hash_renewal")
-        post_migrate.connect(tie_to_users, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
+        post_migrate.connect(add_user_constraints, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
         receivers.connect()
-        embedded.connect()
 
 
-def _refuse_weak_key() -> None:
+def _check_keys() -> None:
     """Stop the process here and not in a system check: servers run none."""
-    from ninja_auth_kit.tokens import refuse_weak_key
+    from ninja_auth_kit.tokens import check_keys
 
     try:
-        refuse_weak_key()
+        check_keys()
     except ImproperlyConfigured as error:
         if sys.argv[1:2] == ["runserver"]:  # its autoreloader would swallow the exception and sit there, not serving
             sys.exit(f"\n{error}\n")

@@ -1,12 +1,13 @@
-"""The only reader of NINJA_AUTH_KIT: defaults, one `settings` object whose values are read when they are used.
+"""The settings: one table of all keys, and the only reader of `NINJA_AUTH_KIT`.
 
-Nothing is copied at import, so `override_settings` always works; the environment is never read.
+`AuthKitSettings` is the table. The defaults, the checks and the documentation are derived from it. Values are read
+each time they are used, so `override_settings` works. The kit never reads the environment.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
@@ -15,12 +16,67 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.utils.module_loading import import_string
 
+from ninja_auth_kit import setting_rules as rules
+from ninja_auth_kit.setting_rules import DAY, HOUR, MINUTE, SECOND, Rule
+
 Duration = timedelta | int
-"""A `timedelta`, or seconds as an int."""
+"""A `timedelta`, or a number of seconds as an int."""
+
+# The default rate limits, by name. Each may have several rates.
+DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
+    # Wrong passwords for one account, from anywhere. NIST SP 800-63B-4 section 3.2.2: at most 100 in a row.
+    "login_account": ("10/15m", "20/h", "100/30d"),
+    # The same from a network that the account has logged in from, so that attackers elsewhere lock out no owner.
+    "login_known_network": ("10/15m", "100/30d"),
+    # Wrong passwords from one network (an IPv4 address or an IPv6 /64), for any account.
+    "login_network": ("20/m", "200/h"),
+    # Wrong passwords of one account where the password confirms an operation.
+    "password_account": ("10/15m", "100/30d"),
+    # Registrations and requests for emails from one network.
+    "request_network": ("20/m", "200/h"),
+    # Passwords hashed for one network, right or wrong: each hash occupies a processor for a while.
+    "hash_network": ("60/m",),
+    # Rejected tokens from one network.
+    "token_network": ("60/m",),
+    # Emails that anyone can cause: to one recipient, from one network to one recipient, and from one network. Beyond
+    # the limit, emails are not sent. The limits per network keep strangers from using up the emails of the owner.
+    "mail_recipient": ("10/h", "30/d"),
+    "mail_recipient_network": ("3/h",),
+    "mail_network": ("20/h",),
+    # Emails to one recipient that only say "you have an account", so that these do not use up the others.
+    "mail_notice": ("1/h",),
+    # Emails that tell an owner about a change of the account.
+    "mail_owner": ("10/h",),
+}
+
+
+# The groups of the table, which are headings in docs/settings.md.
+ACCESS_TOKENS, SESSIONS, REGISTRATION = "Access tokens", "Sessions", "Registration"
+EMAIL_ADDRESSES_AND_PASSWORDS = "Email addresses and passwords"
+RATE_LIMITS_AND_CLIENTS, AUDIT_EVENTS, BROKER = "Rate limits and clients", "Audit events", "Broker"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table of settings.
+
+    Attributes:
+        default: the value of a setting that is not configured.
+        rule: what a configured value must be.
+        group: the heading in the documentation.
+        help: one line for the documentation, in Markdown.
+        is_secret: whether error messages must not show the value.
+    """
+
+    default: Any
+    rule: Rule
+    group: str
+    help: str
+    is_secret: bool = False
 
 
 class SigningKey(TypedDict):
-    """One key of `SIGNING_KEYS`. `key` is PEM, or the former (or next) `JWT_SECRET_KEY`, which is verify-only."""
+    """One key of `SIGNING_KEYS`. `key` is PEM, or a former or next `JWT_SECRET_KEY`, which is verify-only."""
 
     kid: NotRequired[str]
     alg: Literal["HS256", "HS384", "HS512", "ES256", "EdDSA", "PS256", "RS256"]
@@ -29,168 +85,305 @@ class SigningKey(TypedDict):
 
 
 class AuthKitSettings(TypedDict, total=False):
-    """The keys of `NINJA_AUTH_KIT`. Annotate yours with it, and the editor completes and checks them."""
+    """The keys of `NINJA_AUTH_KIT`. Annotate your dict with this class, and editors complete and check it."""
 
-    JWT_ALGORITHM: Literal["HS256", "HS384", "HS512"]
-    SIGNING_KEYS: Sequence[SigningKey] | None
-    ISSUER: str
-    AUDIENCE: str
-    ACCESS_TOKEN_LIFETIME: Duration
-    REFRESH_TOKEN_LIFETIME: Duration
-    SESSION_LIFETIME: Duration
-    REFRESH_GRACE_PERIOD: Duration
-    SESSION_LIMIT: int | None
-    SESSION_LIMIT_POLICY: Literal["replace", "reject"]
-    REGISTRATION_OPEN: bool
-    EMAIL_VERIFICATION_REQUIRED: bool
-    EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
-    EMAIL_VERIFICATION_LIFETIME: Duration
-    PASSWORD_RESET_LIFETIME: Duration
-    BASE_URL: str | None
-    FRONTEND_URLS: Mapping[str, str]
-    TRUSTED_PROXY_COUNT: int
-    THROTTLES: Mapping[str, str | Sequence[str]]
-    REGISTRATION_SCHEMA: str | None
-    PROFILE_SCHEMA: str | None
-    USER_SCHEMA: str | None
-    ACCESS_TOKEN_CLAIMS: str | None
-    AUDIT_EXCHANGE: str
-    AUDIT_DECLARE: bool
-    AUDIT_EMBEDDED_RELAY: bool | None
-    AUDIT_LISTEN: bool
-    AUDIT_DISABLED_TYPES: Sequence[str]
-    AUDIT_IP: Literal["full", "truncated", "hmac", "none"]
-
-
-DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
-    # Wrong passwords for one account, from anywhere. NIST SP 800-63B-4 section 3.2.2: no more than 100 in a row.
-    "login_account": ("10/15m", "20/h", "100/30d"),
-    # The same from a network that the account has logged in from: there the owner is not locked out by others.
-    "login_known_network": ("10/15m", "100/30d"),
-    # Wrong passwords from one network (an IPv4 address or an IPv6 /64), whoever's they are.
-    "login_network": ("20/m", "200/h"),
-    # Wrong passwords of one account where a password confirms something.
-    "password_account": ("10/15m", "100/30d"),
-    # Registrations and requests for mails from one network.
-    "request_network": ("20/m", "200/h"),
-    # Passwords from one network, right or wrong, that are hashed: each takes a processor for a while.
-    "hash_network": ("60/m",),
-    # Tokens from one network that are refused.
-    "token_network": ("60/m",),
-    # Mails that anybody can cause: to one recipient, by one network to one recipient, and by one network. What is over
-    # the limit is silently not sent. By network first, so that strangers cannot use up the mails of the owner.
-    "mail_recipient": ("10/h", "30/d"),
-    "mail_recipient_network": ("3/h",),
-    "mail_network": ("20/h",),
-    # Of the mails to one recipient, those that only say "you have an account": they must not use up the others.
-    "mail_notice": ("1/h",),
-    # Mails that tell an owner what was done with the account.
-    "mail_owner": ("10/h",),
-}
-
-DEFAULTS: AuthKitSettings = {
-    "JWT_ALGORITHM": "HS256",
-    # None: JWT_SECRET_KEY signs access tokens, and nobody else can verify them.
-    "SIGNING_KEYS": None,
-    "ISSUER": "ninja-auth-kit",
-    "AUDIENCE": "ninja-auth-kit",
-    # Short, because services that verify by signature alone cannot see a session end (RFC 9068 section 5).
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    JWT_ALGORITHM: Annotated[
+        Literal["HS256", "HS384", "HS512"],
+        Setting(
+            "HS256",
+            rules.one_of(*rules.HMAC_ALGORITHMS),
+            ACCESS_TOKENS,
+            "The algorithm by which `JWT_SECRET_KEY` signs access tokens.",
+        ),
+    ]
+    SIGNING_KEYS: Annotated[
+        Sequence[SigningKey] | None,
+        Setting(
+            None,
+            rules.SIGNING_KEYS,
+            ACCESS_TOKENS,
+            "Keys that sign and verify access tokens, for [other services](verifying-tokens.md) and for "
+            "key rotation. With None, `JWT_SECRET_KEY` signs and only this project can verify.",
+            is_secret=True,
+        ),
+    ]
+    ISSUER: Annotated[
+        str,
+        Setting(
+            "ninja-auth-kit",
+            rules.WORD,
+            ACCESS_TOKENS,
+            "The `iss` claim of access tokens, compared exactly, and the `source` of audit events.",
+        ),
+    ]
+    AUDIENCE: Annotated[
+        str,
+        Setting("ninja-auth-kit", rules.WORD, ACCESS_TOKENS, "The `aud` claim of access tokens, compared exactly."),
+    ]
+    # Short, because services that verify by signature alone cannot see that a session ended (RFC 9068 section 5).
+    ACCESS_TOKEN_LIFETIME: Annotated[
+        Duration,
+        Setting(
+            5 * MINUTE,
+            rules.duration(SECOND, DAY),
+            ACCESS_TOKENS,
+            "The lifetime of an access token. A service that verifies by signature alone accepts the "
+            "token of an ended session until then.",
+        ),
+    ]
+    ACCESS_TOKEN_CLAIMS: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.claims.claims"),
+            ACCESS_TOKENS,
+            "A callable that takes the user and the session and returns [additional "
+            "claims](extending.md#claims-of-your-own).",
+        ),
+    ]
     # NIST SP 800-63B-4 section 2.1.3: reauthenticate at least every 30 days.
-    "SESSION_LIFETIME": timedelta(days=30),
-    "REFRESH_GRACE_PERIOD": timedelta(seconds=10),
-    "SESSION_LIMIT": 1,
-    "SESSION_LIMIT_POLICY": "replace",
-    "REGISTRATION_OPEN": True,
-    "EMAIL_VERIFICATION_REQUIRED": True,
-    "EMAIL_VERIFICATION_REQUIRES_PASSWORD": True,
-    "EMAIL_VERIFICATION_LIFETIME": timedelta(hours=24),
-    "PASSWORD_RESET_LIFETIME": timedelta(minutes=60),
-    "BASE_URL": None,
-    "FRONTEND_URLS": {},
-    "TRUSTED_PROXY_COUNT": 0,
-    "THROTTLES": DEFAULT_THROTTLES,
-    # Dotted paths to schemas and a callable of the host.
-    "REGISTRATION_SCHEMA": None,
-    "PROFILE_SCHEMA": None,
-    "USER_SCHEMA": None,
-    "ACCESS_TOKEN_CLAIMS": None,
-    "AUDIT_EXCHANGE": "auth.events",
-    "AUDIT_DECLARE": True,
-    # None follows DEBUG: a laptop needs no second process, a server should have one.
-    "AUDIT_EMBEDDED_RELAY": None,
-    # LISTEN and NOTIFY wake the relay. Off behind a pooler in transaction mode, where LISTEN hears nothing.
-    "AUDIT_LISTEN": True,
-    "AUDIT_DISABLED_TYPES": (),
-    "AUDIT_IP": "full",
-}
+    SESSION_LIFETIME: Annotated[
+        Duration,
+        Setting(
+            30 * DAY,
+            rules.duration(SECOND, 3650 * DAY),
+            SESSIONS,
+            "The absolute limit of a session. A refresh does not extend it.",
+        ),
+    ]
+    REFRESH_TOKEN_LIFETIME: Annotated[
+        Duration,
+        Setting(
+            7 * DAY,
+            rules.duration(SECOND, 3650 * DAY),
+            SESSIONS,
+            "The idle limit of a session: the lifetime of a refresh token. Each refresh starts it again.",
+        ),
+    ]
+    REFRESH_GRACE_PERIOD: Annotated[
+        Duration,
+        Setting(
+            10 * SECOND,
+            rules.duration(timedelta(0), MINUTE),
+            SESSIONS,
+            "How long the previous refresh token is accepted and answered with the same successor. 0 turns this off.",
+        ),
+    ]
+    # The highest value of a PositiveSmallIntegerField.
+    SESSION_LIMIT: Annotated[
+        int | None,
+        Setting(
+            1,
+            rules.integer(1, 32_767, or_none="for no limit"),
+            SESSIONS,
+            "How many sessions a user may have at the same time.",
+        ),
+    ]
+    SESSION_LIMIT_POLICY: Annotated[
+        Literal["replace", "reject"],
+        Setting(
+            "replace",
+            rules.one_of("replace", "reject"),
+            SESSIONS,
+            "What a login beyond the limit does: end the oldest session, or fail with 409.",
+        ),
+    ]
+    REGISTRATION_OPEN: Annotated[
+        bool, Setting(True, rules.BOOLEAN, REGISTRATION, "Whether registration is open to everyone.")
+    ]
+    REGISTRATION_SCHEMA: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.schemas.Registration"),
+            REGISTRATION,
+            "[A schema](extending.md#fields-of-your-own) for the body of a registration.",
+        ),
+    ]
+    PROFILE_SCHEMA: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.schemas.Profile"),
+            REGISTRATION,
+            "A schema of the fields that `PATCH me` may change. With None, no field can be changed.",
+        ),
+    ]
+    USER_SCHEMA: Annotated[
+        str | None,
+        Setting(
+            None, rules.dotted_path("accounts.schemas.User"), REGISTRATION, "A schema for the answer of `GET me`."
+        ),
+    ]
+    EMAIL_VERIFICATION_REQUIRED: Annotated[
+        bool,
+        Setting(
+            True,
+            rules.BOOLEAN,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "Whether users must verify their email address before they can log in.",
+        ),
+    ]
+    EMAIL_VERIFICATION_REQUIRES_PASSWORD: Annotated[
+        bool,
+        Setting(
+            True,
+            rules.BOOLEAN,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "Whether the verification link also asks for the password chosen at registration.",
+        ),
+    ]
+    EMAIL_VERIFICATION_LIFETIME: Annotated[
+        Duration,
+        Setting(
+            DAY, rules.duration(MINUTE, 7 * DAY), EMAIL_ADDRESSES_AND_PASSWORDS, "The lifetime of a verification link."
+        ),
+    ]
+    PASSWORD_RESET_LIFETIME: Annotated[
+        Duration,
+        Setting(
+            HOUR, rules.duration(MINUTE, HOUR), EMAIL_ADDRESSES_AND_PASSWORDS, "The lifetime of a password reset link."
+        ),
+    ]
+    BASE_URL: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.BASE_URL,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "The scheme and host of links in emails, and the path that Django is mounted below. With "
+            "None, `http://127.0.0.1:8000` is used if `DEBUG` is on and in tests; otherwise it is an "
+            "error.",
+        ),
+    ]
+    FRONTEND_URLS: Annotated[
+        Mapping[str, str],
+        Setting(
+            {},
+            rules.FRONTEND_URLS,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "Pages of your front end that links in emails open. The token is appended as `#token=…`. "
+            "Without an entry, the link opens the kit's own page.",
+        ),
+    ]
+    TRUSTED_PROXY_COUNT: Annotated[
+        int,
+        Setting(
+            0,
+            rules.integer(0),
+            RATE_LIMITS_AND_CLIENTS,
+            "How many of the right-most addresses in `X-Forwarded-For` were added by your own proxies.",
+        ),
+    ]
+    THROTTLES: Annotated[
+        Mapping[str, str | Sequence[str]],
+        Setting(
+            DEFAULT_THROTTLES,
+            rules.rate_limits(tuple(DEFAULT_THROTTLES)),
+            RATE_LIMITS_AND_CLIENTS,
+            "[Rate limits](features/throttling.md), by name. `{}` turns all of them off.",
+        ),
+    ]
+    # The stream has the name of the exchange with `.audit` at its end, and a name has at most 255 bytes.
+    AUDIT_EXCHANGE: Annotated[
+        str,
+        Setting("auth.events", rules.exchange_name(255 - len(".audit")), AUDIT_EVENTS, "The exchange in RabbitMQ."),
+    ]
+    AUDIT_DECLARE: Annotated[
+        bool,
+        Setting(
+            True,
+            rules.BOOLEAN,
+            AUDIT_EVENTS,
+            "Whether the relay declares the exchange and the stream. If not, they must exist.",
+        ),
+    ]
+    # A laptop needs no second process; a server should have one.
+    AUDIT_EMBEDDED_RELAY: Annotated[
+        bool | None,
+        Setting(
+            None,
+            rules.BOOLEAN_OR_NONE,
+            AUDIT_EVENTS,
+            "Whether web processes publish events in a thread. With None, they do if `DEBUG` is on.",
+        ),
+    ]
+    AUDIT_LISTEN: Annotated[
+        bool,
+        Setting(
+            True,
+            rules.BOOLEAN,
+            AUDIT_EVENTS,
+            "Whether `NOTIFY` wakes the relay. Turn it off behind a pooler in transaction mode, where "
+            "`LISTEN` receives nothing.",
+        ),
+    ]
+    AUDIT_DISABLED_TYPES: Annotated[
+        Sequence[str],
+        Setting((), rules.WORDS, AUDIT_EVENTS, "Events that are not recorded, by name or CloudEvents type."),
+    ]
+    AUDIT_IP: Annotated[
+        Literal["full", "truncated", "hmac", "none"],
+        Setting(
+            "full",
+            rules.one_of("full", "truncated", "hmac", "none"),
+            AUDIT_EVENTS,
+            "How the client's IP address appears in events.",
+        ),
+    ]
 
-DURATIONS = frozenset(key for key, value in DEFAULTS.items() if isinstance(value, timedelta))
+
+SETTINGS: dict[str, Setting] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(AuthKitSettings, include_extras=True).items()
+}
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
+DURATIONS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, timedelta))
 DEVELOPMENT_BASE_URL = "http://127.0.0.1:8000"
+
+# Plain Django settings. `tokens.key_checks` checks JWT_SECRET_KEY, at every start.
+BROKER_SETTINGS: dict[str, Setting] = {
+    "RABBITMQ_HOST": Setting(None, rules.HOSTS, BROKER, "The hosts of RabbitMQ. Without one, events are only logged."),
+    "RABBITMQ_PORT": Setting(None, rules.PORT, BROKER, "5672 by default, 5671 with TLS."),
+    "RABBITMQ_USER": Setting("guest", rules.STRING, BROKER, "The user name."),
+    "RABBITMQ_PASSWORD": Setting("guest", rules.STRING, BROKER, "The password.", is_secret=True),
+    "RABBITMQ_VHOST": Setting("/", rules.STRING, BROKER, "The virtual host."),
+    "RABBITMQ_TLS": Setting(False, rules.STRICT_BOOLEAN, BROKER, "Whether to use TLS and verify the certificate."),
+}
 
 
 class Settings:
-    """The kit's settings as attributes; a duration is always a `timedelta`."""
-
-    JWT_ALGORITHM: str
-    SIGNING_KEYS: Sequence[SigningKey] | None
-    ISSUER: str
-    AUDIENCE: str
-    ACCESS_TOKEN_LIFETIME: timedelta
-    REFRESH_TOKEN_LIFETIME: timedelta
-    SESSION_LIFETIME: timedelta
-    REFRESH_GRACE_PERIOD: timedelta
-    SESSION_LIMIT: int | None
-    SESSION_LIMIT_POLICY: str
-    REGISTRATION_OPEN: bool
-    EMAIL_VERIFICATION_REQUIRED: bool
-    EMAIL_VERIFICATION_REQUIRES_PASSWORD: bool
-    EMAIL_VERIFICATION_LIFETIME: timedelta
-    PASSWORD_RESET_LIFETIME: timedelta
-    FRONTEND_URLS: Mapping[str, str]
-    TRUSTED_PROXY_COUNT: int
-    THROTTLES: Mapping[str, str | Sequence[str]]
-    REGISTRATION_SCHEMA: str | None
-    PROFILE_SCHEMA: str | None
-    USER_SCHEMA: str | None
-    ACCESS_TOKEN_CLAIMS: str | None
-    AUDIT_EXCHANGE: str
-    AUDIT_DECLARE: bool
-    AUDIT_LISTEN: bool
-    AUDIT_DISABLED_TYPES: Sequence[str]
-    AUDIT_IP: str
+    """The keys of `NINJA_AUTH_KIT` as attributes. A duration is always a `timedelta`."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in DEFAULTS:
-            raise AttributeError(f"ninja_auth_kit has no setting {name!r}")
+            raise AttributeError(f"ninja_auth_kit has no setting {name!r}.")
         configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
-        if not isinstance(configured, dict):  # absent, or a mistake that check E001 names
-            configured = DEFAULTS
-        value = configured.get(name, DEFAULTS[name])  # type: ignore[literal-required]
+        if not isinstance(configured, dict):  # missing, or an error that check E001 reports
+            return DEFAULTS[name]
+        value = configured.get(name, DEFAULTS[name])
         return timedelta(seconds=value) if name in DURATIONS and isinstance(value, int) else value
 
     @property
-    def BASE_URL(self) -> str | None:  # noqa: N802  # a setting's name
-        """Scheme and host of links in mails, and the path that Django is mounted below, without a trailing slash.
+    def BASE_URL(self) -> str | None:  # noqa: N802  # the name of the setting
+        """The scheme, host and path that links in emails start with, without a trailing slash.
 
-        None where it must be configured.
+        None if it is required and missing.
         """
         configured = self.__getattr__("BASE_URL")
-        # Test runners turn DEBUG off, and are known by the outbox that they make.
+        # Test runners turn DEBUG off. They are recognised by the outbox that they create.
         if configured is None and (django_settings.DEBUG or hasattr(mail, "outbox")):
             return DEVELOPMENT_BASE_URL
         return configured.rstrip("/") if isinstance(configured, str) else None
 
     @property
-    def AUDIT_EMBEDDED_RELAY(self) -> bool:  # noqa: N802  # a setting's name
+    def AUDIT_EMBEDDED_RELAY(self) -> bool:  # noqa: N802  # the name of the setting
         """Whether web processes publish the outbox themselves, in a thread."""
         configured = self.__getattr__("AUDIT_EMBEDDED_RELAY")
         return bool(django_settings.DEBUG if configured is None else configured)
 
     @property
-    def JWT_SECRET_KEY(self) -> str:  # noqa: N802  # a setting's name
-        """The root secret. `tokens.refuse_weak_key` saw to it at start that it is a strong one."""
+    def JWT_SECRET_KEY(self) -> str:  # noqa: N802  # the name of the setting
+        """The root secret. `tokens.key_checks` has checked at start that it is strong."""
         key: str = django_settings.JWT_SECRET_KEY
         return key
 
@@ -198,20 +391,20 @@ class Settings:
 settings = Settings()
 
 
-def imported(setting: str) -> Any:
-    """Return what a setting names by its dotted path, or None where it names nothing.
+def imported(name: str) -> Any:
+    """Return the object that a setting names by its dotted path, or None if the setting is None.
 
     Raises:
-        ImproperlyConfigured: there is nothing to be imported by this path.
+        ImproperlyConfigured: the path cannot be imported.
     """
-    path = getattr(settings, setting)
+    path = getattr(settings, name)
     if path is None:
         return None
     try:
         return import_string(str(path))
-    except Exception as error:  # a module of the host fails with whatever it likes
+    except Exception as error:  # a module of the project can raise any exception
         cause = f"{type(error).__name__}: {error}"
-        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {cause}") from error
+        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{name!r}] cannot be imported: {cause}") from error
 
 
 def accounts_database() -> str:
@@ -224,7 +417,7 @@ def accounts_database() -> str:
 
 @dataclass(frozen=True)
 class Broker:
-    """Where RabbitMQ is and how to log in. The password stays out of error reports, which print local variables."""
+    """The address of RabbitMQ and the credentials. The password is not in the repr, which error reports print."""
 
     hosts: tuple[str, ...]
     port: int
@@ -235,10 +428,7 @@ class Broker:
 
 
 def broker_hosts() -> tuple[str, ...]:
-    """Return the hosts of `RABBITMQ_HOST`; none, and audit events are only logged.
-
-    It may name several nodes of a cluster, in a list or with commas between.
-    """
+    """Return the hosts of `RABBITMQ_HOST`: a list, or a string with commas. Without hosts, events are only logged."""
     named = getattr(django_settings, "RABBITMQ_HOST", None) or ()
     named = named if isinstance(named, list | tuple) else str(named).split(",")
     return tuple(filter(None, (str(host).strip() for host in named)))

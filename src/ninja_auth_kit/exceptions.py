@@ -41,7 +41,7 @@ class AuthKitError(Exception):
         return str(self.message)
 
 
-def forget_input(error: BaseException) -> None:
+def clear_local_variables(error: BaseException) -> None:
     """Take out of an error, and of those that led to it, what may have been sent: local variables and rows.
 
     Error trackers send the local variables of every frame, and passwords and tokens are among them (ASVS 16.2.5).

@@ -177,7 +177,7 @@ def test_facets_would_count_and_so_there_are_none(pages: Pages, fill: Callable[.
 def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
     pages: Pages, fill: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("lists", "sessions"):
+    for module in ("read_only", "sessions"):
         monkeypatch.setattr(f"ninja_auth_kit.admin.{module}.ROWS", 7)
     monkeypatch.setattr("ninja_auth_kit.admin.read_only.ReadOnlyAdmin.list_per_page", 5)
     fill(UserSession, 40)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from ninja_auth_kit.audit.broker.connection import CONTENT_TYPE
 from ninja_auth_kit.audit.events import UserRegistered, all_events
 from ninja_auth_kit.audit.events.base import outcome_of
-from ninja_auth_kit.audit.record.cloudevent import SHARDS, build_message
+from ninja_auth_kit.audit.record.cloudevent import SHARDS, build_cloudevent
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession
 from ninja_auth_kit.models.users import has_username
@@ -370,7 +370,7 @@ def test_the_address_of_the_caller_is_kept_as_the_settings_say(
     kit(AUDIT_IP=choice)
     event = UserRegistered
 
-    message = build_message(event, client=ClientInfo(ip_address=address), user=None, replaced=False)
+    message = build_cloudevent(event, client=ClientInfo(ip_address=address), user=None, replaced=False)
 
     assert json.loads(message.payload)["data"]["client"]["ip"] == kept
 
@@ -381,7 +381,7 @@ def test_a_pseudonym_of_the_address_is_stable_and_does_not_tell_it(kit: Callable
 
     one, two = (
         json.loads(
-            build_message(event, client=ClientInfo(ip_address="203.0.113.7"), user=None, replaced=False).payload
+            build_cloudevent(event, client=ClientInfo(ip_address="203.0.113.7"), user=None, replaced=False).payload
         )["data"]["client"]["ip"]
         for _ in range(2)
     )

@@ -88,7 +88,7 @@ def test_a_fact_is_there_for_others_before_the_host_commits(login: Callable[[str
 def test_outside_a_transaction_a_fact_costs_one_statement_and_no_connection(
     login: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(outbox, "write_apart", lambda *_, **__: pytest.fail("a second connection was opened"))
+    monkeypatch.setattr(outbox, "write_separately", lambda *_, **__: pytest.fail("a second connection was opened"))
     said: list[str] = []
 
     def watch(execute: Any, statement: str, *rest: Any) -> Any:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from ninja_auth_kit import audit_event
 from ninja_auth_kit.audit.events import all_events, parse
-from ninja_auth_kit.checks.kit import check_kit
+from ninja_auth_kit.checks.settings import check_settings
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import AuditOutbox
 from tests.conftest import events
@@ -86,7 +86,7 @@ def test_the_host_hears_its_own_signal_after_the_commit() -> None:
 
 def test_it_can_be_switched_off_by_its_name(kit: Callable[..., None]) -> None:
     kit(AUDIT_DISABLED_TYPES=["order.approved"])
-    assert check_kit() == []
+    assert check_settings() == []
 
     OrderApproved.announce(order_id=7, lines=[])
     FraudSuspected.announce(order_id=7)

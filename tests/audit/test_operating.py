@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.relay import health
-from ninja_auth_kit.audit.relay.wakeup import Ear
+from ninja_auth_kit.audit.relay.wakeup import Wakeup
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox, UserSession
 from tests.audit.test_relay import fill
 from tests.private_broker import free_port
@@ -51,7 +51,7 @@ def defer(count: int, *, first: int = 1, **columns: Any) -> None:
 @pytest.fixture
 def relay_session() -> Any:
     """Let this very session be that of a relay."""
-    Ear(using="default").greet()
+    Wakeup(using="default").greet()
     yield
     connection.close()
 

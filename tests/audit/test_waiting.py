@@ -9,9 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from ninja_auth_kit.audit.record.outbox import CHANNEL
-from ninja_auth_kit.audit.relay.claims import CAUTION, LIFETIME, SHARDS, Floor, Turn, take_shards
+from ninja_auth_kit.audit.relay.claims import CAUTION, LIFETIME, SHARDS, BatchClaim, LowWatermark, take_shards
 from ninja_auth_kit.audit.relay.loop import configured_relay
-from ninja_auth_kit.audit.relay.wakeup import LONGEST_DEAF_PAUSE, RELAY_NAME, Ear
+from ninja_auth_kit.audit.relay.wakeup import LONGEST_DEAF_PAUSE, RELAY_NAME, Wakeup
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer
 from tests.audit.test_relay import assert_in_order, fill, running, until, waiting
@@ -19,8 +19,8 @@ from tests.audit.test_relay import assert_in_order, fill, running, until, waitin
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def turn_of(*, oldest: int, own: int, shards: int = SHARDS) -> Turn:
-    return Turn(list(range(shards)), oldest, own)
+def turn_of(*, oldest: int, own: int, shards: int = SHARDS) -> BatchClaim:
+    return BatchClaim(list(range(shards)), oldest, own)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_the_floor_rises_only_when_whoever_could_bring_an_older_row_has_ended(clock: Callable[[float], None]) -> None:
-    floor = Floor()
+    floor = LowWatermark()
     floor.rise(turn_of(oldest=50, own=60))
     floor.note(turn_of(oldest=50, own=60), highest=700)
 
@@ -48,7 +48,7 @@ def test_the_floor_rises_only_when_whoever_could_bring_an_older_row_has_ended(cl
 
 
 def test_the_floor_is_forgotten_when_the_shards_change_and_every_two_seconds(clock: Callable[[float], None]) -> None:
-    floor = Floor()
+    floor = LowWatermark()
 
     def raise_it() -> None:
         floor.rise(turn_of(oldest=60, own=60))
@@ -131,7 +131,7 @@ def test_an_idle_relay_finds_a_row_below_its_floor(consumer: Consumer) -> None:
         fill(5)
         assert len(consumer.events(5)) == 5
         until(lambda: waiting() == 0)
-        relay._pending._floor._id = 10**9  # as if everything up to there were gone, and nothing had come since
+        relay._pending._watermark._id = 10**9  # as if everything up to there were gone, and nothing had come since
         fill(1, first=5)
         assert len(consumer.events(1)) == 1
 
@@ -167,7 +167,7 @@ def test_without_listening_the_relay_looks_often_enough(consumer: Consumer, kit:
 def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connection(
     django_assert_num_queries: Any, kit: Callable[..., None]
 ) -> None:
-    ear = Ear(using="default", embedded=True)
+    ear = Wakeup(using="default", embedded=True)
     ear.greet()
 
     with connection.cursor() as cursor:

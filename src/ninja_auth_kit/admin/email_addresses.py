@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import EmailAddress
-from ninja_auth_kit.services.admin_actions import Outcome, mail_link_again, vouch_for_address
+from ninja_auth_kit.services.admin_actions import Outcome, mark_verified_by_admin, resend_link_by_admin
 
 NAMED = 10  # as many skipped addresses stand in one message
 
@@ -55,7 +55,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Search by what has an index."""
         term = search_term.strip()
-        return (queryset.filter(user__in=sought_users(term)) if term else queryset), False
+        return (queryset.filter(user__in=matching_users(term)) if term else queryset), False
 
     @admin.action(
         permissions=["act"],
@@ -63,7 +63,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     )
     def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
         """Vouch for each, and say which were skipped and why."""
-        done = self._each(request, queryset, vouch_for_address, note=gettext("Marked as verified."))
+        done = self._each(request, queryset, mark_verified_by_admin, note=gettext("Marked as verified."))
         text = ngettext(
             "%(count)d address was marked as verified.", "%(count)d addresses were marked as verified.", done
         )
@@ -73,7 +73,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     def send_link(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
         """Have a link mailed to each that waits, and say which were skipped and why."""
         try:
-            done = self._each(request, queryset, mail_link_again, note=gettext("Sent a verification link."))
+            done = self._each(request, queryset, resend_link_by_admin, note=gettext("Sent a verification link."))
         except ImproperlyConfigured as error:
             self.message_user(request, str(error), messages.ERROR)
             return

@@ -117,7 +117,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be su
             LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
 
 
-def sought_users(term: str) -> list[Any]:
+def matching_users(term: str) -> list[Any]:
     """Return the keys of the users whom a search can mean, by the address, whatever its case, or by the key itself."""
     keys: list[Any] = []
     with suppress(InvalidEmailError):

@@ -11,10 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, sought_users
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import BlacklistedToken, UserSession
-from ninja_auth_kit.services.admin_actions import revoke_chosen_sessions
+from ninja_auth_kit.services.admin_actions import revoke_selected_sessions
 
 
 class LiveFilter(admin.SimpleListFilter):
@@ -73,7 +73,7 @@ class UserSessionAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(user__in=sought_users(term))
+        wanted = Q(user__in=matching_users(term))
         with suppress(ValueError):
             wanted |= Q(pk=UUID(term))
         return queryset.filter(wanted), False
@@ -82,7 +82,7 @@ class UserSessionAdmin(ReadOnlyAdmin):
     def end_selected(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
         """End them, and say how many there were to end."""
         chosen = list(queryset[:ROWS])
-        ended = revoke_chosen_sessions(sessions=chosen, admin=request.user, client=ClientInfo.of(request))
+        ended = revoke_selected_sessions(sessions=chosen, admin=request.user, client=ClientInfo.of(request))
         self.note(request, [session for session in chosen if session.pk in ended], gettext("Ended the session."))
         text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", len(ended))
         before = len(chosen) - len(ended)

@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else value
 
 
-def host_schema(setting: str) -> Any:
+def custom_schema(setting: str) -> Any:
     """Return the class that a setting names, or None.
 
     Raises:
@@ -176,7 +176,7 @@ def _changed(schema: type[BaseModel]) -> Iterator[str]:
 
 def _accepted(setting: str) -> Any:
     try:
-        schema = host_schema(setting)
+        schema = custom_schema(setting)
     except ImproperlyConfigured as error:
         raise _numbered("E011", str(error), HINTS[setting]) from error
     if schema is not None:

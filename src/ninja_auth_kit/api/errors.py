@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from ninja import NinjaAPI
 
 from ninja_auth_kit import exceptions
-from ninja_auth_kit.exceptions import AuthKitError, InvalidInputError, forget_input
+from ninja_auth_kit.exceptions import AuthKitError, InvalidInputError, clear_local_variables
 
 logger = logging.getLogger("ninja_auth_kit.api")
 
@@ -141,10 +141,10 @@ def add_error_handlers(api: NinjaAPI) -> None:
     api.add_exception_handler(AuthKitError, answer)
 
 
-def translating_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+def converting_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate an endpoint so that a database that is away is a 503, and any other failure a 500 without a word.
 
-    Reports of the failure, Django's and others', have no local variables: see `forget_input`.
+    Reports of the failure, Django's and others', have no local variables: see `clear_local_variables`.
     """
 
     @sensitive_variables()
@@ -156,12 +156,12 @@ def translating_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except (OperationalError, InterfaceError) as error:
             args, kwargs = (), {}
-            forget_input(error)
+            clear_local_variables(error)
             logger.error("The database did not answer.", exc_info=error)
             raise exceptions.ServiceUnavailableError from error
         except Exception as error:
             args, kwargs = (), {}
-            forget_input(error)
+            clear_local_variables(error)
             # As Django's own handler does, so that error trackers and the test client hear of it.
             got_request_exception.send(sender=None, request=request)
             logger.error("An endpoint of ninja_auth_kit failed.", exc_info=error)

@@ -21,7 +21,7 @@ from ninja_auth_kit.exceptions import (
     SessionEndedError,
 )
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.users import may_authenticate, user_by_key
+from ninja_auth_kit.models.users import may_authenticate, user_by_pk
 from ninja_auth_kit.services.sessions import session_of
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
@@ -107,7 +107,7 @@ class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the s
 
 def _user_of(claims: AccessClaims) -> Any:
     try:
-        user = user_by_key(get_user_model()._meta.pk.to_python(claims.user_id))
+        user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
     except Error as error:
         raise _known_to_ninja(ServiceUnavailableError()) from error
     if user is None or not may_authenticate(user):

@@ -14,8 +14,8 @@ from ninja_auth_kit.api.errors import (
     MalformedBodyError,
     ServerError,
     UnsupportedMediaTypeError,
+    converting_failures,
     status_of,
-    translating_failures,
 )
 from ninja_auth_kit.exceptions import (
     AuthKitError,
@@ -85,7 +85,7 @@ def operation(
     """
     if auth is not None:  # Ninja runs it before the endpoint, and it can fail as well
         auth = copy.copy(auth)  # it may guard others
-        auth.authenticate = translating_failures(auth.authenticate)
+        auth.authenticate = converting_failures(auth.authenticate)
     with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE says
         extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
     if body_is_optional:

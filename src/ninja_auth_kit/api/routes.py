@@ -23,13 +23,13 @@ from ninja_auth_kit.api.endpoints import (
     sessions,
     verification,
 )
-from ninja_auth_kit.api.errors import MethodNotAllowedError, problem_response, translating_failures
+from ninja_auth_kit.api.errors import MethodNotAllowedError, converting_failures, problem_response
 from ninja_auth_kit.api.request_checks import with_checked_body
 
 FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 
 router = Router()
-router.add_decorator(translating_failures, mode="operation")
+router.add_decorator(converting_failures, mode="operation")
 router.add_decorator(with_checked_body, mode="view")
 
 

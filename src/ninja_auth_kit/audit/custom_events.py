@@ -16,7 +16,7 @@ TAKEN = ABOUT | {"user", "client", "identifier", "using"}  # what the kit's own 
 HOST_PREFIX = "host"  # `ninja-auth-kit` is the kit's: a later version of it may have an event of the same name
 
 
-class HostEvent(Event):
+class CustomEvent(Event):
     """An event of the host; made by `audit_event`, not by hand."""
 
     sent_by: ClassVar[ActionSignal]
@@ -49,7 +49,7 @@ def audit_event(
     by: Literal["user", "anonymous", "system"] = "user",
     prefix: str = HOST_PREFIX,
     reasons: Mapping[str, str] | None = None,
-) -> Callable[[type[D]], type[HostEvent]]:
+) -> Callable[[type[D]], type[CustomEvent]]:
     """Make a class of details an event of its own, with a signal, a type, a routing key and a schema.
 
         @audit_event("order.approved")
@@ -75,7 +75,7 @@ def audit_event(
     if prefix == "ninja-auth-kit":
         raise ValueError("'ninja-auth-kit' is the prefix of the kit's own events; name another.")
 
-    def make(declared: type[D]) -> type[HostEvent]:
+    def make(declared: type[D]) -> type[CustomEvent]:
         _refuse_odd_members(declared)
         add = event(
             name,
@@ -95,7 +95,7 @@ def audit_event(
     return make
 
 
-def _class_around(declared: type) -> type[HostEvent]:
+def _class_around(declared: type) -> type[CustomEvent]:
     """Return a class of events whose details are the members of a class, under its name and with its docstring."""
     details: type = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
     members: dict[str, Any] = {
@@ -106,7 +106,7 @@ def _class_around(declared: type) -> type[HostEvent]:
         "sent_by": ActionSignal(),
         "details_class": staticmethod(details),
     }
-    return types.new_class(declared.__name__, (HostEvent,), {}, lambda space: space.update(members))
+    return types.new_class(declared.__name__, (CustomEvent,), {}, lambda space: space.update(members))
 
 
 def _refuse_odd_members(declared: type) -> None:

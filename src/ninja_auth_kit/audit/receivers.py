@@ -4,14 +4,15 @@ import logging
 from typing import Any
 from uuid import UUID
 
+from django.core.signals import request_started
 from django.db import transaction
 from django.dispatch import Signal
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.audit.events import Event, all_events
 from ninja_auth_kit.audit.record import aggregation, outbox
-from ninja_auth_kit.audit.record.cloudevent import Message, build_message
-from ninja_auth_kit.conf import accounts_database, broker_hosts, settings
+from ninja_auth_kit.audit.record.cloudevent import Message, build_cloudevent
+from ninja_auth_kit.conf import accounts_database, broker, broker_hosts, settings
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
@@ -19,10 +20,20 @@ KINDS: dict[Signal, type[Event]] = {}
 
 
 def connect() -> None:
-    """Listen to every signal of the kit; twice is as once."""
+    """Record the events of every signal of the kit, and start the embedded relay. Calling it twice has no effect."""
     for kind in all_events():
         if kind.signal:
             listen(getattr(signals, kind.signal), kind)
+    request_started.connect(_start_embedded_relay, dispatch_uid="ninja_auth_kit.embedded_relay")
+
+
+def _start_embedded_relay(**_: Any) -> None:
+    """Start the relay of this process with its first request, if the settings ask for one. Never before a fork."""
+    if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
+        # Imported late: a web process without a relay never imports pika.
+        from ninja_auth_kit.audit.relay import embedded
+
+        embedded.start()
 
 
 def listen(signal: signals.ActionSignal, kind: type[Event]) -> None:
@@ -40,7 +51,7 @@ def record(sender: Signal, signal: Signal, **said: Any) -> None:
     kind = KINDS[sender]
     if kind.name in settings.AUDIT_DISABLED_TYPES or kind.type in settings.AUDIT_DISABLED_TYPES:
         return
-    message = build_message(kind, **said)
+    message = build_cloudevent(kind, **said)
     if not broker_hosts():
         _log(kind, message)
     elif kind.fact:
@@ -51,9 +62,9 @@ def record(sender: Signal, signal: Signal, **said: Any) -> None:
 
 def _record_fact(message: Message, *, flood: UUID | None) -> None:
     using = accounts_database()
-    if not outbox.is_surrounded(using=using):
+    if not outbox.is_in_transaction(using=using):
         outbox.write(message, using=using, flood=flood)
-    elif not outbox.write_apart(message, using=using, flood=flood):
+    elif not outbox.write_separately(message, using=using, flood=flood):
         outbox.write(message, using=using)  # without the flood, whose row would be locked until the host commits
 
 

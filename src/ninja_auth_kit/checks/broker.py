@@ -1,113 +1,92 @@
-"""The checks of the broker. No message shows a value, for one of them is a password."""
+"""The checks of the broker. No message shows a value, because one of them is a password."""
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
 
-from ninja_auth_kit.checks.hosts import is_loopback
-from ninja_auth_kit.checks.kit import is_sound
 from ninja_auth_kit.checks.messages import error, warning
-from ninja_auth_kit.checks.rules import Rule, is_integer, is_text
-from ninja_auth_kit.conf import Broker, broker, settings
+from ninja_auth_kit.checks.settings import are_valid
+from ninja_auth_kit.conf import BROKER_SETTINGS, Broker, broker, settings
 
 
-def _is_host(value: Any) -> bool:
-    hosts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(hosts, list | tuple):
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or an address is this machine (RFC 6761 section 6.3)."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
         return False
-    return all(isinstance(host, str) and _is_one_host(host.strip()) for host in hosts)
-
-
-def _is_one_host(host: str) -> bool:
-    """Tell whether a text is a name or an address, no URL and without a port; an IPv6 address has more colons."""
-    return is_text(host) and not set("/@[]") & set(host) and host.count(":") != 1
-
-
-def _is_port(value: Any) -> bool:
-    is_decimal = isinstance(value, str) and value.isdecimal() and len(value) <= 5
-    return is_integer(int(value) if is_decimal else value, 1, 65_535)
-
-
-_STRING: Rule = (lambda value: isinstance(value, str), "a string, or left out for the default")
-
-RULES: dict[str, Rule] = {
-    "RABBITMQ_HOST": (
-        _is_host,
-        "a host name or address, or several with commas between, no URL, and no port (RABBITMQ_PORT); or left out",
-    ),
-    "RABBITMQ_PORT": (_is_port, "a port such as 5672, or left out for the default"),
-    "RABBITMQ_USER": _STRING,
-    "RABBITMQ_PASSWORD": _STRING,
-    "RABBITMQ_VHOST": _STRING,
-    # Not whatever is true: the string "false" would be, and a variable of the environment is a string.
-    "RABBITMQ_TLS": (lambda value: isinstance(value, bool), "True or False, not a string"),
-}
 
 
 @register(Tags.compatibility)
 def check_broker(**_: Any) -> list[CheckMessage]:
-    """E008: a value that does not fit would fail in the relay, far from its cause."""
+    """E008: without this check, an invalid value would fail in the relay, far from its cause."""
     return [
         *(
-            error("E008", f"{name} has a value that does not fit.", f"It must be {RULES[name][1]}.")
-            for name in _misfits()
+            error("E008", f"{name} must be {BROKER_SETTINGS[name].rule.text}.", "Correct the value, or remove it.")
+            for name in _invalid()
         ),
-        *_no_password(),
+        *_missing_password(),
     ]
 
 
-def _no_password() -> Iterator[CheckMessage]:
+def _missing_password() -> Iterator[CheckMessage]:
     host, user, password = (
         getattr(django_settings, f"RABBITMQ_{name}", None) for name in ("HOST", "USER", "PASSWORD")
     )
     if host and user not in (None, "", "guest") and password in (None, ""):
         yield error(
             "E008",
-            "RABBITMQ_USER names a user, and RABBITMQ_PASSWORD is empty.",
-            "Set RABBITMQ_PASSWORD, or look why it is not in the environment: the default would be 'guest'.",
+            "RABBITMQ_USER is set, and RABBITMQ_PASSWORD is empty.",
+            "Set RABBITMQ_PASSWORD. If you read it from the environment, check that the variable is set. "
+            "The default would be 'guest'.",
         )
 
 
-def _misfits() -> list[str]:
-    values = {name: getattr(django_settings, name, None) for name in RULES}
+def _invalid() -> list[str]:
+    """Return the names of invalid settings. An empty value is not configured, as in `conf.broker`."""
+    values = {name: getattr(django_settings, name, None) for name in BROKER_SETTINGS}
     return [
         name
         for name, value in values.items()
-        if value not in (None, "") and not RULES[name][0](value)  # empty is left out, as `conf.broker` has it
+        if value not in (None, "") and not BROKER_SETTINGS[name].rule.allows(value)
     ]
 
 
 @register(Tags.security, deploy=True)
 def check_audit(**_: Any) -> list[CheckMessage]:
-    """W001: who wants the audit stream should not find out afterwards that there was none."""
+    """W001: a project that relies on the audit stream must not learn too late that there was none."""
     if getattr(django_settings, "RABBITMQ_HOST", None):
         return []
     hint = "Set RABBITMQ_HOST, or collect the logger 'ninja_auth_kit.audit' and silence this warning."
-    return [warning("W001", "There is no broker: audit events are only logged.", hint)]
+    return [warning("W001", "No broker is configured: audit events are only logged.", hint)]
 
 
 @register(Tags.security, deploy=True)
 def check_transport(**_: Any) -> list[CheckMessage]:
-    """W012 and W013: what a network can read, and what everybody knows.
+    """W012 and W013: a connection that others can read, and a password that everyone knows.
 
-    Warnings, not a refusal to start as ASVS 13.2.3 would have it: in a network of containers both are common, RabbitMQ
-    itself lets `guest` in from its own machine only, and an audit stream must not keep people from logging in.
+    Warnings, although ASVS 13.2.3 asks to refuse to start: both are common in networks of containers, RabbitMQ accepts
+    `guest` from its own machine only, and an audit stream must not keep users from logging in.
     """
-    address = None if _misfits() else broker()
+    address = None if _invalid() else broker()
     if address is None or all(map(is_loopback, address.hosts)):
         return []
-    return [*_plain(address), *_guest(address)]
+    return [*_unencrypted(address), *_guest(address)]
 
 
-def _plain(address: Broker) -> Iterator[CheckMessage]:
+def _unencrypted(address: Broker) -> Iterator[CheckMessage]:
     if not address.tls:
         yield warning(
             "W012",
-            "The broker is on another machine, and reached without TLS.",
-            "Set RABBITMQ_TLS = True (the port is then 5671 unless RABBITMQ_PORT says otherwise). Its password and "
-            "every event can be read on the way. Silence this where the network is yours alone.",
+            "The broker is on another machine, and the connection does not use TLS.",
+            "Set RABBITMQ_TLS = True. The port is then 5671 unless RABBITMQ_PORT is set. Without TLS, the password "
+            "and every event can be read on the network. Silence this warning if nothing else is on that network.",
         )
 
 
@@ -116,18 +95,19 @@ def _guest(address: Broker) -> Iterator[CheckMessage]:
         yield warning(
             "W013",
             "The broker is on another machine, and the user is guest.",
-            "Make a user (rabbitmqctl add_user, set_permissions) and set RABBITMQ_USER and RABBITMQ_PASSWORD. "
-            "Everybody knows the password of guest, and RabbitMQ lets it in from its own machine only.",
+            "Create a user (rabbitmqctl add_user, set_permissions), and set RABBITMQ_USER and RABBITMQ_PASSWORD. "
+            "The password of guest is public, and RabbitMQ accepts guest from its own machine only.",
         )
 
 
 @register(Tags.security, deploy=True)
 def check_relay(**_: Any) -> list[CheckMessage]:
-    """W014: a thread that dies with its web process is no relay to rely on."""
-    if not is_sound() or not settings.AUDIT_EMBEDDED_RELAY or not getattr(django_settings, "RABBITMQ_HOST", None):
+    """W014: a thread that ends with its web process is not a reliable relay."""
+    if not are_valid() or not settings.AUDIT_EMBEDDED_RELAY or not getattr(django_settings, "RABBITMQ_HOST", None):
         return []
     hint = (
-        "Set NINJA_AUTH_KIT['AUDIT_EMBEDDED_RELAY'] = False and run `manage.py authkit_relay` as a service. A thread "
-        "of a web process begins with its first request, ends in the middle of a batch, and takes a connection each."
+        "Set NINJA_AUTH_KIT['AUDIT_EMBEDDED_RELAY'] = False and run `manage.py authkit_relay` as a service. The "
+        "thread of a web process starts with the first request, can be stopped in the middle of a batch, and uses one "
+        "database connection per process."
     )
     return [warning("W014", "Web processes publish the audit events themselves.", hint)]

@@ -46,7 +46,7 @@ def page_url(page: str) -> str:
     Raises:
         ImproperlyConfigured: there is no `BASE_URL`, or no URL of the kit in the host's URLconf.
     """
-    configured = settings.FRONTEND_URLS.get(page)
+    configured: str | None = settings.FRONTEND_URLS.get(page)
     if configured is not None:
         return configured
     if settings.BASE_URL is None:

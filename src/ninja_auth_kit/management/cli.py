@@ -31,7 +31,7 @@ def seconds(text: str) -> float:
 
 
 @contextmanager
-def database_told() -> Iterator[None]:
+def database_errors_as_command_errors() -> Iterator[None]:
     """Turn what the database raises into a sentence.
 
     Raises:
@@ -44,7 +44,7 @@ def database_told() -> Iterator[None]:
 
 
 @contextmanager
-def reader_may_leave(stdout: OutputWrapper) -> Iterator[None]:
+def ignore_broken_pipe(stdout: OutputWrapper) -> Iterator[None]:
     """End a command quietly where nobody reads any more what it prints.
 
     Args:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.tokens import ACTIVE, ALGORITHMS, VERIFY_ONLY, AccessKey, KeyRing, NewKey
+from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS, spoken
+from ninja_auth_kit.tokens import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey
 
 # How long a service may keep the keys it has fetched. Libraries keep them for 5 to 15 minutes; proxies add theirs.
 JWKS_CACHE = timedelta(hours=1)
@@ -25,7 +26,7 @@ def entry(kid: str, algorithm: str, state: str, key: str = _AS_IT_IS) -> str:
 
 def variable(new: NewKey) -> str:
     """Return an expression that reads a new key from the environment, under a name that no other key has."""
-    if new.algorithm in ALGORITHMS:
+    if new.algorithm in HMAC_ALGORITHMS:
         return 'os.environ["JWT_SECRET_KEY_NEXT"]'
     return f'os.environ["SIGNING_KEY_{re.sub("[^A-Z0-9]", "", new.kid.upper())[:8]}"]'
 
@@ -53,7 +54,7 @@ def plan(new: NewKey, ring: KeyRing) -> list[str]:
         new: the key. A secret replaces `JWT_SECRET_KEY`; any other becomes the active one of `SIGNING_KEYS`.
         ring: the keys as they are.
     """
-    if new.algorithm in ALGORITHMS:
+    if new.algorithm in HMAC_ALGORITHMS:
         return _plan_of_secret(new, ring)
     if ring.signing.jwk is None:
         return _plan_of_first_pair(new, ring)
@@ -62,7 +63,7 @@ def plan(new: NewKey, ring: KeyRing) -> list[str]:
 
 def emergency(new: NewKey, ring: KeyRing) -> str:
     """Return what to do where somebody else has the key that the new one follows: no overlap then."""
-    if new.algorithm in ALGORITHMS:
+    if new.algorithm in HMAC_ALGORITHMS:
         return (
             "If somebody else has JWT_SECRET_KEY: do not wait, and do not list it. Put the new secret into "
             "JWT_SECRET_KEY on every worker at once. Every session, access and refresh token and mailed link of the "
@@ -93,7 +94,7 @@ def _plan_of_pair(new: NewKey, ring: KeyRing) -> list[str]:
         "Let the new key sign, and the former only verify; roll it out to every worker:\n\n"
         + signing_keys(*demoted, active),
         (
-            f"Wait {_spoken(settings.ACCESS_TOKEN_LIFETIME)} (ACCESS_TOKEN_LIFETIME) from when the last worker has "
+            f"Wait {spoken(settings.ACCESS_TOKEN_LIFETIME)} (ACCESS_TOKEN_LIFETIME) from when the last worker has "
             "it. Then the last access token of the former key has expired."
         ),
         "Remove the former key:\n\n" + signing_keys(*rest, active),
@@ -126,7 +127,7 @@ def _plan_of_secret(new: NewKey, ring: KeyRing) -> list[str]:
         "verify-only in its place, and roll it out. Nobody is logged out: each session moves to the new secret with "
         "its next refresh. Pseudonyms in audit events differ from here on.\n\n" + signing_keys(*listed, kept),
         (
-            f"Wait {_spoken(_longest_life())} from when the last worker has it. By then each session has refreshed or "
+            f"Wait {spoken(_longest_life())} from when the last worker has it. By then each session has refreshed or "
             "expired, and every mailed link is over (REFRESH_TOKEN_LIFETIME, EMAIL_VERIFICATION_LIFETIME, "
             "PASSWORD_RESET_LIFETIME: the longest)."
         ),
@@ -142,7 +143,7 @@ def _publish(new: NewKey, before: list[str]) -> str:
 
 
 def _wait_for_services(until: str) -> str:
-    return f"Wait until every worker has it {until}: {_spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer."
+    return f"Wait until every worker has it {until}: {spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer."
 
 
 def _listed(ring: KeyRing) -> Iterator[AccessKey]:
@@ -152,18 +153,11 @@ def _listed(ring: KeyRing) -> Iterator[AccessKey]:
 
 def _longest_life() -> timedelta:
     """Return how long anything can live that was made under the former secret and is not renewed under the new one."""
-    session = min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
-    return max(
+    session: timedelta = min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
+    longest: timedelta = max(
         session,
         settings.ACCESS_TOKEN_LIFETIME,
         settings.EMAIL_VERIFICATION_LIFETIME,
         settings.PASSWORD_RESET_LIFETIME,
     )
-
-
-def _spoken(duration: timedelta) -> str:
-    """Return a duration in the largest unit that it is a whole number of."""
-    seconds = int(duration.total_seconds())
-    units = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
-    name, size = next((name, size) for name, size in units.items() if seconds % size == 0)
-    return f"{seconds // size} {name}{'' if seconds == size else 's'}"
+    return longest

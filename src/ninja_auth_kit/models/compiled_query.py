@@ -17,11 +17,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Place:
+class Placeholder:
     """Stands in a query where a value will stand."""
 
 
-class KeptQuery:
+class CompiledQuery:
     """Reads rows of joined models.
 
     Args:
@@ -85,7 +85,7 @@ def _index(places: Sequence[Any], parameter: Any) -> int | None:
     return next((index for index, place in enumerate(places) if place is parameter or place == parameter), None)
 
 
-def where(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.QuerySet[Any]":
+def where(rows: "models.QuerySet[Any]", field: str, *places: Placeholder) -> "models.QuerySet[Any]":
     """Return the rows whose field will be what stands in a place, or in one of several.
 
     Not by `filter`: what a field makes of its values is done to those that will stand there, by `prepared`.
@@ -98,12 +98,12 @@ def where(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.Q
     return _where(rows, f"{_column(rows, field)} IN ({', '.join(['%s'] * len(places))})", places)
 
 
-def where_in_any_case(rows: "models.QuerySet[Any]", field: str, *places: Place) -> "models.QuerySet[Any]":
+def where_ignoring_case(rows: "models.QuerySet[Any]", field: str, *places: Placeholder) -> "models.QuerySet[Any]":
     """Return the rows whose field will be what stands in one of several places, in upper or lower case."""
     return _where(rows, f"UPPER({_column(rows, field)}::text) IN ({', '.join(['UPPER(%s)'] * len(places))})", places)
 
 
-def _where(rows: "models.QuerySet[Any]", condition: str, places: Sequence[Place]) -> "models.QuerySet[Any]":
+def _where(rows: "models.QuerySet[Any]", condition: str, places: Sequence[Placeholder]) -> "models.QuerySet[Any]":
     return rows.filter(RawSQL(condition, places, models.BooleanField()))  # noqa: S611  # names of the models
 
 
@@ -134,7 +134,7 @@ def converters_of(field: Any, connection: Any) -> list[Any]:
     return converters
 
 
-def kept_behind(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Keep what a function returns for the same arguments, where the manager is one of Django's own; decorates it.
 
     Django's `get_queryset` hides nobody, today or tomorrow.

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.models.managers import PrimaryManager
-from ninja_auth_kit.models.users import email_field, state_of
+from ninja_auth_kit.models.users import account_state, email_field
 from ninja_auth_kit.tokens.digests import (
     DIGEST_PATTERN,
     digest,
@@ -149,7 +149,7 @@ class OneTimeToken(models.Model):
 
         A verification proves the address alone, and a login may renew the hash of the password meanwhile.
         """
-        state = "" if self.purpose == Purpose.VERIFY_EMAIL else state_of(user)
+        state = "" if self.purpose == Purpose.VERIFY_EMAIL else account_state(user)
         return "\n".join([self.digest, str(user.pk), self.email, state])
 
     def is_bound_to(self, user: Any) -> bool:

@@ -8,13 +8,20 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections
 
-from ninja_auth_kit.models.compiled_query import KeptQuery, Part, Place, kept_behind, prepared, where
+from ninja_auth_kit.models.compiled_query import (
+    CompiledQuery,
+    Part,
+    Placeholder,
+    cached_unless_filtered,
+    prepared,
+    where,
+)
 
 if TYPE_CHECKING:
     from ninja_auth_kit.models.sessions import UserSession
 from ninja_auth_kit.conf import accounts_database
 
-_USER = Place()
+_USER = Placeholder()
 _KEY = UUID(int=0)  # stands where the session id will stand
 # What tells whether a session counts, and what a route may show of it. The rest is read when it is used: it is for the
 # kit, and each time among it costs its conversion.
@@ -58,10 +65,10 @@ def read_active(user: Any, *, alias: str) -> "list[UserSession]":
 
 
 @cache
-def _active(alias: str) -> KeptQuery:
+def _active(alias: str) -> CompiledQuery:
     model: Any = apps.get_model("ninja_auth_kit", "UserSession")
     rows = model.objects.using(alias).filter(is_active=True).order_by("login_time", "pk")
-    return KeptQuery(where(rows, "user", _USER), Part(model), places=[_USER])
+    return CompiledQuery(where(rows, "user", _USER), Part(model), places=[_USER])
 
 
 def set_address(user: Any, address: Any) -> None:
@@ -70,8 +77,8 @@ def set_address(user: Any, address: Any) -> None:
     relation.set_cached_value(user, address if address is not None and address.pk is not None else None)
 
 
-@kept_behind(lambda: get_user_model()._default_manager)
-def _query(alias: str, *, with_email: bool, for_check: bool) -> KeptQuery:
+@cached_unless_filtered(lambda: get_user_model()._default_manager)
+def _query(alias: str, *, with_email: bool, for_check: bool) -> CompiledQuery:
     only = FIELDS_OF_CHECK if for_check else ()
     session = Part(apps.get_model("ninja_auth_kit", "UserSession"), "sessions__", only=only)
     parts = [session, Part(get_user_model())]
@@ -79,7 +86,7 @@ def _query(alias: str, *, with_email: bool, for_check: bool) -> KeptQuery:
         parts.append(Part(apps.get_model("ninja_auth_kit", "EmailAddress"), "authkit_email__"))
     # Through the user's default manager, as Django's own get_user(): whom it hides cannot use a session.
     users = get_user_model()._default_manager.using(alias).filter(sessions__id=_KEY).order_by()
-    return KeptQuery(users, *parts, places=[_KEY])
+    return CompiledQuery(users, *parts, places=[_KEY])
 
 
 START = """

@@ -57,7 +57,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         """
         return read_session(session_id, alias=accounts_database(), with_email=with_email, for_check=True)
 
-    def active_of(self, user: Any) -> "list[UserSession]":
+    def active_for(self, user: Any) -> "list[UserSession]":
         """Return the rows of a user that are active, the oldest first, whether or not they still count."""
         return read_active(user, alias=accounts_database())
 
@@ -135,7 +135,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             cursor.execute(sql, values)
             return [EndedSession(pk, from_database(owner, value, connection)) for pk, value in cursor.fetchall()]
 
-    def carry_over(self, *, user: Any, old: str, new: str, only: uuid.UUID | None = None) -> int:
+    def update_auth_hash(self, *, user: Any, old: str, new: str, only: uuid.UUID | None = None) -> int:
         """Let a user's active sessions outlive a new password hash, and return how many do.
 
         Args:

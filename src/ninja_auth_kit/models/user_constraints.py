@@ -39,7 +39,7 @@ SELECT EXISTS (
 """
 
 
-def tie_to_users(*, using: str, **_: Any) -> None:
+def add_user_constraints(*, using: str, **_: Any) -> None:
     """Receive `post_migrate`: make the foreign keys with their cascade, and the index on addresses, where missing.
 
     Args:

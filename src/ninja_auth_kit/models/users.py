@@ -13,13 +13,13 @@ from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.models.compiled_query import (
-    KeptQuery,
+    CompiledQuery,
     Part,
-    Place,
-    kept_behind,
+    Placeholder,
+    cached_unless_filtered,
     prepared,
     where,
-    where_in_any_case,
+    where_ignoring_case,
 )
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 from ninja_auth_kit.models.session_sql import set_address
@@ -89,7 +89,7 @@ def find_user_by_name(username: str) -> Any | None:
         return None
 
 
-def user_by_key(key: Any) -> Any | None:
+def user_by_pk(key: Any) -> Any | None:
     """Return the user with this primary key, with `authkit_email` loaded, or None."""
     return next(_by_key_rows(key, alias=accounts_database()), None)
 
@@ -123,7 +123,7 @@ def release_address(email: str) -> bool:
     return True
 
 
-def prove_address(user: Any, email: str) -> None:
+def mark_address_verified(user: Any, email: str) -> None:
     """Note that a user has proved an address, and free it from whoever held it and has another by now.
 
     Args:
@@ -147,7 +147,7 @@ def stored_email(user: Any) -> str:
     return getattr(user, email_field()) or ""
 
 
-def state_of(user: Any) -> str:
+def account_state(user: Any) -> str:
     """Return what of an account a mailed link must find unchanged, whoever changes it; secret, for a hash is in it."""
     return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
@@ -188,8 +188,8 @@ def has_address(user: Any, canonical: str) -> bool:
 
 
 _CANONICAL = "place@place.invalid"  # what a filter of the ORM takes for an address
-_SPELLINGS = (Place(), Place())
-_PK = Place()
+_SPELLINGS = (Placeholder(), Placeholder())
+_PK = Placeholder()
 
 
 def _by_key_rows(key: Any, *, alias: str) -> Iterator[Any]:
@@ -225,7 +225,7 @@ def _holder_rows(canonical: str, readable: str, *, alias: str, everybody: bool =
     return _users(query, canonical, *(_prepared(field, one, alias) for one in (canonical, readable)))
 
 
-def _users(query: KeptQuery, *values: Any) -> Iterator[Any]:
+def _users(query: CompiledQuery, *values: Any) -> Iterator[Any]:
     for user, address in query.fetch(*values):
         set_address(user, address)
         yield user
@@ -239,14 +239,14 @@ def _parts() -> list[Part]:
     return [Part(get_user_model()), Part(apps.get_model("ninja_auth_kit", "EmailAddress"), "authkit_email__")]
 
 
-@kept_behind(lambda: get_user_model()._default_manager)
-def _by_key(alias: str) -> KeptQuery:
+@cached_unless_filtered(lambda: get_user_model()._default_manager)
+def _by_key(alias: str) -> CompiledQuery:
     rows = get_user_model()._default_manager.using(alias).order_by()
-    return KeptQuery(where(rows, "pk", _PK), *_parts(), places=[_PK])
+    return CompiledQuery(where(rows, "pk", _PK), *_parts(), places=[_PK])
 
 
-@kept_behind(lambda: get_user_model()._base_manager)
-def _locked(alias: str) -> KeptQuery:
+@cached_unless_filtered(lambda: get_user_model()._base_manager)
+def _locked(alias: str) -> CompiledQuery:
     """Through the base manager: a host's default one may aggregate, and a grouped row cannot be locked."""
     ops = connections[alias].ops
     meta = get_user_model()._meta
@@ -254,7 +254,7 @@ def _locked(alias: str) -> KeptQuery:
     # NO KEY: inserting rows of the host that point at the user need not wait.
     ending = ops.for_update_sql(of=[_unqualified(ops.quote_name(table)) for table in tables], no_key=True)
     rows = get_user_model()._base_manager.using(alias).order_by()
-    return KeptQuery(where(rows, "pk", _PK), Part(get_user_model()), places=[_PK], ending=ending)
+    return CompiledQuery(where(rows, "pk", _PK), Part(get_user_model()), places=[_PK], ending=ending)
 
 
 def _unqualified(table: str) -> str:
@@ -263,31 +263,31 @@ def _unqualified(table: str) -> str:
 
 
 @cache
-def _address(alias: str) -> KeptQuery:
+def _address(alias: str) -> CompiledQuery:
     model = apps.get_model("ninja_auth_kit", "EmailAddress")
     rows = model._default_manager.using(alias).order_by()
-    return KeptQuery(where(rows, "user", _PK), Part(model), places=[_PK])
+    return CompiledQuery(where(rows, "user", _PK), Part(model), places=[_PK])
 
 
-@kept_behind(lambda: get_user_model()._default_manager)
-def _shown_holders(alias: str, field: str) -> KeptQuery:
+@cached_unless_filtered(lambda: get_user_model()._default_manager)
+def _shown_holders(alias: str, field: str) -> CompiledQuery:
     return _holders_among(get_user_model()._default_manager, alias, field)
 
 
-@kept_behind(lambda: get_user_model()._base_manager)
-def _all_holders(alias: str, field: str) -> KeptQuery:
+@cached_unless_filtered(lambda: get_user_model()._base_manager)
+def _all_holders(alias: str, field: str) -> CompiledQuery:
     return _holders_among(get_user_model()._base_manager, alias, field)
 
 
-def _holders_among(users: Manager[Any], alias: str, field: str) -> KeptQuery:
+def _holders_among(users: Manager[Any], alias: str, field: str) -> CompiledQuery:
     def rows() -> QuerySet[Any]:
         return users.using(alias).order_by()
 
     noted = rows().filter(authkit_email__canonical=_CANONICAL)
-    others = where_in_any_case(rows(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
+    others = where_ignoring_case(rows(), field, *_SPELLINGS).exclude(authkit_email__canonical=_CANONICAL)
     columns = [column for part in _parts() for column in part.columns]
     both = noted.values_list(*columns).union(others.values_list(*columns), all=True)
-    return KeptQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])
+    return CompiledQuery(both, *_parts(), places=[_CANONICAL, *_SPELLINGS])
 
 
 # Set by the kit or by Django, or the key to rights (mass assignment: ASVS 15.3.3).

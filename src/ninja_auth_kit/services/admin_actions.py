@@ -18,11 +18,11 @@ from ninja_auth_kit.models.users import (
     has_address,
     is_verified,
     lock_user,
-    prove_address,
+    mark_address_verified,
     stored_email,
-    user_by_key,
+    user_by_pk,
 )
-from ninja_auth_kit.services.verification import mail_verification_link, verification_page
+from ninja_auth_kit.services.verification import send_verification_link, verification_page
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
@@ -46,7 +46,7 @@ def revoke_all_sessions(*, reason: str = EndReason.REVOKED) -> Iterator[int]:
         yield revoke_sessions(user_id=key, reason=reason)
 
 
-def revoke_chosen_sessions(*, sessions: Iterable[UserSession], admin: Any, client: ClientInfo) -> set[UUID]:
+def revoke_selected_sessions(*, sessions: Iterable[UserSession], admin: Any, client: ClientInfo) -> set[UUID]:
     """End these sessions, one user after the other, and return the ids of those that had not ended yet.
 
     Args:
@@ -92,7 +92,7 @@ class Outcome(TextChoices):
     DISABLED = "disabled", _("its account is disabled")
 
 
-def vouch_for_address(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
+def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
     """Mark an address as verified without a link, on the word of an administrator.
 
     It does what the link does and no more: a disabled account stays disabled, and nobody is logged in. The address
@@ -113,12 +113,12 @@ def vouch_for_address(*, address: EmailAddress, admin: Any, client: ClientInfo) 
             return refusal
         if holder is None or holder.pk != user.pk:
             return Outcome.SHARED
-        prove_address(user, user.authkit_email.email)
+        mark_address_verified(user, user.authkit_email.email)
         signals.email_verified.announce(user=user, client=client, by="admin", actor_id=str(admin.pk))
     return Outcome.DONE
 
 
-def mail_link_again(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
+def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
     """Mail a new verification link to an address that waits; the older link dies.
 
     Args:
@@ -130,7 +130,7 @@ def mail_link_again(*, address: EmailAddress, admin: Any, client: ClientInfo) ->
         ImproperlyConfigured: there is no page for the link.
     """
     page = verification_page()
-    user = user_by_key(address.user_id)
+    user = user_by_pk(address.user_id)
     refusal = _refusal(user, address)
     if refusal is not None:
         return refusal
@@ -143,7 +143,7 @@ def mail_link_again(*, address: EmailAddress, admin: Any, client: ClientInfo) ->
         by="admin",
         actor_id=str(admin.pk),
     )
-    mail_verification_link(user, email=address.email, page=page, client=None)  # no limit holds an administrator up
+    send_verification_link(user, email=address.email, page=page, client=None)  # no limit holds an administrator up
     return Outcome.DONE
 
 

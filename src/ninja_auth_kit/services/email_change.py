@@ -21,29 +21,29 @@ from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (
+    account_state,
     email_field,
     find_holder,
     find_holders,
     has_address,
     is_pending,
     lock_user,
+    mark_address_verified,
     may_authenticate,
-    prove_address,
-    state_of,
     stored_email,
-    user_by_key,
+    user_by_pk,
 )
 from ninja_auth_kit.services.internal.email_links import link_context
 from ninja_auth_kit.services.internal.identifiers import checked_email
 from ninja_auth_kit.services.internal.throttling import (
-    count_mail_from,
-    count_mail_to,
-    count_owner_mail,
+    count_email_from,
+    count_email_to,
+    count_owner_email,
     count_refused_token,
     count_request,
     password_check,
 )
-from ninja_auth_kit.services.registration import mail_account_exists
+from ninja_auth_kit.services.registration import send_account_exists
 
 # By how much mails may leave in another order than they were asked for, at most.
 _OUT_OF_ORDER = timedelta(minutes=1)
@@ -79,7 +79,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
         raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
     signals.email_change_requested.announce(user=user, client=client)
     expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
-    job = partial(_mail_link, user.pk, state_of(user), new_email, page, expires_at, client)
+    job = partial(_mail_link, user.pk, account_state(user), new_email, page, expires_at, client)
     emails.after_answer(job, using=accounts_database())
     emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=accounts_database())
 
@@ -117,7 +117,7 @@ def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
                 raise IntegrityError  # and so the token is not used up
             setattr(user, email_field(), row.email)
             user.save(using=accounts_database(), update_fields=[email_field()])
-            prove_address(user, row.email)
+            mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.EMAIL_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             ShadowRegistration.objects.filter(user=user).delete()  # it was of the former address
@@ -150,11 +150,11 @@ def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
 
 
 def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: datetime, client: ClientInfo) -> None:
-    is_free, user = count_mail_from(client), user_by_key(key)
-    if not is_free or user is None or state_of(user) != state:
+    is_free, user = count_email_from(client), user_by_pk(key)
+    if not is_free or user is None or account_state(user) != state:
         return
     asked = OneTimeToken.objects.filter(user=user, purpose=Purpose.CHANGE_EMAIL, used_at=None, email=new_email)
-    is_repeated, may_go = asked.exists(), count_mail_to(new_email, client=client)
+    is_repeated, may_go = asked.exists(), count_email_to(new_email, client=client)
     if is_repeated and not may_go:
         return
     # A link to another address dies even where this one is in use, or has had its mails: its life would tell of that.
@@ -164,7 +164,7 @@ def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: date
     lifetime = settings.EMAIL_VERIFICATION_LIFETIME
     owner = find_holder(new_email)
     if owner is not None and not is_pending(owner):
-        mail_account_exists(owner.pk, email=new_email, client=client, is_free=is_free)
+        send_account_exists(owner.pk, email=new_email, client=client, is_free=is_free)
         return
     emails.send("change_email", to=new_email, context=link_context(page, token, lifetime))
 
@@ -182,7 +182,7 @@ def _issue(user: Any, new_email: str, expires_at: datetime) -> str | None:
 
 
 def _mail_notice(template: str, to: str) -> None:
-    if to and count_owner_mail(to):
+    if to and count_owner_email(to):
         emails.send(template, to=to, context=emails.site_context())
 
 

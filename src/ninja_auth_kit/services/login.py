@@ -104,7 +104,7 @@ def _start_session(
             current = _locked(user)
             if current.password == user.password:
                 if renewed is not None and renewed != current.password:
-                    UserSession.objects.carry_over(user=current, old=renewed, new=current.password)
+                    UserSession.objects.update_auth_hash(user=current, old=renewed, new=current.password)
                 extra = extra_claims(session) if extra is None else extra
                 pair = start_session(session, user=current, extra=extra, client=client)
                 transaction.on_commit(lambda: _tell_django(request, user), using=accounts_database(), robust=True)

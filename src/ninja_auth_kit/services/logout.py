@@ -16,7 +16,7 @@ from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.models.users import lock_user, user_by_key
+from ninja_auth_kit.models.users import lock_user, user_by_pk
 from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
 
 
@@ -34,7 +34,7 @@ def logout(*, request: HttpRequest, access_token: str | None = None, refresh_tok
         return
     with atomic():
         for ended in UserSession.objects.end(reason=EndReason.LOGOUT, ids=[session_id]):
-            _announce(request, user=user_by_key(ended.user_id), session_id=ended.id, scope="one", sessions_ended=1)
+            _announce(request, user=user_by_pk(ended.user_id), session_id=ended.id, scope="one", sessions_ended=1)
 
 
 def logout_all(*, request: HttpRequest, user: Any) -> None:

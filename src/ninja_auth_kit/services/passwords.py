@@ -25,20 +25,20 @@ from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (
     has_address,
     lock_user,
+    mark_address_verified,
     may_authenticate,
-    prove_address,
     stored_email,
-    user_by_key,
+    user_by_pk,
 )
-from ninja_auth_kit.services.internal.email_links import mail_link
+from ninja_auth_kit.services.internal.email_links import send_link
 from ninja_auth_kit.services.internal.identifiers import user_of
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.throttling import (
-    count_owner_mail,
+    count_owner_email,
     count_refused_token,
     count_request,
     forgive,
-    hashing_new_password,
+    new_password_slot,
     password_check,
 )
 
@@ -73,7 +73,9 @@ def change_password(
     changed = _with_password(user, new_password, client)
     with atomic():
         _require_unchanged(user)
-        if not UserSession.objects.carry_over(user=user, old=user.password, new=changed.password, only=session_id):
+        if not UserSession.objects.update_auth_hash(
+            user=user, old=user.password, new=changed.password, only=session_id
+        ):
             raise SessionEndedError
         changed.save(using=accounts_database(), update_fields=["password"])
         ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, but=session_id)
@@ -141,7 +143,7 @@ def _reset(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> bool:
             if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
                 return False
             changed.save(using=accounts_database(), update_fields=["password"])
-            prove_address(user, row.email)
+            mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             signals.password_reset.announce(user=user, client=client, sessions_ended=len(ended))
@@ -165,7 +167,7 @@ def _is_current(row: OneTimeToken, user: Any) -> bool:
 def _with_password(user: Any, password: str, client: ClientInfo) -> Any:
     """Return the user with a new password, not saved. Hashed before any transaction: no lock waits for a hash."""
     changed = copy.copy(user)
-    with hashing_new_password(client):
+    with new_password_slot(client):
         changed.set_password(password)
     return changed
 
@@ -177,9 +179,9 @@ def _require_unchanged(user: Any) -> None:
 
 
 def _mail_link(key: Any, asked: str, page: str, client: ClientInfo) -> None:
-    found = None if key is None else user_by_key(key)
+    found = None if key is None else user_by_pk(key)
     user = found if found is not None and may_authenticate(found) and found.has_usable_password() else None
-    mail_link(
+    send_link(
         user,
         purpose=Purpose.RESET_PASSWORD,
         email=asked,
@@ -190,8 +192,8 @@ def _mail_link(key: Any, asked: str, page: str, client: ClientInfo) -> None:
 
 
 def _mail_notice(key: Any) -> None:
-    user = user_by_key(key)
-    if user is not None and count_owner_mail(stored_email(user)):
+    user = user_by_pk(key)
+    if user is not None and count_owner_email(stored_email(user)):
         emails.send("password_changed", to=stored_email(user), context=emails.site_context())
 
 

@@ -121,7 +121,7 @@ def _rotate(session: UserSession, now: datetime, *, client: ClientInfo) -> bool:
 
 def _is_in_grace(claims: RefreshClaims, session: UserSession, now: datetime) -> bool:
     """Tell whether this is the immediate predecessor, and still in its grace. Only the parent, never a grandparent."""
-    grace = settings.REFRESH_GRACE_PERIOD
+    grace: timedelta = settings.REFRESH_GRACE_PERIOD
     if grace <= timedelta(0) or claims.generation != session.generation - 1:
         return False
     return now - session.refreshed_at <= grace

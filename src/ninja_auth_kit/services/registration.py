@@ -31,18 +31,18 @@ from ninja_auth_kit.models.users import (
     release_address,
     settable_field,
     stored_email,
-    user_by_key,
+    user_by_pk,
 )
 from ninja_auth_kit.services.internal.custom_fields import checked_values, refuse_broken_rules
 from ninja_auth_kit.services.internal.identifiers import checked_email, checked_username
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.throttling import (
-    count_mail_from,
-    count_mail_to,
+    count_email_from,
+    count_email_to,
     count_request,
-    hashing_new_password,
+    new_password_slot,
 )
-from ninja_auth_kit.services.verification import mail_verification_link, verification_page
+from ninja_auth_kit.services.verification import send_verification_link, verification_page
 
 
 @sensitive_variables()
@@ -86,7 +86,7 @@ def register(
         pending = owner if owner is not None and is_pending(owner) else None
         shadow = ShadowRegistration.objects.behind(owner)
         _refuse_taken_name(candidate)
-        with hashing_new_password(client):  # before any transaction: no lock waits for a hash
+        with new_password_slot(client):  # before any transaction: no lock waits for a hash
             candidate.set_password(password)
         if owner is not None and pending is None:
             _turn_away(candidate, owner, shadow, email=email, client=client)
@@ -98,7 +98,7 @@ def register(
         raise
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
-    mail_verification_link(user, email=email, page=page, client=client)
+    send_verification_link(user, email=email, page=page, client=client)
 
 
 @sensitive_variables()
@@ -156,10 +156,10 @@ def _turn_away(
 
 
 def _mail_turned_away(key: Any, email: str, client: ClientInfo) -> None:
-    mail_account_exists(key, email=email, client=client, is_free=count_mail_from(client))
+    send_account_exists(key, email=email, client=client, is_free=count_email_from(client))
 
 
-def mail_account_exists(key: Any, *, email: str, client: ClientInfo, is_free: bool) -> None:
+def send_account_exists(key: Any, *, email: str, client: ClientInfo, is_free: bool) -> None:
     """Tell the owner of an address that somebody tried to use it. For one who is not to be told, it costs as much.
 
     Args:
@@ -168,10 +168,10 @@ def mail_account_exists(key: Any, *, email: str, client: ClientInfo, is_free: bo
         client: who tried.
         is_free: whether that network may cause a mail.
     """
-    owner = user_by_key(key)  # None for whom the host's default manager hides
+    owner = user_by_pk(key)  # None for whom the host's default manager hides
     is_owner = owner is not None and getattr(owner, "is_active", True) and has_address(owner, canonical_email(email))
     is_told = is_free and is_owner
-    if owner is None or not is_told or not count_mail_to(stored_email(owner), client=client, is_notice=True):
+    if owner is None or not is_told or not count_email_to(stored_email(owner), client=client, is_notice=True):
         emails.render("account_exists", to="", context=emails.site_context())  # as much work as for somebody
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())

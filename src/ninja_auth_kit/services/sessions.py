@@ -190,7 +190,7 @@ def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
 def _without_dead(user: Any, *, client: ClientInfo) -> list[UserSession]:
     """Return the sessions that count, the oldest first, and end the active rows that do not: they take places."""
     now = timezone.now()
-    active = UserSession.objects.active_of(user)
+    active = UserSession.objects.active_for(user)
     fates = {session: _fate(session, user, now) for session in active}
     for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED):
         _end(user, [session for session in active if fates[session] is reason], reason, client=client)

@@ -15,8 +15,8 @@ from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.models.users import is_verified, lock_user, prove_address, stored_email, user_by_key
-from ninja_auth_kit.services.internal.email_links import mail_link
+from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email, user_by_pk
+from ninja_auth_kit.services.internal.email_links import send_link
 from ninja_auth_kit.services.internal.identifiers import user_of
 from ninja_auth_kit.services.internal.throttling import count_refused_token, count_request, password_check
 
@@ -71,19 +71,19 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     page = verification_page()
     user = user_of(email)
     signals.verification_requested.announce(user=user, client=client, identifier=email)
-    mail_verification_link(user, email=email, page=page, client=client)
+    send_verification_link(user, email=email, page=page, client=client)
 
 
 def verification_page() -> str:
     """Return the address of the page that verification links open.
 
     Raises:
-        ImproperlyConfigured: there is none; check E007 says so too, but servers run no checks.
+        ImproperlyConfigured: there is no such page. Check E007 reports it too, but servers run no checks.
     """
     return emails.page_url(Purpose.VERIFY_EMAIL)
 
 
-def mail_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
+def send_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
     """Mail a new verification link after the answer; the older link of the user dies.
 
     Even for nobody a job is started, so that the answer takes as long; the job then does nothing.
@@ -98,11 +98,11 @@ def mail_verification_link(user: Any | None, *, email: str, page: str, client: C
 
 
 def _mail_verification_link(asked: Any | None, email: str, page: str, client: ClientInfo | None) -> None:
-    user = None if asked is None else user_by_key(asked.pk)
+    user = None if asked is None else user_by_pk(asked.pk)
     # With another password it was replaced in the meantime, and the newer registration sends its own mail.
     is_same = asked is not None and user is not None and user.password == asked.password
     waiting = user if is_same and _waits(user) else None
-    mail_link(
+    send_link(
         waiting,
         purpose=Purpose.VERIFY_EMAIL,
         email=email,
@@ -128,7 +128,7 @@ def _prove(row: OneTimeToken, *, client: ClientInfo) -> bool:
                 return False
             if not OneTimeToken.objects.consume(row):
                 return False
-            prove_address(user, row.email)
+            mark_address_verified(user, row.email)
             signals.email_verified.announce(user=user, client=client)
             return True
     except (IntegrityError, InvalidEmailError):  # another account has proved the address in the meantime

@@ -81,12 +81,12 @@ def capture_audit_events() -> Iterator[AuditEvents]:
     events = AuditEvents()
 
     # That of another capture around this one, where there is one.
-    build: Callable[..., Message] = vars(receivers)["build_message"]
+    build: Callable[..., Message] = vars(receivers)["build_cloudevent"]
 
     def build_and_capture(kind: type[Event], **said: Any) -> Message:
         message = build(kind, **said)
         events._capture(kind, message)
         return message
 
-    with patch.object(receivers, "build_message", build_and_capture):
+    with patch.object(receivers, "build_cloudevent", build_and_capture):
         yield events

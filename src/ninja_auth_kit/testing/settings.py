@@ -6,7 +6,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from ninja_auth_kit.checks.kit import faults
+from ninja_auth_kit.checks.settings import faults
 
 
 class override_auth_kit(override_settings):  # noqa: N801  # as Django's own

@@ -6,7 +6,7 @@ from ninja_auth_kit.tokens.access import (
     read_access_token,
     read_expired_access_token,
 )
-from ninja_auth_kit.tokens.asymmetric import ASYMMETRIC, KeyFaultError
+from ninja_auth_kit.tokens.asymmetric import UnusableKeyError
 from ninja_auth_kit.tokens.digests import (
     DIGEST_PATTERN,
     bucket_id,
@@ -16,7 +16,7 @@ from ninja_auth_kit.tokens.digests import (
     password_fingerprints,
     pseudonym,
 )
-from ninja_auth_kit.tokens.key_checks import refuse_weak_key
+from ninja_auth_kit.tokens.key_checks import check_keys
 from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey, generate_key, key_ring
 from ninja_auth_kit.tokens.refresh import (
     RefreshClaims,
@@ -25,22 +25,21 @@ from ninja_auth_kit.tokens.refresh import (
     read_refresh_token,
     refresh_token_digest,
 )
-from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, KEY_COMMAND
+from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND
 
 __all__ = [
     "ACTIVE",
-    "ALGORITHMS",
-    "ASYMMETRIC",
     "DIGEST_PATTERN",
     "KEY_COMMAND",
     "VERIFY_ONLY",
     "AccessClaims",
     "AccessKey",
-    "KeyFaultError",
     "KeyRing",
     "NewKey",
     "RefreshClaims",
+    "UnusableKeyError",
     "bucket_id",
+    "check_keys",
     "generate_key",
     "has_known_key",
     "is_password_fingerprint",
@@ -55,5 +54,4 @@ __all__ = [
     "read_expired_access_token",
     "read_refresh_token",
     "refresh_token_digest",
-    "refuse_weak_key",
 ]

@@ -12,7 +12,6 @@ from typing import Any
 
 from jwt.algorithms import get_default_algorithms
 
-ASYMMETRIC = ("ES256", "EdDSA", "PS256", "RS256")
 SMALLEST_RSA = 2048  # bits; RFC 7518 section 3.3
 _NEW_RSA = 3072  # bits; as strong as the other two kinds, and good beyond 2030 (NIST SP 800-57)
 
@@ -30,7 +29,7 @@ _PEM = (
 _MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
 
 
-class KeyFaultError(ValueError):
+class UnusableKeyError(ValueError):
     """A key that cannot be used.
 
     Args:
@@ -59,10 +58,10 @@ def load_key(pem: str, algorithm: str) -> KeyPair:
 
     Args:
         pem: a private key (PKCS#8, PKCS#1 or SEC 1, not encrypted) or a public one (SubjectPublicKeyInfo), as PEM.
-        algorithm: one of `ASYMMETRIC`.
+        algorithm: one of `ASYMMETRIC_ALGORITHMS`.
 
     Raises:
-        KeyFaultError: it cannot be read, is of another kind, or too short.
+        UnusableKeyError: it cannot be read, is of another kind, or too short.
     """
     require_cryptography()
     private = _parse(pem) if "PRIVATE KEY-----" in pem else None
@@ -78,7 +77,7 @@ def new_pem(algorithm: str) -> str:
     """Return a new private key for an algorithm, as PEM (PKCS#8).
 
     Raises:
-        KeyFaultError: `cryptography` is not installed.
+        UnusableKeyError: `cryptography` is not installed.
     """
     require_cryptography()
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -96,12 +95,12 @@ def new_pem(algorithm: str) -> str:
 
 
 def require_cryptography() -> None:
-    """Raise `KeyFaultError` where `cryptography` is not installed."""
+    """Raise `UnusableKeyError` where `cryptography` is not installed."""
     try:
         import cryptography  # noqa: F401
     except ImportError:
         fault = "needs the package cryptography, which is not installed."
-        raise KeyFaultError(fault, "Install it with the extra: pip install django-ninja-auth-kit[crypto]") from None
+        raise UnusableKeyError(fault, "Install it with the extra: pip install django-ninja-auth-kit[crypto]") from None
 
 
 def _parse(pem: str) -> Any:
@@ -113,9 +112,9 @@ def _parse(pem: str) -> Any:
         return load_pem_private_key(data, None) if "PRIVATE KEY-----" in pem else load_pem_public_key(data)
     except TypeError:
         remedy = "Decrypt it (openssl pkey -in key.pem), and keep it where your other secrets are."
-        raise KeyFaultError("is encrypted with a passphrase.", remedy) from None
+        raise UnusableKeyError("is encrypted with a passphrase.", remedy) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyFaultError("cannot be read.", _PEM) from None
+        raise UnusableKeyError("cannot be read.", _PEM) from None
 
 
 def _refuse_mismatch(public: Any, algorithm: str) -> None:
@@ -131,9 +130,9 @@ def _refuse_mismatch(public: Any, algorithm: str) -> None:
         found = f"a key of the type {type(public).__name__}"
     remedy = f"Make one with `manage.py authkit_keys generate --alg {algorithm}`, or correct 'alg'."
     if not fits:
-        raise KeyFaultError(f"is {found}; {algorithm} needs {_WANTED[algorithm]}.", remedy)
+        raise UnusableKeyError(f"is {found}; {algorithm} needs {_WANTED[algorithm]}.", remedy)
     if isinstance(public, rsa.RSAPublicKey) and public.key_size < SMALLEST_RSA:
-        raise KeyFaultError(f"has {public.key_size} bits; {algorithm} needs at least {SMALLEST_RSA}.", remedy)
+        raise UnusableKeyError(f"has {public.key_size} bits; {algorithm} needs at least {SMALLEST_RSA}.", remedy)
 
 
 def _pyjwt_algorithm(algorithm: str) -> Any:

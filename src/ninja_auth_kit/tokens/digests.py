@@ -13,7 +13,7 @@ import hashlib
 import hmac
 from uuid import UUID
 
-from ninja_auth_kit.tokens.root_secrets import derive_key, key_id, root_named, roots
+from ninja_auth_kit.tokens.root_secrets import derive_key, find_root, key_id, roots
 
 DIGEST_PATTERN = r"^v1\$[0-9a-f]{8}\$[0-9a-f]{64}$"
 
@@ -33,7 +33,7 @@ def digests(label: str, value: str) -> list[str]:
 
 def root_of(stored: str, label: str) -> str | None:
     """Return the root that a digest names; None where it is no root any more."""
-    return root_named(stored[3:11], label)
+    return find_root(stored[3:11], label)
 
 
 def is_digest_of(stored: str, label: str, value: str) -> bool:

@@ -9,9 +9,10 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.tokens.asymmetric import ASYMMETRIC, KeyFaultError, KeyPair, load_key
+from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
+from ninja_auth_kit.tokens.asymmetric import KeyPair, UnusableKeyError, load_key
 from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY
-from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, KEY_COMMAND, key_id
+from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND, key_id
 
 # Keys that everybody can read, and that nothing else here would refuse. A published key is not a secret.
 PUBLISHED_KEYS = frozenset(
@@ -44,7 +45,7 @@ _ENCODE = (
 )
 
 
-def refuse_weak_key() -> None:
+def check_keys() -> None:
     """Raise unless `JWT_SECRET_KEY` and `SIGNING_KEYS` are strong and go together (RFC 8725 section 3.5; ASVS 11.2.3).
 
     Raises:
@@ -58,12 +59,12 @@ def refuse_weak_key() -> None:
 
 
 def _fault_of_root(key: object, algorithm: object) -> Fault | None:
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in HMAC_ALGORITHMS:
         remedy = (
             "Choose one for NINJA_AUTH_KIT['JWT_ALGORITHM'], or leave it out: HS256 is a good one. "
-            f"Keys for {', '.join(ASYMMETRIC)} go into NINJA_AUTH_KIT['SIGNING_KEYS']."
+            f"Keys for {', '.join(ASYMMETRIC_ALGORITHMS)} go into NINJA_AUTH_KIT['SIGNING_KEYS']."
         )
-        return f"JWT_ALGORITHM must be one of {', '.join(ALGORITHMS)}.", remedy
+        return f"JWT_ALGORITHM must be one of {', '.join(HMAC_ALGORITHMS)}.", remedy
     if key is None or key == "":
         return "the setting JWT_SECRET_KEY is missing or empty.", _NEW_KEY
     if not isinstance(key, str):
@@ -81,7 +82,7 @@ def _has_raw_bytes(key: str) -> bool:
 
 
 def _weakness(name: str, key: str, algorithm: str) -> str | None:
-    length, minimum = len(key.encode()), ALGORITHMS[algorithm]
+    length, minimum = len(key.encode()), HMAC_ALGORITHMS[algorithm]
     if length < minimum:
         return f"{name} has {length} bytes; {algorithm} needs at least {minimum}."
     if len(set(key)) < 10:
@@ -122,13 +123,13 @@ def _fault_of_entry(name: str, entry: Any) -> Fault | None:
     required, optional = {"alg", "key", "state"}, {"kid"}
     if not isinstance(entry, dict) or not required <= set(entry) <= required | optional:
         return f"{name} must be a dict with 'alg', 'key', 'state' and, if you like, 'kid', and nothing else.", _LIST
-    if entry["alg"] not in (*ALGORITHMS, *ASYMMETRIC):
-        return f"{name}['alg'] must be one of {', '.join((*ALGORITHMS, *ASYMMETRIC))}.", _LIST
+    if entry["alg"] not in (*HMAC_ALGORITHMS, *ASYMMETRIC_ALGORITHMS):
+        return f"{name}['alg'] must be one of {', '.join((*HMAC_ALGORITHMS, *ASYMMETRIC_ALGORITHMS))}.", _LIST
     if entry["state"] not in (ACTIVE, VERIFY_ONLY):
         return f"{name}['state'] must be 'active' or 'verify-only'.", _LIST
     if not isinstance(entry["key"], str):
         return f"{name}['key'] must be a string, not {type(entry['key']).__name__}.", "Decode it where you read it."
-    check = _fault_of_secret if entry["alg"] in ALGORITHMS else _fault_of_pair
+    check = _fault_of_secret if entry["alg"] in HMAC_ALGORITHMS else _fault_of_pair
     return check(name, entry) or _fault_of_kid(name, entry)
 
 
@@ -147,7 +148,7 @@ def _fault_of_secret(name: str, entry: dict[str, str]) -> Fault | None:
 def _fault_of_pair(name: str, entry: dict[str, str]) -> Fault | None:
     try:
         pair: KeyPair = load_key(entry["key"], entry["alg"])
-    except KeyFaultError as found:
+    except UnusableKeyError as found:
         return f"{name}['key'] {found.fault}", found.remedy
     if entry["state"] == ACTIVE and pair.private is None:
         return f"{name} is active and has the public key alone.", "Give the private key, or make it 'verify-only'."
@@ -163,7 +164,7 @@ def _fault_of_kid(name: str, entry: dict[str, str]) -> Fault | None:
 
 def _kid(entry: dict[str, str]) -> str:
     """Return the `kid` that tokens of this key carry: derived from the key, so that it can name no other."""
-    if entry["alg"] in ALGORITHMS:
+    if entry["alg"] in HMAC_ALGORITHMS:
         return key_id("access token", entry["key"])
     return load_key(entry["key"], entry["alg"]).kid
 

@@ -11,8 +11,9 @@ import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import load_key, new_pem
-from ninja_auth_kit.tokens.root_secrets import ALGORITHMS, key_id
+from ninja_auth_kit.tokens.root_secrets import key_id
 
 TYPE = "at+jwt"  # RFC 9068 section 2.1
 ACTIVE = "active"
@@ -30,7 +31,7 @@ class AccessKey:
     def __init__(self, *, algorithm: str, key: str, state: str) -> None:
         self.algorithm, self.state = algorithm, state
         self.jwk: dict[str, str] | None = None
-        if algorithm in ALGORITHMS:
+        if algorithm in HMAC_ALGORITHMS:
             self.kid = key_id("access token", key)
             self._private = self._public = key.encode()
         else:
@@ -88,7 +89,7 @@ class KeyRing:
 
 
 def key_ring() -> KeyRing:
-    """Return the configured keys; `refuse_weak_key` has seen to it at start that they fit together."""
+    """Return the configured keys; `check_keys` has seen to it at start that they fit together."""
     listed = tuple((entry["alg"], entry["key"], entry["state"]) for entry in settings.SIGNING_KEYS or ())
     return _key_ring(settings.JWT_SECRET_KEY, settings.JWT_ALGORITHM, listed)
 
@@ -104,7 +105,7 @@ def _key_ring(secret: str, algorithm: str, listed: tuple[tuple[str, str, str], .
 
 
 class _CheckedHMAC(HMACAlgorithm):
-    """PyJWT's HMAC, without its look at every call for keys that `refuse_weak_key` has refused at start."""
+    """PyJWT's HMAC, without its look at every call for keys that `check_keys` has refused at start."""
 
     def prepare_key(self, key: str | bytes) -> bytes:
         return key.encode() if isinstance(key, str) else key
@@ -113,7 +114,7 @@ class _CheckedHMAC(HMACAlgorithm):
 @lru_cache(maxsize=8)
 def _jws(algorithm: str) -> jwt.PyJWS:
     """Return a PyJWS that knows one algorithm and no other, not even "none" (RFC 8725 section 3.1)."""
-    if algorithm not in ALGORITHMS:
+    if algorithm not in HMAC_ALGORITHMS:
         return jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
     hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
     jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
@@ -136,9 +137,9 @@ def generate_key(algorithm: str) -> NewKey:
     """Return a new key for an algorithm.
 
     Raises:
-        KeyFaultError: it is asymmetric, and `cryptography` is not installed.
+        UnusableKeyError: it is asymmetric, and `cryptography` is not installed.
     """
-    if algorithm in ALGORITHMS:
+    if algorithm in HMAC_ALGORITHMS:
         secret = secrets.token_urlsafe(64)
         return NewKey(key_id("access token", secret), algorithm, secret)
     pem = new_pem(algorithm)

@@ -9,9 +9,7 @@ import hmac
 from functools import lru_cache
 
 from ninja_auth_kit.conf import settings
-
-# RFC 7518 section 3.2: a key for HMAC is at least as long as the hash, in bytes.
-ALGORITHMS = {"HS256": 32, "HS384": 48, "HS512": 64}
+from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS
 
 KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
 
@@ -21,7 +19,7 @@ def roots() -> tuple[str, ...]:
     listed = settings.SIGNING_KEYS
     if not listed:
         return (settings.JWT_SECRET_KEY,)
-    return (settings.JWT_SECRET_KEY, *(entry["key"] for entry in listed if entry["alg"] in ALGORITHMS))
+    return (settings.JWT_SECRET_KEY, *(entry["key"] for entry in listed if entry["alg"] in HMAC_ALGORITHMS))
 
 
 def derive_key(label: str, root: str | None = None) -> bytes:
@@ -34,7 +32,7 @@ def key_id(label: str, root: str | None = None) -> str:
     return _derive_key(root or settings.JWT_SECRET_KEY, f"id of {label}")[:4].hex()
 
 
-def root_named(name: str, label: str) -> str | None:
+def find_root(name: str, label: str) -> str | None:
     """Return the root whose key for this use has this `key_id`; None where it is no root, or not any more."""
     for root in roots():
         if key_id(label, root) == name:

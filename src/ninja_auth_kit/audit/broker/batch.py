@@ -35,7 +35,7 @@ FINAL = ("poison", "too_large")
 
 
 @dataclass
-class Verdicts:
+class PublishResult:
     """One verdict for each event of a batch that has one.
 
     Attributes:
@@ -56,7 +56,7 @@ class Batch:
 
     def __init__(self, events: Sequence[ClaimedEvent]) -> None:
         self.events = events
-        self.verdicts = Verdicts(highest=events[-1].id if events else 0)
+        self.verdicts = PublishResult(highest=events[-1].id if events else 0)
         self.answered: Future[None] = Future()
         self._pending: dict[int, ClaimedEvent] = {}
         self._tags: deque[int] = deque()  # in their order, for answers to all up to one

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pika
 
-from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent, Verdicts
+from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent, PublishResult
 from ninja_auth_kit.audit.broker.connection import Connection
 from ninja_auth_kit.audit.broker.errors import BrokerError, quieten_pika
 from ninja_auth_kit.conf import Broker
@@ -45,7 +45,7 @@ class RabbitMQ:
             self._connection = self._open()
             self.connections += 1
 
-    def publish(self, events: Sequence[ClaimedEvent], *, timeout: float) -> Verdicts:
+    def publish(self, events: Sequence[ClaimedEvent], *, timeout: float) -> PublishResult:
         """Publish a batch, persistent and mandatory, and wait until the broker has answered for each event.
 
         Args:

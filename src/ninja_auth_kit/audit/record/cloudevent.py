@@ -35,7 +35,7 @@ class Message:
     lane: str
 
 
-def build_message(event: type[Event], *, client: ClientInfo | None, user: Any | None, **carried: Any) -> Message:
+def build_cloudevent(event: type[Event], *, client: ClientInfo | None, user: Any | None, **carried: Any) -> Message:
     """Return the message of an event.
 
     Args:

@@ -109,7 +109,7 @@ def _look_for_a_relay(cursor: CursorWrapper) -> None:
 logger = logging.getLogger("ninja_auth_kit.audit")
 
 
-def is_surrounded(*, using: str) -> bool:
+def is_in_transaction(*, using: str) -> bool:
     """Tell whether a transaction is open that might undo what is written now.
 
     That of Django's TestCase is none: a second connection would leave rows behind, and would not see the test's own.
@@ -118,21 +118,21 @@ def is_surrounded(*, using: str) -> bool:
     return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
 
 
-def outside_pool(*, using: str) -> BaseDatabaseWrapper:
+def unpooled_connection(*, using: str) -> BaseDatabaseWrapper:
     """Return another connection to a database, closed yet, and never one of the host's pool (`OPTIONS["pool"]`)."""
     apart = connections[using].copy()
     apart.settings_dict["OPTIONS"].pop("pool", None)
     return apart
 
 
-def write_apart(message: Message, *, using: str, flood: UUID | None) -> bool:
+def write_separately(message: Message, *, using: str, flood: UUID | None) -> bool:
     """Write the row of a fact and commit it, whatever is going on in this thread's transaction.
 
     Returns:
         False where that connection could not be had, such as where PostgreSQL has as many as it allows.
     """
     # Not from the host's pool: a thread that holds one and waits for another may wait for itself.
-    apart = outside_pool(using=using)
+    apart = unpooled_connection(using=using)
     try:
         with closing(apart), apart.cursor() as cursor:
             outbox.insert(cursor, message, flood=flood)

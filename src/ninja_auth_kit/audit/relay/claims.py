@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, Refusal, Verdicts
+from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, PublishResult, Refusal
 from ninja_auth_kit.audit.record.cloudevent import SHARDS
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 
@@ -25,7 +25,7 @@ SELECT set_config('idle_in_transaction_session_timeout', '20s', true), set_confi
 """
 
 
-class Turn(NamedTuple):
+class BatchClaim(NamedTuple):
     """What one transaction of the relay may take, and what else was going on when it began.
 
     Attributes:
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
     own: int
 
 
-def take_shards(cursor: CursorWrapper) -> Turn:
+def take_shards(cursor: CursorWrapper) -> BatchClaim:
     """Take the shards that are free, in the transaction that has just begun.
 
     A statement of its own: the claim that follows sees the table as it is after the locks are held, without the rows
@@ -47,7 +47,7 @@ def take_shards(cursor: CursorWrapper) -> Turn:
     """
     cursor.execute(_TAKE_SHARDS, [SHARDS - 1, LOCK_CLASS])
     *_, oldest, own, shards = cursor.fetchone()
-    return Turn(shards, oldest, own)
+    return BatchClaim(shards, oldest, own)
 
 
 LIFETIME = 2.0  # seconds
@@ -63,7 +63,7 @@ class _Candidate(NamedTuple):
     noted: float
 
 
-class Floor:
+class LowWatermark:
     """The floor of one relay."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Floor:
             self.drop()
         return self._id
 
-    def rise(self, turn: Turn) -> None:
+    def rise(self, turn: BatchClaim) -> None:
         """Rise, at the beginning of a turn, to what was noted before if nothing can come below it any more."""
         if frozenset(turn.shards) != self._shards:
             self.drop()
@@ -88,7 +88,7 @@ class Floor:
         if candidate and turn.oldest > candidate.own and time.monotonic() - candidate.noted > CAUTION:
             self._id, self._candidate = candidate.id, None
 
-    def note(self, turn: Turn, *, highest: int) -> None:
+    def note(self, turn: BatchClaim, *, highest: int) -> None:
         """Note, at the end of a turn, up to which id its shards are empty."""
         if self._candidate is None:
             self._candidate = _Candidate(highest, turn.own, time.monotonic())
@@ -146,27 +146,27 @@ class Pending:
 
     def __init__(self, *, using: str) -> None:
         self.using = using
-        self._floor = Floor()
+        self._watermark = LowWatermark()
 
     def is_pending(self) -> bool:
         """Tell whether anything waits; the cheap question of an idle relay."""
         with connections[self.using].cursor() as cursor:
-            cursor.execute(_IS_PENDING, [self._floor.id])
+            cursor.execute(_IS_PENDING, [self._watermark.id])
             (pending,) = cursor.fetchone()
         return bool(pending)
 
-    def claim(self, cursor: CursorWrapper, turn: Turn, *, limit: int) -> list[ClaimedEvent]:
+    def claim(self, cursor: CursorWrapper, turn: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
         """Return the oldest rows of the turn's shards, locked until its end."""
-        self._floor.rise(turn)
-        cursor.execute(_CLAIM, [turn.shards, self._floor.id, limit])
+        self._watermark.rise(turn)
+        cursor.execute(_CLAIM, [turn.shards, self._watermark.id, limit])
         return [ClaimedEvent(id, str(event_id), key, payload) for id, event_id, key, payload in cursor.fetchall()]
 
-    def settle(self, cursor: CursorWrapper, turn: Turn, verdicts: Verdicts) -> None:
+    def settle(self, cursor: CursorWrapper, turn: BatchClaim, verdicts: PublishResult) -> None:
         """Delete what the broker has confirmed, and set aside what was refused. What is undecided stays."""
         cursor.execute(_DELETE_SENT, [verdicts.confirmed])
         if verdicts.refused:
             set_aside(cursor, verdicts.refused)
         if verdicts.failure is None:
-            self._floor.note(turn, highest=verdicts.highest)
+            self._watermark.note(turn, highest=verdicts.highest)
         else:
-            self._floor.drop()
+            self._watermark.drop()

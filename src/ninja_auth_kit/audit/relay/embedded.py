@@ -8,50 +8,38 @@ import logging
 import os
 import threading
 import time
-from typing import Any
 
-from django.core.signals import request_started
 from django.db import connections
 
-from ninja_auth_kit.audit.record.outbox import outside_pool
-from ninja_auth_kit.conf import accounts_database, broker, settings
+from ninja_auth_kit.audit.record.outbox import unpooled_connection
+from ninja_auth_kit.audit.relay import loop
+from ninja_auth_kit.conf import accounts_database
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
 PAUSE = 30.0  # seconds after an error that nobody foresaw
 
 
-def connect() -> None:
-    """Start the relay of this process with its first request, if the settings want one."""
-    request_started.connect(_start_if_wanted, dispatch_uid="ninja_auth_kit.embedded_relay")
-
-
-def _start_if_wanted(**_: Any) -> None:
-    if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
-        _start(os.getpid())
-
-
 _threads: dict[int, threading.Thread] = {}
 
 
-def _start(process_id: int) -> None:
+def start() -> None:
+    """Start the relay of this process, unless it runs already."""
+    process_id = os.getpid()
     if process_id in _threads:
         return
     thread = threading.Thread(target=_run, name="ninja_auth_kit-relay", daemon=True)
-    if _threads.setdefault(process_id, thread) is thread:  # of two first requests, one gets here
+    if _threads.setdefault(process_id, thread) is thread:  # only one of two first requests starts it
         thread.start()
 
 
 def _run() -> None:
-    # Here and not above: a web process that leaves publishing to a relay of its own never imports pika.
-    from ninja_auth_kit.audit.relay.loop import configured_relay
-
     using = accounts_database()
     # What has heard LISTEN must not go back into the host's pool: a request would get it, and hear for ever.
-    connections[using] = outside_pool(using=using)
+    connections[using] = unpooled_connection(using=using)
     while True:
         try:
-            configured_relay(using=using, embedded=True).run(threading.Event())
+            loop.configured_relay(using=using, embedded=True).run(threading.Event())
         except Exception:  # a relay of its own ends and is started again; this thread has nobody to start it
             logger.exception("The embedded relay failed; it begins again in %d seconds.", PAUSE)
             time.sleep(PAUSE)

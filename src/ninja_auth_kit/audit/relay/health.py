@@ -48,7 +48,7 @@ class Health:
     relays: list[str]
 
 
-def health_of(*, using: str) -> Health:
+def read_health(*, using: str) -> Health:
     """Look at the outbox of a database. It costs a few milliseconds, however many rows there are.
 
     Raises:

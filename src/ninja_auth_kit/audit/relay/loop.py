@@ -16,14 +16,14 @@ from contextlib import suppress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from ninja_auth_kit.audit.broker.batch import Verdicts
+from ninja_auth_kit.audit.broker.batch import PublishResult
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.broker.publisher import RabbitMQ
 from ninja_auth_kit.audit.record import aggregation
 from ninja_auth_kit.audit.relay.claims import Pending, take_shards
 from ninja_auth_kit.audit.relay.monitoring import Metrics
 from ninja_auth_kit.audit.relay.retries import Deferred
-from ninja_auth_kit.audit.relay.wakeup import Ear
+from ninja_auth_kit.audit.relay.wakeup import Wakeup
 from ninja_auth_kit.conf import broker, settings
 from ninja_auth_kit.exceptions import describe_database_error
 
@@ -51,7 +51,7 @@ class Relay:
         self.batch = batch
         self.metrics = Metrics()
         self._pending, self._deferred = Pending(using=using), Deferred(using=using)
-        self._ear = Ear(using=using, embedded=embedded)
+        self._wakeup = Wakeup(using=using, embedded=embedded)
         self._failures = 0
         self._chores_at = 0.0
 
@@ -117,7 +117,7 @@ class Relay:
             DatabaseError: the database is away.
         """
         self.publisher.connect()
-        self._ear.greet()
+        self._wakeup.greet()
         if is_time := time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES_EVERY
             aggregation.flush(using=self.using)
@@ -144,7 +144,7 @@ class Relay:
         self._count(verdicts, time.monotonic() - began)
         return len(events)
 
-    def _count(self, verdicts: Verdicts, seconds: float) -> None:
+    def _count(self, verdicts: PublishResult, seconds: float) -> None:
         reasons = [refusal.reason for refusal in verdicts.refused]
         self.metrics.answered(seconds, confirmed=len(verdicts.confirmed), reasons=reasons)
         if reasons:
@@ -165,7 +165,7 @@ class Relay:
             settled = self.publish_batch()
             self._recovered()
             if settled < self.batch:
-                self._ear.wait(stop, after=settled)
+                self._wakeup.wait(stop, after=settled)
         except BrokerError as error:
             logger.warning("%s Events wait in the outbox.", error)
             self.metrics.blocked = self.publisher.is_blocked

@@ -12,7 +12,7 @@ from time import time
 
 from django.db import DatabaseError, connections
 
-from ninja_auth_kit.audit.relay.health import health_of
+from ninja_auth_kit.audit.relay.health import read_health
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -106,14 +106,14 @@ def exposition(samples: Iterable[Sample]) -> str:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def samples_of(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
+def samples_for(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
     """Return the figures of relays and of their outboxes, each with the alias of its database."""
     found: list[Sample] = []
     for using, metrics in relays:
         label = {"database": using}
         found += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
         with suppress(DatabaseError):  # a database that is away is told by what is missing, and by the failures
-            health = health_of(using=using)
+            health = read_health(using=using)
             found += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
             found.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
             found += [

@@ -6,8 +6,8 @@ They get through later than younger events of the same user may have, which is t
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, Verdicts
-from ninja_auth_kit.audit.relay.claims import REFUSED_ROWS, RETRY_AT, Turn, refusal_columns
+from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, PublishResult
+from ninja_auth_kit.audit.relay.claims import REFUSED_ROWS, RETRY_AT, BatchClaim, refusal_columns
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 
 _TABLE = AuditDeferred._meta.db_table
@@ -45,12 +45,12 @@ class Deferred:
             (due,) = cursor.fetchone()
         return bool(due)
 
-    def claim(self, cursor: CursorWrapper, turn: Turn, *, limit: int) -> list[ClaimedEvent]:
+    def claim(self, cursor: CursorWrapper, turn: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
         """Return the oldest of those that are due in the turn's shards, locked until its end."""
         cursor.execute(_CLAIM, [turn.shards, limit])
         return [ClaimedEvent(id, str(event_id), key, payload) for id, event_id, key, payload in cursor.fetchall()]
 
-    def settle(self, cursor: CursorWrapper, turn: Turn, verdicts: Verdicts) -> None:
+    def settle(self, cursor: CursorWrapper, turn: BatchClaim, verdicts: PublishResult) -> None:
         """Delete what the broker has confirmed, and put off what it has refused again."""
         cursor.execute(_DELETE, [verdicts.confirmed])
         if verdicts.refused:

@@ -16,7 +16,7 @@ SHORTEST_PAUSE = 0.005  # seconds between looks at the outbox, doubled while the
 LONGEST_PAUSE, LONGEST_DEAF_PAUSE = 1.0, 0.25
 
 
-class Ear:
+class Wakeup:
     """Waits for events of one database. A notification that is missed costs a pause, never an event.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.management.cli import reader_may_leave
+from ninja_auth_kit.management.cli import ignore_broken_pipe
 from ninja_auth_kit.management.key_plans import (
     emergency,
     entry,
@@ -17,20 +17,19 @@ from ninja_auth_kit.management.key_plans import (
     variable,
     without,
 )
+from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
 from ninja_auth_kit.tokens import (
     ACTIVE,
-    ALGORITHMS,
-    ASYMMETRIC,
     VERIFY_ONLY,
     AccessKey,
-    KeyFaultError,
     KeyRing,
     NewKey,
+    UnusableKeyError,
     generate_key,
     key_ring,
 )
 
-_ALGORITHMS = (*ASYMMETRIC, *ALGORITHMS)
+_ALGORITHMS = (*ASYMMETRIC_ALGORITHMS, *HMAC_ALGORITHMS)
 
 
 class Command(BaseCommand):
@@ -68,7 +67,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Do what was asked for."""
-        with reader_may_leave(self.stdout):
+        with ignore_broken_pipe(self.stdout):
             self._do(action, options)
 
     def _do(self, action: str, options: dict[str, Any]) -> None:
@@ -106,7 +105,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{new.text.strip()}\n\n")
 
     def _print_use(self, new: NewKey, ring: KeyRing) -> None:
-        if new.algorithm in ALGORITHMS:
+        if new.algorithm in HMAC_ALGORITHMS:
             self.stdout.write(
                 "It can be a JWT_SECRET_KEY. The present one must not simply be replaced, for that logs everybody "
                 f"out: `manage.py authkit_keys rotate --alg {new.algorithm}` says how to do it."
@@ -145,7 +144,7 @@ class Command(BaseCommand):
 def _generated(algorithm: str) -> NewKey:
     try:
         return generate_key(algorithm)
-    except KeyFaultError as error:
+    except UnusableKeyError as error:
         raise CommandError(f"A key for {algorithm} {error.fault} {error.remedy}") from error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.management.cli import database_told
+from ninja_auth_kit.management.cli import database_errors_as_command_errors
 from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
 
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if options["keep"] < 0 or options["batch"] < 1:
             raise CommandError("--keep must be at least 0 and --batch at least 1.")
         keep = timedelta(days=options["keep"])
-        with database_told():
+        with database_errors_as_command_errors():
             if options["dry_run"]:
                 counts = Counter({model.__name__: rows for model, rows in count_prunable(keep=keep).items()})
             else:

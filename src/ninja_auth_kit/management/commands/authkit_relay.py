@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connectio
 
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.relay.loop import BATCH, Relay, configured_relay
-from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_of, serve
+from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_for, serve
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import describe_database_error
 
@@ -99,7 +99,7 @@ class Command(BaseCommand):
 
     def _serve(self, relays: list[Relay], host: str, port: int) -> None:
         try:
-            serve(host, port, lambda: samples_of([(relay.using, relay.metrics) for relay in relays]))
+            serve(host, port, lambda: samples_for([(relay.using, relay.metrics) for relay in relays]))
         except (OSError, OverflowError) as error:
             raise CommandError(f"--metrics-port {port}: cannot listen on {host} there ({error}).") from error
 

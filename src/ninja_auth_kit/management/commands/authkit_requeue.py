@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.relay.retries import discard, requeue
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.cli import database_told
+from ninja_auth_kit.management.cli import database_errors_as_command_errors
 from ninja_auth_kit.models import AuditDeferred
 
 AT_ONCE = 1000
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             raise CommandError("--discard deletes for good: say of which events, by --reason or --event.")
         if options["reason"] == "poison" and not options["discard"]:
             raise CommandError("Poison cannot be sent, now or later. Give it up with --reason poison --discard.")
-        with database_told():
+        with database_errors_as_command_errors():
             done = [event for some in self._dealt_with(options) for event in some]
         count = len(done)
         if options["json"]:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.cli import database_told
+from ninja_auth_kit.management.cli import database_errors_as_command_errors
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_holders
 from ninja_auth_kit.services.admin_actions import revoke_all_sessions, revoke_sessions
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         """Revoke, and say how many sessions were ended."""
         if not re.fullmatch(r"[a-z0-9_]{1,40}", options["reason"]):
             raise CommandError("--reason must be one word of at most 40 small letters, digits and underscores.")
-        with database_told():
+        with database_errors_as_command_errors():
             counts = self._revoke_everyone(options) if options["everyone"] else [self._revoke_one(options)]
         users, sessions = sum(1 for count in counts if count), sum(counts)
         if options["json"]:

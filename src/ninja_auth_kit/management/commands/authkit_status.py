@@ -10,9 +10,9 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from ninja_auth_kit.audit.relay.health import Health, health_of
+from ninja_auth_kit.audit.relay.health import Health, read_health
 from ninja_auth_kit.conf import accounts_database, broker
-from ninja_auth_kit.management.cli import database_told, seconds
+from ninja_auth_kit.management.cli import database_errors_as_command_errors, seconds
 
 MAX_AGE = 300  # seconds
 
@@ -46,8 +46,8 @@ class Command(BaseCommand):
         if using not in connections:
             raise CommandError(f"--database {using}: there is no such database in DATABASES.", returncode=2)
         try:
-            with database_told():
-                health = health_of(using=using)
+            with database_errors_as_command_errors():
+                health = read_health(using=using)
         except CommandError as error:
             if not options["json"]:
                 raise

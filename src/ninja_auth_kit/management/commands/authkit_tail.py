@@ -14,7 +14,7 @@ from django.core.management.color import no_style
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.conf import Broker, broker, settings
 from ninja_auth_kit.consumer import tail
-from ninja_auth_kit.management.cli import count, reader_may_leave, seconds
+from ninja_auth_kit.management.cli import count, ignore_broken_pipe, seconds
 
 
 class Command(BaseCommand):
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         if os.environ.get("NO_COLOR"):
             self.style = no_style()
         try:
-            with reader_may_leave(self.stdout):
+            with ignore_broken_pipe(self.stdout):
                 self._show(configured, options)
         except KeyboardInterrupt:
             self.stdout.write("")

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import accounts_database, settings
-from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, forget_input
+from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
 from ninja_auth_kit.models import ShadowRegistration
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.managers import atomic
@@ -112,7 +112,7 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             make_password(password)
             continue
         except Exception as error:
-            forget_input(error)
+            clear_local_variables(error)
             raise
         if user is not None:
             user.backend = f"{type(backend).__module__}.{type(backend).__qualname__}"

@@ -12,10 +12,10 @@ from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.users import lock_user, stored_email
-from ninja_auth_kit.services.internal.throttling import count_mail_link
+from ninja_auth_kit.services.internal.throttling import count_email_link
 
 
-def mail_link(
+def send_link(
     user: Any | None,
     *,
     purpose: Purpose,
@@ -36,7 +36,7 @@ def mail_link(
         client: who is calling, and whose limits count; None for an administrator.
         context: what else the template wants.
     """
-    if not count_mail_link(user, email=email, client=client) or user is None:
+    if not count_email_link(user, email=email, client=client) or user is None:
         OneTimeToken.objects.find(purpose=purpose, token=new_one_time_token())
         nowhere = link_context(page, new_one_time_token(), lifetime)
         emails.render(purpose.value, to="", context={**nowhere, **context})  # as much work

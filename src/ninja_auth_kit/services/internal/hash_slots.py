@@ -19,7 +19,7 @@ _places = threading.BoundedSemaphore(AT_ONCE)
 _in_line = threading.BoundedSemaphore(MAXIMUM_WAITING)
 
 
-class Place:
+class HashSlot:
     """One of the places of this process, for as long as it is held."""
 
     def __init__(self, places: threading.BoundedSemaphore) -> None:
@@ -33,7 +33,7 @@ class Place:
 
 
 @contextmanager
-def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[Place]:
+def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[HashSlot]:
     """Hold a place for hashing; never inside a transaction, for others may wait for it.
 
     Args:
@@ -45,7 +45,7 @@ def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[
     if not _places.acquire(blocking=False):
         before_waiting()
         _wait()
-    place = Place(_places)
+    place = HashSlot(_places)
     try:
         yield place
     finally:

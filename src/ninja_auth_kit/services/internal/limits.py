@@ -3,10 +3,7 @@
 import ipaddress
 import logging
 import math
-import re
 from collections.abc import Sequence
-from datetime import timedelta
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -17,25 +14,16 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import ThrottledError
 from ninja_auth_kit.models import ThrottleBucket
 from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.setting_rules import Rate, parse_rates
 from ninja_auth_kit.tokens import bucket_id
 
 logger = logging.getLogger("ninja_auth_kit.throttling")
-
-_RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})?([smhd])")
-_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 # Tunnels and providers give a /48 to one customer, or share it among a few.
 _SITE, _SITE_TIMES = 48, 8
 
 
-class Rate(NamedTuple):
-    """So many hits in so long."""
-
-    allowed: int
-    window: timedelta
-
-
-class Refused(NamedTuple):
+class ThrottleSubject(NamedTuple):
     """Who was refused, for the event.
 
     Attributes:
@@ -47,28 +35,6 @@ class Refused(NamedTuple):
     client: ClientInfo | None
     user: Any | None = None
     identifier: str | None = None
-
-
-@lru_cache(maxsize=256)
-def parse_rate(text: str) -> Rate:
-    """Read a rate such as "20/m" or "10/15m": a number of hits, and seconds, minutes, hours or days.
-
-    Raises:
-        ValueError: it is no rate.
-    """
-    match = _RATE.fullmatch(text)
-    if match is None:
-        raise ValueError("a rate is a number, a slash, and a time, such as '20/m' or '10/15m'")
-    return Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]])
-
-
-def rates_of(value: str | Sequence[str]) -> list[Rate]:
-    """Return the rates of one rule, which are one text or several.
-
-    Raises:
-        ValueError: one of them is no rate.
-    """
-    return [parse_rate(text) for text in ([value] if isinstance(value, str) else value)]
 
 
 def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
@@ -83,24 +49,24 @@ def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
     """
     if subject is None:
         return []
-    found = [Rate(times * rate.allowed, rate.window) for rate in rates_of(settings.THROTTLES.get(rule, ()))]
+    found = [Rate(times * rate.allowed, rate.window) for rate in parse_rates(settings.THROTTLES.get(rule, ()))]
     return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in found]
 
 
 def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
     """Return the buckets of the network that a caller is in, and of the larger one that an IPv6 customer may have."""
-    found, site = buckets(rule, client.network), site_of(client)
+    found, site = buckets(rule, client.network), site_network(client)
     return found if site == client.network else found + buckets(rule, site, times=_SITE_TIMES)
 
 
-def site_of(client: ClientInfo) -> str | None:
+def site_network(client: ClientInfo) -> str | None:
     """Return the network of an IPv4 caller, and of an IPv6 one the larger one that one customer may have."""
     if client.ip_address is None or ":" not in client.ip_address:
         return client.network
     return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False))
 
 
-def take(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
+def take(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
     """Count a hit in each bucket.
 
     Raises:
@@ -112,7 +78,7 @@ def take(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
     return taken
 
 
-def refuse_full(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
+def refuse_full(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
     """Count nothing, but refuse what `take` would refuse.
 
     Raises:
@@ -124,7 +90,7 @@ def refuse_full(wanted: Sequence[Bucket], refused: Refused) -> list[Taken]:
     return []
 
 
-def _refusal(full: list[ThrottleBucket], refused: Refused) -> ThrottledError:
+def _refusal(full: list[ThrottleBucket], refused: ThrottleSubject) -> ThrottledError:
     """Return the error; the first of a window tells that the limit is reached. More would be a flood of events."""
     for bucket in full:
         if ThrottleBucket.objects.announce(bucket):

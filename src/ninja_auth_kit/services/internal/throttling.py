@@ -22,18 +22,25 @@ from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSessio
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.throttling import Bucket, Taken
 from ninja_auth_kit.models.users import has_username, stored_email
-from ninja_auth_kit.services.internal.hash_slots import Place, hashing
-from ninja_auth_kit.services.internal.limits import Refused, buckets, network_buckets, refuse_full, site_of, take
+from ninja_auth_kit.services.internal.hash_slots import HashSlot, hashing
+from ninja_auth_kit.services.internal.limits import (
+    ThrottleSubject,
+    buckets,
+    network_buckets,
+    refuse_full,
+    site_network,
+    take,
+)
 from ninja_auth_kit.tokens import password_fingerprints
 
 # How long a session vouches for the network that it began in, from its last refresh.
 _KNOWN_FOR = timedelta(days=60)
 
-Act = Callable[[Sequence[Bucket], Refused], list[Taken]]
+Act = Callable[[Sequence[Bucket], ThrottleSubject], list[Taken]]
 
 
 @contextmanager
-def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[Place]:
+def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[HashSlot]:
     """Count a login against its account and its network, and hold a place for hashing.
 
     A wrong password stays counted. A login empties the bucket of its account and leaves that of the network as it was.
@@ -80,7 +87,7 @@ def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
         ThrottledError: too many were wrong, or too many are hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    account, refused = buckets("password_account", str(user.pk)), Refused(client, user)
+    account, refused = buckets("password_account", str(user.pk)), ThrottleSubject(client, user)
     wanted = [*account, *network_buckets("hash_network", client)]
     with hashing(before_waiting=partial(refuse_full, wanted, refused)):
         taken = take(wanted, refused)
@@ -89,14 +96,14 @@ def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
 
 
 @contextmanager
-def hashing_new_password(client: ClientInfo) -> Iterator[None]:
+def new_password_slot(client: ClientInfo) -> Iterator[None]:
     """Count a new password, and hold a place for hashing it.
 
     Raises:
         ThrottledError: too many are hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    wanted, refused = network_buckets("hash_network", client), Refused(client)
+    wanted, refused = network_buckets("hash_network", client), ThrottleSubject(client)
     with hashing(before_waiting=partial(refuse_full, wanted, refused)):
         take(wanted, refused)
         yield
@@ -117,7 +124,7 @@ def count_request(client: ClientInfo) -> None:
     Raises:
         ThrottledError: too many from this network.
     """
-    take(network_buckets("request_network", client), Refused(client))
+    take(network_buckets("request_network", client), ThrottleSubject(client))
 
 
 def count_refused_token(client: ClientInfo) -> None:
@@ -126,15 +133,15 @@ def count_refused_token(client: ClientInfo) -> None:
     Raises:
         ThrottledError: too many from this network.
     """
-    take(network_buckets("token_network", client), Refused(client))
+    take(network_buckets("token_network", client), ThrottleSubject(client))
 
 
-def count_mail_from(client: ClientInfo) -> bool:
+def count_email_from(client: ClientInfo) -> bool:
     """Count a request that may cause a mail; tell whether it may. Whether it does must not show in the count."""
-    return _is_free(network_buckets("mail_network", client), Refused(client))
+    return _is_free(network_buckets("mail_network", client), ThrottleSubject(client))
 
 
-def count_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
+def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
     """Count a request for a link and the mail that comes of it; tell whether it may go. It never may to nobody.
 
     Without a mail nothing is counted for the recipient, so that nobody can use up the mails of another by requests
@@ -147,14 +154,14 @@ def count_mail_link(user: Any | None, *, email: str, client: ClientInfo | None) 
     """
     if client is None:
         return user is not None
-    is_free = count_mail_from(client)
+    is_free = count_email_from(client)
     if user is None or not is_free:
         ThrottleBucket.objects.full(_recipient(email, client))
         return False
-    return count_mail_to(stored_email(user), client=client)
+    return count_email_to(stored_email(user), client=client)
 
 
-def count_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
+def count_email_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
     """Count a mail that somebody may have asked for who is not its recipient; tell whether it may go.
 
     Args:
@@ -163,21 +170,21 @@ def count_mail_to(email: str, *, client: ClientInfo, is_notice: bool = False) ->
         is_notice: whether it only says that there is an account.
     """
     notice = buckets("mail_notice", _account(email, by_email=True)) if is_notice else []
-    return _is_free([*_recipient(email, client), *notice], Refused(client, identifier=email))
+    return _is_free([*_recipient(email, client), *notice], ThrottleSubject(client, identifier=email))
 
 
-def count_owner_mail(email: str) -> bool:
+def count_owner_email(email: str) -> bool:
     """Count a mail that tells an owner what was done with the account; tell whether it may go."""
-    return _is_free(buckets("mail_owner", _account(email, by_email=True)), Refused(None, identifier=email))
+    return _is_free(buckets("mail_owner", _account(email, by_email=True)), ThrottleSubject(None, identifier=email))
 
 
 def _recipient(email: str, client: ClientInfo) -> list[Bucket]:
-    recipient, site = _account(email, by_email=True), site_of(client)
+    recipient, site = _account(email, by_email=True), site_network(client)
     own = buckets("mail_recipient_network", f"{recipient} from {site}" if site else None)
     return [*buckets("mail_recipient", recipient), *own]
 
 
-def _is_free(wanted: list[Bucket], refused: Refused) -> bool:
+def _is_free(wanted: list[Bucket], refused: ThrottleSubject) -> bool:
     try:
         take(wanted, refused)
     except ThrottledError:
@@ -212,7 +219,7 @@ def _admit(
     Returns:
         What was taken, and what everybody else is told, where it was taken because the account knows this network.
     """
-    refused, network = Refused(client, holder, identifier), client.network
+    refused, network = ThrottleSubject(client, holder, identifier), client.network
     here = [*network_buckets("login_network", client), *network_buckets("hash_network", client)]
     try:
         return act([*buckets("login_account", account), *here], refused), None
