@@ -10,7 +10,7 @@ space := $(empty) $(empty)
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 export PATH := $(PATH):$(subst $(space),:,$(wildcard $(PYENV)/versions/3.1[0-9].*/bin))
 
-.PHONY: bench bench-audit demo test test-all test-faults format messages clean help
+.PHONY: bench bench-audit demo hops test test-all test-faults format messages clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -36,6 +36,10 @@ bench:  ## measure the kit beside its peers, about a quarter of an hour, and wri
 bench-audit: $(VENV)/demo  ## measure what the audit stream costs, and write docs/performance-audit.md
 	@$(BIN)/pip install --quiet --group test
 	@$(BIN)/python -m benchmarks.audit
+
+hops: $(VENV)/demo  ## count the files and functions that a request enters (HOPS=--list names them)
+	@$(BIN)/pip install --quiet --group test
+	@$(BIN)/python -m tests.with_services $(BIN)/python -m benchmarks.hops $(HOPS)
 
 format: $(VENV)/demo  ## format the code
 	@$(BIN)/pip install --quiet --group lint
