@@ -6,7 +6,7 @@ from typing import Any
 
 from ninja_auth_kit import __version__
 from ninja_auth_kit.audit.events import Event, all_events
-from ninja_auth_kit.audit.events.base import details_of, outcome_of
+from ninja_auth_kit.audit.events.base import details_of
 from ninja_auth_kit.audit.events.schemas import document, schema_of, summary_of
 
 DOCS = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def ecs(kind: type[Event]) -> tuple[str, str]:
     types = {"registered": "creation", "registration_failed": "creation", "deleted": "deletion"}
     if entity == "request":
         return "authentication", "denied"
-    changes = outcome_of(kind) == "success" and not action.endswith("requested")
+    changes = kind.outcome_word == "success" and not action.endswith("requested")
     return "iam", types.get(action, "change" if changes else "info")
 
 

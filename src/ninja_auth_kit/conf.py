@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router
+from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from ninja_auth_kit import setting_rules as rules
@@ -413,6 +413,11 @@ def accounts_database() -> str:
     The kit's tables are in the same database, because a transaction cannot span two.
     """
     return router.db_for_write(get_user_model())
+
+
+def atomic() -> transaction.Atomic:
+    """Return `transaction.atomic` for the accounts database."""
+    return transaction.atomic(using=accounts_database())
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def connect() -> None:
 
 def _start_embedded_relay(**_: Any) -> None:
     """Start the relay of this process with its first request, if the settings ask for one. Never before a fork."""
+    request_started.disconnect(dispatch_uid="ninja_auth_kit.embedded_relay")
     if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
         # Imported late: a web process without a relay never imports pika.
         from ninja_auth_kit.audit.relay import embedded

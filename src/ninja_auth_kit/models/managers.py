@@ -1,20 +1,15 @@
-"""The manager of every model and the transactions of the kit: both use the accounts database.
+"""The manager of every model, which sends all queries to the accounts database.
 
-Reads go to the primary too. A lagging replica would accept a session that has ended.
+Reads go there too: a lagging replica would accept a session that has ended.
 """
 
 from typing import TypeVar
 
-from django.db import models, transaction
+from django.db import models
 
 from ninja_auth_kit.conf import accounts_database
 
 Row = TypeVar("Row", bound=models.Model)
-
-
-def atomic() -> transaction.Atomic:
-    """Return `transaction.atomic` for the accounts database."""
-    return transaction.atomic(using=accounts_database())
 
 
 class PrimaryManager(models.Manager[Row]):

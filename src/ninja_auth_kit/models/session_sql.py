@@ -8,6 +8,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections
 
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models.compiled_query import (
     CompiledQuery,
     Part,
@@ -16,10 +17,10 @@ from ninja_auth_kit.models.compiled_query import (
     prepared,
     where,
 )
+from ninja_auth_kit.models.users import set_address
 
 if TYPE_CHECKING:
     from ninja_auth_kit.models.sessions import UserSession
-from ninja_auth_kit.conf import accounts_database
 
 _USER = Placeholder()
 _KEY = UUID(int=0)  # stands where the session id will stand
@@ -69,12 +70,6 @@ def _active(alias: str) -> CompiledQuery:
     model: Any = apps.get_model("ninja_auth_kit", "UserSession")
     rows = model.objects.using(alias).filter(is_active=True).order_by("login_time", "pk")
     return CompiledQuery(where(rows, "user", _USER), Part(model), places=[_USER])
-
-
-def set_address(user: Any, address: Any) -> None:
-    """Let a user have the address that was read beside it, or None; one without a key is that of an outer join."""
-    relation: Any = type(user)._meta.get_field("authkit_email")
-    relation.set_cached_value(user, address if address is not None and address.pk is not None else None)
 
 
 @cached_unless_filtered(lambda: get_user_model()._default_manager)

@@ -22,10 +22,15 @@ from ninja_auth_kit.models.compiled_query import (
     where_ignoring_case,
 )
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
-from ninja_auth_kit.models.session_sql import set_address
 
 # The first half of the advisory locks' keys; the second is the name. Any constant that is ours alone.
 _NAME_LOCKS = 0x4E414B32
+
+
+def set_address(user: Any, address: Any) -> None:
+    """Let a user have the address that was read beside it, or None; one without a key is that of an outer join."""
+    relation: Any = type(user)._meta.get_field("authkit_email")
+    relation.set_cached_value(user, address if address is not None and address.pk is not None else None)
 
 
 def email_field() -> str:

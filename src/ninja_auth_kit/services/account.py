@@ -12,10 +12,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.conf import accounts_database, atomic
 from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
 from ninja_auth_kit.services.internal.custom_fields import checked_values, refusal_of

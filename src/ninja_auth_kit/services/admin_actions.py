@@ -10,8 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models import EmailAddress, UserSession
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (
     find_user,

@@ -13,11 +13,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError, WrongPasswordError
 from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (

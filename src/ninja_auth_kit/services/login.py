@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     EmailNotVerifiedError,
@@ -20,7 +20,6 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.users import (
     find_user,
     find_user_by_name,
@@ -29,10 +28,9 @@ from ninja_auth_kit.models.users import (
     lock_user,
     may_authenticate,
 )
-from ninja_auth_kit.services.internal.claims import extra_claims
 from ninja_auth_kit.services.internal.credentials import authenticate
 from ninja_auth_kit.services.internal.throttling import login_attempt
-from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
+from ninja_auth_kit.services.sessions import TokenPair, extra_claims, new_session, start_session
 
 # Parallel logins may each renew the hash, and each has to look again; more often than that the password changes.
 _ATTEMPTS = 5

@@ -11,10 +11,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.conf import accounts_database, atomic
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, user_by_pk
 from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token

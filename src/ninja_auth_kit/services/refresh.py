@@ -7,7 +7,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import atomic, settings
 from ninja_auth_kit.exceptions import (
     InvalidTokenError,
     SessionEndedError,
@@ -15,11 +15,9 @@ from ninja_auth_kit.exceptions import (
     TokenReusedError,
 )
 from ninja_auth_kit.models import BlacklistedToken, UserSession
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.services.internal.claims import extra_claims
 from ninja_auth_kit.services.internal.throttling import count_refused_token
-from ninja_auth_kit.services.sessions import TokenPair, access_token, token_pair
+from ninja_auth_kit.services.sessions import TokenPair, access_token, extra_claims, token_pair
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,

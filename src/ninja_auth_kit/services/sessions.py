@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -15,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import atomic, imported, settings
 from ninja_auth_kit.exceptions import (
     InvalidTokenError,
     ServiceUnavailableError,
@@ -24,7 +25,6 @@ from ninja_auth_kit.exceptions import (
     SessionNotFoundError,
 )
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.tokens import (
     AccessClaims,
@@ -123,6 +123,25 @@ def start_session(session: UserSession, *, user: Any, extra: Mapping[str, Any], 
     UserSession.objects.start(session)
     signals.logged_in.announce(user=user, client=client, session_id=session.pk)
     return token_pair(session, access_token=access_token(session, extra=extra))
+
+
+def extra_claims(session: UserSession) -> Mapping[str, Any]:
+    """Return the host's claims for a token of this session. Ask before any lock: the host's code may take its time.
+
+    Raises:
+        ImproperlyConfigured: the setting names nothing that can be called, or what it returns is no mapping.
+        Exception: whatever the host's code raises; no token is issued then.
+    """
+    ask = imported("ACCESS_TOKEN_CLAIMS")
+    if ask is None:
+        return {}
+    if not callable(ask):
+        raise ImproperlyConfigured("NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] names nothing that can be called.")
+    claims = ask(session.user, session)
+    if not isinstance(claims, Mapping):
+        kind = type(claims).__name__
+        raise ImproperlyConfigured(f"NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] must return a mapping, not {kind}.")
+    return claims
 
 
 def access_token(session: UserSession, *, extra: Mapping[str, Any]) -> str:

@@ -9,11 +9,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError
 from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email, user_by_pk
 from ninja_auth_kit.services.internal.email_links import send_link

@@ -8,11 +8,10 @@ from unittest.mock import patch
 from asgiref.sync import sync_to_async
 
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.models.managers import atomic
+from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
-from ninja_auth_kit.services.internal.claims import extra_claims
-from ninja_auth_kit.services.sessions import new_session, start_session
+from ninja_auth_kit.services.sessions import extra_claims, new_session, start_session
 
 
 def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent: str = "tests") -> TokenPair:

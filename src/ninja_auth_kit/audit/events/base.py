@@ -89,6 +89,7 @@ class Event:
     type: ClassVar[str] = ""
     name: ClassVar[str] = ""
     routing_key: ClassVar[str] = ""
+    outcome_word: ClassVar[Literal["success", "failure"]] = "success"
     signal: ClassVar[str] = ""
     by: ClassVar[str] = "user"
     fact: ClassVar[bool] = False
@@ -156,6 +157,7 @@ def event(
     def add(kind: type[E]) -> type[E]:
         kind = dataclasses.dataclass(frozen=True, kw_only=True)(kind)
         kind.name, kind.type, kind.routing_key = name, f"{prefix}.{name}.v{version}", f"auth.{route}"
+        kind.outcome_word = "failure" if route.endswith(".failure") else "success"
         kind.signal, kind.by, kind.fact = signal, by, fact
         kind.merges = fact if merges is None else merges
         kind.reasons, kind.ocsf, kind.twin = reasons or {}, ocsf, twin
@@ -182,8 +184,3 @@ def all_events() -> tuple[type[Event], ...]:
 def event_class(type: str) -> type[Event] | None:
     """Return the class of a CloudEvents type, such as `ninja-auth-kit.session.logged_in.v1`, or None."""
     return _by_type.get(type)
-
-
-def outcome_of(kind: type[Event]) -> str:
-    """Return "success" or "failure"."""
-    return kind.routing_key.rpartition(".")[2]

@@ -7,7 +7,7 @@ Closed is what is there, open what may come: members that are required stay, oth
 from collections.abc import Mapping
 from typing import Any
 
-from ninja_auth_kit.audit.events.base import Actor, Client, Event, Session, Target, all_events, details_of, outcome_of
+from ninja_auth_kit.audit.events.base import Actor, Client, Event, Session, Target, all_events, details_of
 
 _TIME = {"type": "string", "format": "date-time"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -51,7 +51,7 @@ def _data(kind: type[Event]) -> dict[str, Any]:
         "type": "object",
         "required": ["outcome", "reason", "actor", "target", "session", "client", "details"],
         "properties": {
-            "outcome": {"const": outcome_of(kind)},
+            "outcome": {"const": kind.outcome_word},
             "reason": _reason(kind),
             "actor": _block(Actor),
             "target": _block(Target),

@@ -13,7 +13,6 @@ from typing import Any
 from django.utils import timezone
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.base import outcome_of
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.tokens import pseudonym
@@ -85,7 +84,7 @@ def _data(event: type[Event], *, client: ClientInfo, user: Any | None, carried: 
     user_id = None if user is None else str(user.pk)
     identifier, session_id = carried.get("identifier"), carried.get("session_id")
     return {
-        "outcome": outcome_of(event),
+        "outcome": event.outcome_word,
         "reason": carried.get("reason"),
         "actor": {"type": actor, "id": user_id if actor == "user" else carried.get("actor_id")},
         "target": {

@@ -17,11 +17,10 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
 from ninja_auth_kit.models import ShadowRegistration
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.users import is_verified, lock_user
 
 

@@ -8,8 +8,8 @@ from django.utils.timesince import timeuntil
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models import OneTimeToken
-from ninja_auth_kit.models.managers import atomic
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.users import lock_user, stored_email
 from ninja_auth_kit.services.internal.throttling import count_email_link

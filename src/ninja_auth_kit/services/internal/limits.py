@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -49,8 +50,15 @@ def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
     """
     if subject is None:
         return []
-    found = [Rate(times * rate.allowed, rate.window) for rate in parse_rates(settings.THROTTLES.get(rule, ()))]
+    rates = settings.THROTTLES.get(rule, ())
+    parsed = _parsed_rates((rates,) if isinstance(rates, str) else tuple(rates))
+    found = [Rate(times * rate.allowed, rate.window) for rate in parsed]
     return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in found]
+
+
+@lru_cache(maxsize=256)
+def _parsed_rates(texts: tuple[str, ...]) -> list[Rate]:
+    return parse_rates(texts)
 
 
 def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
