@@ -159,7 +159,7 @@ def test_a_list_that_is_cut_says_so_and_ends_there(model: Any, pages: Pages, fil
 
     first, last = pages.list(model), pages.list(model, p="10")
 
-    assert f"Only the first {ROWS} are listed" in first.content.decode()
+    assert f"Only the first {ROWS} rows are shown" in first.content.decode()
     assert len(last.context["cl"].result_list) == 100
     assert pages.list(model, p="11").status_code == 302
 
@@ -177,7 +177,7 @@ def test_facets_would_count_and_so_there_are_none(pages: Pages, fill: Callable[.
 def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
     pages: Pages, fill: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("lists", "sessions"):
+    for module in ("read_only", "sessions"):
         monkeypatch.setattr(f"ninja_auth_kit.admin.{module}.ROWS", 7)
     monkeypatch.setattr("ninja_auth_kit.admin.read_only.ReadOnlyAdmin.list_per_page", 5)
     fill(UserSession, 40)
@@ -188,5 +188,5 @@ def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
     response = pages.act(UserSession, "end_selected", first, select_across="1")
 
     assert len(listed) == 7
-    assert told(response) == [f"{len(active)} sessions were ended. {7 - len(active)} had ended before."]
+    assert told(response) == [f"{len(active)} sessions were ended. {7 - len(active)} sessions had already ended."]
     assert set(UserSession.objects.filter(end_reason="revoked").values_list("pk", flat=True)) == active
