@@ -143,7 +143,7 @@ def test_an_api_that_was_taught_nothing_answers_a_plain_401(api: Api) -> None:
     response = api.get("/plain/guarded", token="bad")
 
     assert response.status_code == 401
-    assert response.json() == {"detail": "The token is missing or not valid."}
+    assert response.json() == {"detail": "The token is missing or not valid. Log in again."}
 
 
 @pytest.mark.security("SES-21")

@@ -119,7 +119,7 @@ def test_the_rest_of_the_account_can_be_played(open_page: Callable[..., Page]) -
     press(page, "phone", "Log in")
     expect(state(page, "phone")).to_have_attribute("data-state", "live")
     page.get_by_role("button", name="Change the address").click()
-    expect(page.locator("#mails")).to_contain_text("good for 1\u00a0day")
+    expect(page.locator("#mails")).to_contain_text("valid for 1\u00a0day")
     page.get_by_role("button", name="Confirm the new address").click()
     expect(state(page, "phone")).to_have_attribute("data-state", "ended")
     press(page, "phone", "Log in")

@@ -12,7 +12,6 @@ from pytest_django import Settings
 
 from ninja_auth_kit import emails, exceptions
 from ninja_auth_kit.api import errors
-from ninja_auth_kit.models.sessions import EndReason
 from tests.conftest import EMAIL, PASSWORD, Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,11 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LANGUAGES = ["de", "es", "fr", "zh-hans"]
 
 REFUSED = {
-    "en": "Unknown account or wrong password.",
-    "de": "Unbekanntes Konto oder falsches Passwort.",
-    "es": "Cuenta desconocida o contraseña incorrecta.",
-    "fr": "Compte inconnu ou mot de passe incorrect.",
-    "zh-hans": "账户不存在或密码错误。",
+    "en": "The account or the password is not correct. Check both and try again.",
+    "de": "Das Konto oder das Passwort ist nicht richtig. Prüfen Sie beides und versuchen Sie es erneut.",
+    "es": "La cuenta o la contraseña no es correcta. Compruebe ambas e inténtelo de nuevo.",
+    "fr": "Le compte ou le mot de passe est incorrect. Vérifiez les deux et réessayez.",
+    "zh-hans": "账户或密码不正确。请检查两者后重试。",
 }
 REQUIRED = {
     "de": "Dieses Feld ist zwingend erforderlich.",
@@ -33,21 +32,24 @@ REQUIRED = {
     "zh-hans": "这个字段是必填项。",
 }
 REGISTERED = {
-    "de": "Wir haben Ihnen eine E-Mail gesendet. Folgen Sie dem Link darin, um Ihre Adresse zu bestätigen.",
-    "es": "Le hemos enviado un correo. Siga el enlace que contiene para verificar su dirección.",
-    "fr": "Nous vous avons envoyé un courriel. Suivez le lien qu’il contient pour vérifier votre adresse.",
-    "zh-hans": "我们已向您发送了一封邮件。请打开其中的链接以验证您的地址。",
+    "de": "Wir haben Ihnen eine E-Mail gesendet. Öffnen Sie den Link darin, um Ihre E-Mail-Adresse zu bestätigen.",
+    "es": (
+        "Le hemos enviado un correo electrónico. Abra el enlace que contiene para verificar su dirección de correo "
+        "electrónico."
+    ),
+    "fr": "Nous vous avons envoyé un e-mail. Ouvrez le lien qu’il contient pour vérifier votre adresse e-mail.",
+    "zh-hans": "我们已向您发送了一封邮件。请打开其中的链接以验证您的电子邮件地址。",
 }
 SUBJECT = {
-    "de": "Bestätigen Sie Ihre Adresse für example.com",
-    "es": "Verifique su dirección para example.com",
-    "fr": "Vérifiez votre adresse pour example.com",
-    "zh-hans": "请验证您在 example.com 的地址",
+    "de": "Bestätigen Sie Ihre E-Mail-Adresse für example.com",
+    "es": "Verifique su dirección de correo electrónico para example.com",
+    "fr": "Vérifiez votre adresse e-mail pour example.com",
+    "zh-hans": "请验证您在 example.com 的电子邮件地址",
 }
 LIFETIME = {
-    "de": "Der Link ist 1\xa0Tag lang gültig und kann einmal verwendet werden.",
-    "es": "El enlace es válido durante 1\xa0día y para un solo uso.",
-    "fr": "Le lien est valable pendant 1\xa0jour et pour une seule utilisation.",
+    "de": "Der Link ist 1\xa0Tag lang gültig und kann nur einmal verwendet werden.",
+    "es": "El enlace es válido durante 1\xa0día y solo se puede usar una vez.",
+    "fr": "Le lien est valable pendant 1\xa0jour et ne peut être utilisé qu’une seule fois.",
     "zh-hans": "链接在 1\xa0日 内有效，且只能使用一次。",
 }
 HEADING = {
@@ -285,10 +287,11 @@ def test_an_error_that_was_described_in_english_is_answered_in_the_language_of_t
 
 def test_names_of_models_and_fields_are_translated_and_no_migration_is_due_for_that(settings: Settings) -> None:
     models = importlib.import_module("ninja_auth_kit.models")
+    sessions = importlib.import_module("ninja_auth_kit.models.sessions")
     settings.LANGUAGE_CODE = "de"
 
     assert str(models.UserSession._meta.verbose_name_plural) == "Sitzungen"
     assert str(models.UserSession._meta.get_field("ip_address").verbose_name) == "IP-Adresse"
-    assert EndReason.EXPIRED.label == "abgelaufen"
+    assert sessions.EndReason.EXPIRED.label == "abgelaufen"
     assert str(models.BlacklistedToken(pk=7)) == "gesperrtes Token 7"
     call_command("makemigrations", "ninja_auth_kit", check_changes=True, dry_run=True, verbosity=0)

@@ -293,7 +293,11 @@ def test_resend_of_what_is_no_address_is_an_input_error(api: Api) -> None:
 
     assert response.status_code == 422
     assert response.json()["errors"] == [
-        {"field": "email", "code": "invalid_email", "message": "Enter a valid e-mail address."}
+        {
+            "field": "email",
+            "code": "invalid_email",
+            "message": "This email address is not valid. Check it and try again.",
+        }
     ]
 
 

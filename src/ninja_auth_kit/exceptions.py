@@ -86,63 +86,67 @@ class RegistrationClosedError(AuthKitError):
     """`REGISTRATION_OPEN` is False."""
 
     code = "registration_closed"
-    message = _("Registration is closed.")
+    message = _("Registration is closed. New accounts cannot be created.")
 
 
 class InvalidCredentialsError(AuthKitError):
     """Unknown user, wrong password, disabled account, no usable password: one answer (ASVS 6.3.8)."""
 
     code = "invalid_credentials"
-    message = _("Unknown account or wrong password.")
+    message = _("The account or the password is not correct. Check both and try again.")
 
 
 class EmailNotVerifiedError(AuthKitError):
     """The password is right, but the e-mail address is not verified. Never raised before the password is checked."""
 
     code = "email_not_verified"
-    message = _("Verify your e-mail address before you log in.")
+    message = _(
+        "Verify your email address before you log in. Open the link in the verification email, or request a new link."
+    )
 
 
 class WrongPasswordError(AuthKitError):
     """The password that confirms a change is not that of the account. The caller is logged in, so it may be told."""
 
     code = "wrong_password"
-    message = _("The password is wrong.")
+    message = _("The password is not correct. Enter your current password and try again.")
 
 
 class AccountProtectedError(AuthKitError):
     """The host has rows that must not lose their user, so the account cannot be deleted."""
 
     code = "account_protected"
-    message = _("This account cannot be deleted as long as other records depend on it.")
+    message = _("This account cannot be deleted while other records depend on it. Contact the operator of the site.")
 
 
 class SessionLimitReachedError(AuthKitError):
     """The user has all the sessions `SESSION_LIMIT` allows, and `SESSION_LIMIT_POLICY` is "reject"."""
 
     code = "session_limit_reached"
-    message = _("You are logged in elsewhere. Log out there first.")
+    message = _("You have reached the maximum number of sessions. Log out on another device first.")
 
 
 class InvalidTokenError(AuthKitError):
     """An access or refresh token that is missing, malformed, forged or unknown: one answer for all (JWT-26)."""
 
     code = "invalid_token"
-    message = _("The token is missing or not valid.")
+    message = _("The token is missing or not valid. Log in again.")
 
 
 class TokenExpiredError(InvalidTokenError):
     """A genuine token past its time. Raised only after the signature proved genuine."""
 
     code = "token_expired"
-    message = _("The token has expired.")
+    message = _("The token has expired. Request a new token or log in again.")
 
 
 class TokenReusedError(InvalidTokenError):
     """A refresh token that was rotated away came back, and its session was ended (RFC 9700 section 4.14.2)."""
 
     code = "token_reused"
-    message = _("The refresh token was used before. The session has been ended for your safety; log in again.")
+    message = _(
+        "The refresh token has already been used. The session has been ended to protect your account. Log in again."
+    )
 
 
 class SessionEndedError(InvalidTokenError):
@@ -156,20 +160,22 @@ class InvalidOneTimeTokenError(AuthKitError):
     """A mailed token that is unknown, used, expired, superseded, of another purpose, or sent with a wrong password."""
 
     code = "invalid_token"
-    message = _("The link is not valid any more. Request a new one.")
+    message = _("The link is not valid or has expired. Request a new one.")
 
     def __init__(self, *, or_password: bool = False) -> None:
         """Say that it is the link, or the link or the password: which of the two, nobody is to learn."""
         super().__init__()
         if or_password:
-            self.message = _("The link or the password is not valid. Request a new link and try again.")
+            self.message = _(
+                "The link or the password is not valid. Check the password and try again, or request a new link."
+            )
 
 
 class SessionNotFoundError(AuthKitError):
     """No such active session of this user; foreign, unknown and ended ones look alike."""
 
     code = "not_found"
-    message = _("There is no such session.")
+    message = _("The session does not exist or has ended.")
 
 
 class ServiceUnavailableError(AuthKitError):
@@ -183,7 +189,7 @@ class ThrottledError(AuthKitError):
     """A limit of `THROTTLES` is reached. What was asked for has not been looked at: right and wrong look alike."""
 
     code = "throttled"
-    message = _("Too many attempts. Wait a while and try again.")
+    message = _("There have been too many attempts. Wait a while and try again.")
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(retry_after)

@@ -79,7 +79,7 @@ def test_an_administrator_is_told_in_the_language_of_the_site(
     listed = pages.list(UserSession).content.decode()
     response = pages.act(UserSession, "end_selected", *UserSession.objects.all())
 
-    assert told(response) == ["1 Sitzung wurde beendet. 2 waren schon vorher beendet."]
+    assert told(response) == ["1 Sitzung wurde beendet. 2 Sitzungen waren bereits beendet."]
     assert "Ausgewählte Sitzungen beenden" in listed
     assert "Zeitpunkt der Anmeldung" in listed
 
@@ -89,9 +89,13 @@ def test_what_has_ended_is_not_ended_again(pages: Pages, api: Api, user: Any) ->
         api.login()
     sessions = list(UserSession.objects.all())
 
-    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["1 session was ended. 2 had ended before."]
+    assert told(pages.act(UserSession, "end_selected", *sessions)) == [
+        "1 session was ended. 2 sessions had already ended."
+    ]
     before = len(events())
-    assert told(pages.act(UserSession, "end_selected", *sessions)) == ["0 sessions were ended. 3 had ended before."]
+    assert told(pages.act(UserSession, "end_selected", *sessions)) == [
+        "0 sessions were ended. 3 sessions had already ended."
+    ]
 
     assert len(events()) == before
     replaced = UserSession.objects.filter(end_reason="replaced").first()
@@ -115,7 +119,7 @@ def test_an_administrator_can_vouch_for_an_address(pages: Pages, api: Api, make_
 
     response = pages.act(EmailAddress, "mark_verified", user.authkit_email)
 
-    assert told(response) == ["1 address was marked as verified."]
+    assert told(response) == ["1 email address was marked as verified."]
     assert api.login().status_code == 200
     event = last_event("email.verified")
     assert event["data"]["actor"] == {"type": "admin", "id": str(pages.user.pk)}
@@ -132,14 +136,18 @@ def test_an_administrator_is_told_before_whose_password_it_will_be(
 
     page = pages.list(EmailAddress).content.decode()
 
-    assert "whoever registered it last can log in with the password chosen then" in page
+    assert (
+        "the person who last registered the address can then log in with the password chosen at registration" in page
+    )
 
 
 @pytest.mark.security("VER-11")
 def test_vouching_does_not_undo_a_ban(pages: Pages, api: Api, make_user: Callable[..., Any]) -> None:
     user = make_user(verified=False, is_active=False)
 
-    assert told(pages.act(EmailAddress, "mark_verified", user.authkit_email)) == ["1 address was marked as verified."]
+    assert told(pages.act(EmailAddress, "mark_verified", user.authkit_email)) == [
+        "1 email address was marked as verified."
+    ]
 
     user.refresh_from_db()
     assert not user.is_active
@@ -155,9 +163,9 @@ def test_what_cannot_be_vouched_for_is_skipped_with_the_reason(pages: Pages, mak
     response = pages.act(EmailAddress, "mark_verified", done.authkit_email, moved.authkit_email, waits.authkit_email)
 
     assert sorted(told(response)) == [
-        "1 address was marked as verified.",
-        "1 skipped (done@example.com): it is verified already.",
-        "1 skipped (moved@example.com): its account has another address by now, or is gone.",
+        "1 email address was marked as verified.",
+        "1 skipped (done@example.com): the email address is already verified.",
+        "1 skipped (moved@example.com): the account now has a different email address or has been deleted.",
     ]
     found = dict(EmailAddress.objects.values_list("email", "verified_at"))
     assert (found["done@example.com"], found["moved@example.com"]) == (verified_at, None)
@@ -174,8 +182,11 @@ def test_an_address_that_two_accounts_have_is_nobody_s_to_vouch_for(
     response = pages.act(EmailAddress, "mark_verified", user.authkit_email)
 
     assert told(response) == [
-        f"1 skipped ({EMAIL.upper()}): it is not this account's alone: another has it too, or the account is hidden.",
-        "0 addresses were marked as verified.",
+        (
+            f"1 skipped ({EMAIL.upper()}): another account has the same email address, or the default manager of the "
+            "user model hides this account."
+        ),
+        "0 email addresses were marked as verified.",
     ]
     assert EmailAddress.objects.get(user=user).verified_at is None
 
@@ -201,10 +212,10 @@ def test_a_link_is_mailed_to_an_address_that_waits_and_to_no_other(
     response = pages.act(EmailAddress, "send_link", *(user.authkit_email for user in (waits, done, banned, moved)))
 
     assert sorted(told(response)) == [
-        "1 link is on its way.",
-        "1 skipped (banned@example.com): its account is disabled.",
-        "1 skipped (done@example.com): it is verified already.",
-        "1 skipped (moved@example.com): its account has another address by now, or is gone.",
+        "1 skipped (banned@example.com): the account is disabled.",
+        "1 skipped (done@example.com): the email address is already verified.",
+        "1 skipped (moved@example.com): the account now has a different email address or has been deleted.",
+        "1 verification link is being sent.",
     ]
     assert [message.to for message in mail.outbox] == [[EMAIL]]
     event = last_event("email.verification_requested")
@@ -239,7 +250,12 @@ def test_deferred_events_go_back_into_the_outbox_in_their_order_and_poison_stays
 
     response = pages.act(AuditDeferred, "requeue_selected", *AuditDeferred.objects.order_by("-pk"))
 
-    assert told(response) == ["2 events are in the outbox again. 1 stayed: what is poison would be refused again."]
+    assert told(response) == [
+        (
+            "2 events were moved back to the outbox. "
+            "1 event was not moved: it can never be sent (reason poison) or is being processed."
+        )
+    ]
     assert [row.reason for row in AuditDeferred.objects.all()] == ["poison"]
     assert list(AuditOutbox.objects.order_by("pk").values())[:2] == [waiting[0], waiting[2]]
     assert AuditOutbox.objects.count() == 3
@@ -250,8 +266,8 @@ def test_deferred_events_go_back_into_the_outbox_in_their_order_and_poison_stays
 def test_a_second_administrator_who_requeues_the_same_events_moves_none(pages: Pages, rows: dict[Any, Any]) -> None:
     (event,) = AuditDeferred.objects.all()
 
-    assert told(pages.act(AuditDeferred, "requeue_selected", event)) == ["1 event is in the outbox again."]
-    assert told(pages.act(AuditDeferred, "requeue_selected", event)) == ["0 events are in the outbox again."]
+    assert told(pages.act(AuditDeferred, "requeue_selected", event)) == ["1 event was moved back to the outbox."]
+    assert told(pages.act(AuditDeferred, "requeue_selected", event)) == ["0 events were moved back to the outbox."]
     assert AuditOutbox.objects.filter(event_id=event.event_id).count() == 1
 
 

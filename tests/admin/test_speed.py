@@ -159,7 +159,7 @@ def test_a_list_that_is_cut_says_so_and_ends_there(model: Any, pages: Pages, fil
 
     first, last = pages.list(model), pages.list(model, p="10")
 
-    assert f"Only the first {ROWS} are listed" in first.content.decode()
+    assert f"Only the first {ROWS} rows are shown" in first.content.decode()
     assert len(last.context["cl"].result_list) == 100
     assert pages.list(model, p="11").status_code == 302
 
@@ -188,5 +188,5 @@ def test_all_that_a_page_offers_to_select_is_what_an_action_takes(
     response = pages.act(UserSession, "end_selected", first, select_across="1")
 
     assert len(listed) == 7
-    assert told(response) == [f"{len(active)} sessions were ended. {7 - len(active)} had ended before."]
+    assert told(response) == [f"{len(active)} sessions were ended. {7 - len(active)} sessions had already ended."]
     assert set(UserSession.objects.filter(end_reason="revoked").values_list("pk", flat=True)) == active

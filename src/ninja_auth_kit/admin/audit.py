@@ -45,20 +45,22 @@ class AuditDeferredAdmin(ReadOnlyAdmin):
     )
     actions = ("requeue_selected",)
 
-    @admin.action(permissions=["act"], description=_("Put back into the outbox"))
+    @admin.action(permissions=["act"], description=_("Move back to the outbox"))
     def requeue_selected(self, request: HttpRequest, queryset: QuerySet[AuditDeferred]) -> None:
         """Let the relay try them again, and say how many those are."""
         chosen = list(queryset[:ROWS])
         moved = requeue([event.pk for event in chosen], using=accounts_database())
-        self.note(request, [event for event in chosen if event.pk in moved], gettext("Put back into the outbox."))
+        self.note(request, [event for event in chosen if event.pk in moved], gettext("Moved back to the outbox."))
         text = ngettext(
-            "%(count)d event is in the outbox again.", "%(count)d events are in the outbox again.", len(moved)
+            "%(count)d event was moved back to the outbox.",
+            "%(count)d events were moved back to the outbox.",
+            len(moved),
         )
         stayed = len(chosen) - len(moved)
         if stayed:
             text += " " + ngettext(
-                "%(stayed)d stayed: what is poison would be refused again.",
-                "%(stayed)d stayed: what is poison would be refused again.",
+                "%(stayed)d event was not moved: it can never be sent (reason poison) or is being processed.",
+                "%(stayed)d events were not moved: they can never be sent (reason poison) or are being processed.",
                 stayed,
             )
         self.message_user(request, text % {"count": len(moved), "stayed": stayed})

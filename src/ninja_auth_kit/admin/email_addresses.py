@@ -27,7 +27,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the one choice beside "all"."""
-        return [("1", _("Waits for verification"))]
+        return [("1", _("Not verified"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return those that wait, or all."""
@@ -45,7 +45,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     list_filter = (WaitingFilter,)
     ordering = ("-pk",)
     search_fields = ("canonical", "user")
-    search_help_text = _("An e-mail address, or the primary key of a user, as a whole.")
+    search_help_text = _("Enter a complete email address, or the primary key of a user.")
     raw_id_fields = ("user",)
     fields = ("email", "canonical", "user", "verified_at")
     actions = ("mark_verified", "send_link")
@@ -59,13 +59,18 @@ class EmailAddressAdmin(ReadOnlyAdmin):
 
     @admin.action(
         permissions=["act"],
-        description=_("Mark as verified (whoever registered it last can log in with the password chosen then)"),
+        description=_(
+            "Mark as verified (the person who last registered the address can then log in with the password chosen at "
+            "registration)"
+        ),
     )
     def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
         """Vouch for each, and say which were skipped and why."""
         done = self._each(request, queryset, mark_verified_by_admin, note=gettext("Marked as verified."))
         text = ngettext(
-            "%(count)d address was marked as verified.", "%(count)d addresses were marked as verified.", done
+            "%(count)d email address was marked as verified.",
+            "%(count)d email addresses were marked as verified.",
+            done,
         )
         self.message_user(request, text % {"count": done})
 
@@ -77,7 +82,9 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         except ImproperlyConfigured as error:
             self.message_user(request, str(error), messages.ERROR)
             return
-        text = ngettext("%(count)d link is on its way.", "%(count)d links are on their way.", done)
+        text = ngettext(
+            "%(count)d verification link is being sent.", "%(count)d verification links are being sent.", done
+        )
         self.message_user(request, text % {"count": done})
 
     def _each(
@@ -92,7 +99,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         self.note(request, [*done], note)
         for outcome, skipped in outcomes.items():
             names = ", ".join(address.email for address in skipped[:NAMED]) + (", …" if skipped[NAMED:] else "")
-            # Translators: the reason is one of those that stand beside "it is verified already".
+            # Translators: the reason is one of the texts next to "the email address is already verified".
             text = gettext("%(count)d skipped (%(names)s): %(reason)s.")
             values = {"count": len(skipped), "names": names, "reason": outcome.label}
             self.message_user(request, text % values, messages.WARNING)

@@ -45,7 +45,7 @@ class BoundedChangeList(ChangeList):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.paginator.is_cut:
-            self.title = _("Only the first %(count)d are listed") % {"count": ROWS}
+            self.title = _("Only the first %(count)d rows are shown") % {"count": ROWS}
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Return the order of the page; not what the query string asks for, which would sort the table."""

@@ -25,8 +25,8 @@ class LiveFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the one choice beside "all". The opposite has no index and is most of the table anyway."""
-        # Translators: sessions that have neither ended nor expired.
-        return [("1", _("Live"))]
+        # Translators: a filter for sessions.
+        return [("1", _("Neither ended nor expired"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the live ones, or all."""
@@ -47,7 +47,9 @@ class UserSessionAdmin(ReadOnlyAdmin):
     list_filter = (LiveFilter,)
     ordering = ("-expires_at", "-pk")
     search_fields = ("id", "user")
-    search_help_text = _("The id of a session, or the e-mail address or the primary key of a user, as a whole.")
+    search_help_text = _(
+        "Enter the complete ID of a session, the complete email address of a user, or the primary key of a user."
+    )
     raw_id_fields = ("user",)
     fields = (
         "id",
@@ -87,7 +89,9 @@ class UserSessionAdmin(ReadOnlyAdmin):
         text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", len(ended))
         before = len(chosen) - len(ended)
         if before:
-            text += " " + ngettext("%(before)d had ended before.", "%(before)d had ended before.", before)
+            text += " " + ngettext(
+                "%(before)d session had already ended.", "%(before)d sessions had already ended.", before
+            )
         self.message_user(request, text % {"count": len(ended), "before": before})
 
 

@@ -23,49 +23,49 @@ class MalformedBodyError(AuthKitError):
     """The body is not one JSON object in UTF-8 without repeated members."""
 
     code = "malformed_body"
-    message = _("The body must be one JSON object in UTF-8.")
+    message = _("The request body must be a single JSON object, encoded in UTF-8, without duplicate keys.")
 
 
 class BodyTooLargeError(AuthKitError):
     """The body is larger than any request to the kit can be."""
 
     code = "body_too_large"
-    message = _("The body is too large.")
+    message = _("The request body is too large. It must not exceed 64 KiB.")
 
 
 class LengthRequiredError(AuthKitError):
     """The body comes in chunks, and this server does not read such a body (RFC 9110 section 15.5.12)."""
 
     code = "length_required"
-    message = _("Send the body with its Content-Length.")
+    message = _("The length of the request body is missing. Send the Content-Length header.")
 
 
 class UnsupportedMediaTypeError(AuthKitError):
     """The body is not sent as application/json: a cross-site form could send anything else without a preflight."""
 
     code = "unsupported_media_type"
-    message = _("Send the body as application/json.")
+    message = _("The media type of the request body is not supported. Send the body as application/json.")
 
 
 class MethodNotAllowedError(AuthKitError):
     """The path exists, but not with this method."""
 
     code = "method_not_allowed"
-    message = _("This method is not allowed here.")
+    message = _("This HTTP method is not allowed for this URL. Use one of the methods in the Allow header.")
 
 
 class PathNotFoundError(AuthKitError):
     """There is no such path where `ninja_auth_kit.urls` is mounted; with `install` it is Django's own 404."""
 
     code = "not_found"
-    message = _("There is nothing here.")
+    message = _("This URL does not exist. Check the path.")
 
 
 class ServerError(AuthKitError):
     """Something failed that is nobody's input; the log has it, the answer does not."""
 
     code = "server_error"
-    message = _("Something went wrong on our side.")
+    message = _("An internal server error occurred. Try again later.")
 
 
 STATUSES: dict[type[AuthKitError], HTTPStatus] = {

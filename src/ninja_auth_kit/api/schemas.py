@@ -33,11 +33,14 @@ from ninja_auth_kit.models.users import email_field, has_username, is_verified
 
 _MESSAGES: dict[str, tuple[str, str | Promise]] = {
     "missing": ("required", _("This field is required.")),
-    "extra_forbidden": ("unknown_field", _("There is a field that does not belong here.")),
-    "string_too_long": ("too_long", _("This value is too long.")),
-    "too_long": ("too_long", _("This value is too long.")),
-    "control_character": ("control_character", _("This value contains a control character.")),
-    "one_identifier": ("one_identifier", _("Send exactly one of username and email.")),
+    "extra_forbidden": ("unknown_field", _("The request contains an unknown field. Send only the documented fields.")),
+    "string_too_long": ("too_long", _("This value is too long. Enter a shorter value.")),
+    "too_long": ("too_long", _("This value is too long. Enter a shorter value.")),
+    "control_character": (
+        "control_character",
+        _("This value contains a control character, which is not allowed. Remove it."),
+    ),
+    "one_identifier": ("one_identifier", _("Send either username or email, and only one of them.")),
 }
 _OTHER = ("invalid", _("This value is not valid."))
 
@@ -212,7 +215,7 @@ class LogoutIn(Body):
 class Detail(BaseModel):
     """A sentence for people."""
 
-    detail: str = Field(examples=["We have sent you a mail."])
+    detail: str = Field(examples=["We have sent you an email."])
 
 
 class VerifiedEmail(Detail):

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("retry", "will be retried"), ("parked", "waits for a person")],
+                        choices=[("retry", "will be retried"), ("parked", "needs manual action")],
                         max_length=8,
                         verbose_name="state",
                     ),
@@ -118,7 +118,7 @@ class Migration(migrations.Migration):
                 ("token", models.CharField(max_length=500)),
                 (
                     "blacklisted_at",
-                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="withdrawn at"),
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="blacklisted at"),
                 ),
             ],
             options={
@@ -145,8 +145,8 @@ class Migration(migrations.Migration):
                 ("announced", models.BooleanField(default=False)),
             ],
             options={
-                "verbose_name": "throttle bucket",
-                "verbose_name_plural": "throttle buckets",
+                "verbose_name": "rate limit bucket",
+                "verbose_name_plural": "rate limit buckets",
                 "indexes": [models.Index(fields=["resets_at"], name="authkit_throttle_by_reset")],
             },
         ),
@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
                     "id",
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
-                ("email", models.CharField(max_length=254, verbose_name="e-mail address")),
+                ("email", models.CharField(max_length=254, verbose_name="email address")),
                 ("canonical", models.CharField(max_length=254, verbose_name="canonical spelling")),
                 ("verified_at", models.DateTimeField(blank=True, null=True, verbose_name="verified at")),
                 (
@@ -172,8 +172,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "e-mail address",
-                "verbose_name_plural": "e-mail addresses",
+                "verbose_name": "email address",
+                "verbose_name_plural": "email addresses",
                 "indexes": [
                     models.Index(
                         condition=models.Q(("verified_at", None)), fields=["id"], name="authkit_email_waiting"
@@ -193,9 +193,9 @@ class Migration(migrations.Migration):
                     "purpose",
                     models.CharField(
                         choices=[
-                            ("verify_email", "verify the e-mail address"),
+                            ("verify_email", "verify the email address"),
                             ("reset_password", "reset the password"),
-                            ("change_email", "change the e-mail address"),
+                            ("change_email", "change the email address"),
                         ],
                         max_length=20,
                     ),
@@ -255,8 +255,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "registration that was turned away",
-                "verbose_name_plural": "registrations that were turned away",
+                "verbose_name": "rejected registration",
+                "verbose_name_plural": "rejected registrations",
                 "indexes": [
                     models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
                     models.Index(fields=["username"], name="authkit_shadow_by_username"),
@@ -281,9 +281,9 @@ class Migration(migrations.Migration):
                             ("logout", "logged out"),
                             ("replaced", "replaced by another login"),
                             ("revoked", "revoked"),
-                            ("reused", "a used refresh token came back"),
-                            ("password_changed", "the password changed"),
-                            ("email_changed", "the e-mail address changed"),
+                            ("reused", "refresh token reused"),
+                            ("password_changed", "password changed"),
+                            ("email_changed", "email address changed"),
                             ("expired", "expired"),
                         ],
                         max_length=20,

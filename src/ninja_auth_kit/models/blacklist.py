@@ -15,7 +15,7 @@ class BlacklistedToken(models.Model):
     """
 
     token = models.CharField(max_length=500)
-    blacklisted_at = models.DateTimeField(_("withdrawn at"), default=timezone.now)
+    blacklisted_at = models.DateTimeField(_("blacklisted at"), default=timezone.now)
 
     objects = PrimaryManager["BlacklistedToken"]()
 

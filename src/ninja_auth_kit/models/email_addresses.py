@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ninja_auth_kit.models.managers import PrimaryManager
 
@@ -79,16 +80,17 @@ class EmailAddress(models.Model):
         related_name="authkit_email",
         db_constraint=False,
     )
-    email = models.CharField(_("e-mail address"), max_length=MAXIMUM_LENGTH)
-    # Translators: the one spelling under which an address is looked up.
+    # The context keeps the translation from replacing that of Django's own "email address" in the whole project.
+    email = models.CharField(pgettext_lazy("of an account", "email address"), max_length=MAXIMUM_LENGTH)
+    # Translators: the one spelling under which an email address is looked up.
     canonical = models.CharField(_("canonical spelling"), max_length=MAXIMUM_LENGTH)
     verified_at = models.DateTimeField(_("verified at"), null=True, blank=True)
 
     objects = PrimaryManager["EmailAddress"]()
 
     class Meta:
-        verbose_name = _("e-mail address")
-        verbose_name_plural = _("e-mail addresses")
+        verbose_name = pgettext_lazy("of an account", "email address")
+        verbose_name_plural = _("email addresses")
         indexes = [
             # For the admin's list of addresses that wait; they are few among many.
             models.Index(fields=["id"], condition=models.Q(verified_at=None), name="authkit_email_waiting")

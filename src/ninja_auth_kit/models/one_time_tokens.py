@@ -45,9 +45,9 @@ def _label(purpose: str) -> str:
 class Purpose(models.TextChoices):
     """What a one-time token is good for, and for nothing else."""
 
-    VERIFY_EMAIL = "verify_email", _("verify the e-mail address")
+    VERIFY_EMAIL = "verify_email", _("verify the email address")
     RESET_PASSWORD = "reset_password", _("reset the password")  # a purpose, not a password
-    CHANGE_EMAIL = "change_email", _("change the e-mail address")
+    CHANGE_EMAIL = "change_email", _("change the email address")
 
 
 class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):

@@ -46,7 +46,7 @@ class AuditDeferred(models.Model):
         """What happens to the event next."""
 
         RETRY = "retry", _("will be retried")
-        PARKED = "parked", _("waits for a person")
+        PARKED = "parked", _("needs manual action")
 
     id = models.BigIntegerField(primary_key=True)
     event_id = models.UUIDField(_("event ID"))

@@ -28,9 +28,9 @@ class EndReason(models.TextChoices):
     LOGOUT = "logout", _("logged out")
     REPLACED = "replaced", _("replaced by another login")
     REVOKED = "revoked", _("revoked")
-    REUSED = "reused", _("a used refresh token came back")
-    PASSWORD_CHANGED = "password_changed", _("the password changed")  # a reason, not a password
-    EMAIL_CHANGED = "email_changed", _("the e-mail address changed")
+    REUSED = "reused", _("refresh token reused")
+    PASSWORD_CHANGED = "password_changed", _("password changed")  # a reason, not a password
+    EMAIL_CHANGED = "email_changed", _("email address changed")
     EXPIRED = "expired", _("expired")
 
 

@@ -71,8 +71,8 @@ class ShadowRegistration(models.Model):
     objects = ShadowManager()
 
     class Meta:
-        verbose_name = _("registration that was turned away")
-        verbose_name_plural = _("registrations that were turned away")
+        verbose_name = _("rejected registration")
+        verbose_name_plural = _("rejected registrations")
         indexes = [
             models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
             models.Index(fields=["username"], name="authkit_shadow_by_username"),

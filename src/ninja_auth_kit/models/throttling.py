@@ -154,8 +154,8 @@ class ThrottleBucket(models.Model):
     objects = ThrottleBucketManager()
 
     class Meta:
-        verbose_name = _("throttle bucket")
-        verbose_name_plural = _("throttle buckets")
+        verbose_name = _("rate limit bucket")
+        verbose_name_plural = _("rate limit buckets")
         indexes = [models.Index(fields=["resets_at"], name="authkit_throttle_by_reset")]
 
     def __str__(self) -> str:

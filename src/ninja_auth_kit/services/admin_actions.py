@@ -84,12 +84,15 @@ def _revoke(
 class Outcome(TextChoices):
     """What became of one address."""
 
-    # Translators: why an administrator's action skipped an address; each stands after a colon.
+    # Translators: the reason why an admin action skipped an email address; each follows a colon.
     DONE = "done", _("done")
-    VERIFIED = "verified", _("it is verified already")
-    OUTDATED = "outdated", _("its account has another address by now, or is gone")
-    SHARED = "shared", _("it is not this account's alone: another has it too, or the account is hidden")
-    DISABLED = "disabled", _("its account is disabled")
+    VERIFIED = "verified", _("the email address is already verified")
+    OUTDATED = "outdated", _("the account now has a different email address or has been deleted")
+    SHARED = (
+        "shared",
+        _("another account has the same email address, or the default manager of the user model hides this account"),
+    )
+    DISABLED = "disabled", _("the account is disabled")
 
 
 def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:

@@ -75,7 +75,9 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
             raise WrongPasswordError
     canonical = checked_email(new_email, field="new_email")
     if has_address(user, canonical):
-        raise InvalidInputError(FieldError("new_email", "email_unchanged", _("This is the address you have.")))
+        raise InvalidInputError(
+            FieldError("new_email", "email_unchanged", _("This is already your email address. Enter a different one."))
+        )
     signals.email_change_requested.announce(user=user, client=client)
     expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
     job = partial(_mail_link, user.pk, account_state(user), new_email, page, expires_at, client)

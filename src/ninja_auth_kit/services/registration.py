@@ -127,7 +127,9 @@ def _refuse_taken_name(candidate: Any) -> None:
     if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in namesakes) or any(
         shadow.canonical != canonical for shadow in shadows
     ):
-        raise InvalidInputError(FieldError("username", "username_taken", _("This username is taken.")))
+        raise InvalidInputError(
+            FieldError("username", "username_taken", _("This username is already in use. Choose another one."))
+        )
 
 
 def _hold_name(candidate: Any) -> None:

@@ -36,7 +36,10 @@ def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[De
         password=body.password.get_secret_value(),
         client=ClientInfo.of(request),
     )
-    return Status(202, Detail(detail=_("We have sent a mail to the new address. Follow the link in it.")))
+    return Status(
+        202,
+        Detail(detail=_("We have sent an email to the new email address. Open the link in it to confirm the change.")),
+    )
 
 
 @router.post(

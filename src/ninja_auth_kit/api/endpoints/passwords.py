@@ -49,7 +49,15 @@ def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None
 def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail]:
     """Ask for a link to set a new password; the older one dies. The answer is the same for an address nobody has."""
     services.request_password_reset(email=body.email, client=ClientInfo.of(request))
-    return Status(202, Detail(detail=_("If there is an account with this address, a mail with a link is on its way.")))
+    return Status(
+        202,
+        Detail(
+            detail=_(
+                "If there is an account with this email address, you will receive an email with a link to "
+                "set a new password."
+            )
+        ),
+    )
 
 
 @router.post(

@@ -33,4 +33,6 @@ def register(request: HttpRequest, body: Registration) -> Status[Detail]:  # typ
         fields=further_fields(registration, sent_alone=False),
         client=ClientInfo.of(request),
     )
-    return Status(202, Detail(detail=_("We have sent you a mail. Follow the link in it to verify your address.")))
+    return Status(
+        202, Detail(detail=_("We have sent you an email. Open the link in it to verify your email address."))
+    )

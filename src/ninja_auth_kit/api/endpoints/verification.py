@@ -34,7 +34,7 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
         password=body.password.get_secret_value() if body.password else None,
         client=ClientInfo.of(request),
     )
-    return VerifiedEmail(detail=_("Your address is verified. You can log in now."), email=email)
+    return VerifiedEmail(detail=_("Your email address is verified. You can log in now."), email=email)
 
 
 @router.post(
@@ -49,7 +49,15 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
 def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
     """Ask for another verification link; the older one dies. The answer is the same for an address that nobody has."""
     services.resend_verification(email=body.email, client=ClientInfo.of(request))
-    return Status(202, Detail(detail=_("If this address waits for its verification, a new mail is on its way.")))
+    return Status(
+        202,
+        Detail(
+            detail=_(
+                "If this email address belongs to an account and is not verified yet, you will receive an email "
+                "with a new link."
+            )
+        ),
+    )
 
 
 @router.get(

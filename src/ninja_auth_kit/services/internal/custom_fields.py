@@ -57,7 +57,10 @@ def checked_values(values: Mapping[str, Any], *, none_is_default: bool = False) 
 def _checked(field: Any, value: Any) -> Any:
     for leaf in _leaves(value):
         if isinstance(leaf, str) and _UNSTORABLE.search(leaf):
-            raise ValidationError(_("This value contains a control character."), code="control_character")
+            raise ValidationError(
+                _("This value contains a control character, which is not allowed. Remove it."),
+                code="control_character",
+            )
         if isinstance(leaf, float) and not math.isfinite(leaf):  # "1e999" is JSON, and what it becomes is not
             raise ValidationError(_INVALID)
     try:
@@ -122,4 +125,6 @@ def refusal_of(error: IntegrityError, values: Mapping[str, Any]) -> InvalidInput
         return InvalidInputError(*(FieldError(name, "invalid", _INVALID) for name in names or [""]))
     # An index of expressions has no columns.
     names = names or [name for name, field in fields.items() if is_unique(field)] or [""]
-    return InvalidInputError(*(FieldError(name, "taken", _("This value is taken.")) for name in names))
+    return InvalidInputError(
+        *(FieldError(name, "taken", _("This value is already in use. Choose another one.")) for name in names)
+    )

@@ -12,7 +12,7 @@ from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import email_field, find_user
 
-_INVALID_EMAIL = _("Enter a valid e-mail address.")
+_INVALID_EMAIL = _("This email address is not valid. Check it and try again.")
 
 
 def checked_email(email: str, *, field: str = "email") -> str:
@@ -53,7 +53,7 @@ def checked_username(username: str) -> Any:
         InvalidInputError: the field does not take it.
     """
     model = get_user_model()
-    fault = FieldError("username", "invalid_username", _("Enter a valid username."))
+    fault = FieldError("username", "invalid_username", _("This username is not valid. Choose another one."))
     return _clean(model.USERNAME_FIELD, model.normalize_username(username), fault)
 
 

@@ -62,7 +62,9 @@ def check_new_password(password: str, *, user: Any, field: str = "password") -> 
         InvalidInputError: each rule that it breaks.
     """
     if len(password.encode()) > MAXIMUM_BYTES:
-        raise InvalidInputError(FieldError(field, "password_too_long", _("This password is too long.")))
+        raise InvalidInputError(
+            FieldError(field, "password_too_long", _("This password is too long. It can have at most 1024 bytes."))
+        )
     validators = get_default_password_validators() if django_settings.AUTH_PASSWORD_VALIDATORS else _kit_validators()
     try:
         validate_password(password, user, [MinimumLengthValidator(_ABSOLUTE_MINIMUM), *validators])
