@@ -24,7 +24,7 @@ from ninja_auth_kit.models import AuditOutbox, ThrottleBucket, UserSession
 from ninja_auth_kit.models.throttling import Bucket
 from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services.internal import hash_slots, throttling
-from ninja_auth_kit.services.internal.limits import buckets as limits_of
+from ninja_auth_kit.services.internal.limits import buckets_for as limits_of
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, recorded
 from tests.servers import Server
 
@@ -218,8 +218,8 @@ def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
     guess(api, 10)
     places = threading.BoundedSemaphore(1)
     places.acquire()
-    monkeypatch.setattr(hash_slots, "_places", places)
-    monkeypatch.setattr(hash_slots, "PATIENCE", 0)
+    monkeypatch.setattr(hash_slots, "_slots", places)
+    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
     assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
     assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503  # admitted, and then no place came free
@@ -702,8 +702,8 @@ def test_a_throttled_password_does_not_wait_for_a_place_and_its_event_says_whose
         api.post("password/change", change, token=token)
     places = threading.BoundedSemaphore(1)
     places.acquire()
-    monkeypatch.setattr(hash_slots, "_places", places)
-    monkeypatch.setattr(hash_slots, "PATIENCE", 0)
+    monkeypatch.setattr(hash_slots, "_slots", places)
+    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
     refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
 
@@ -842,7 +842,7 @@ def test_only_a_few_passwords_are_hashed_at_once_and_without_a_lock(
     api: Api, user: Any, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits()
-    monkeypatch.setattr(hash_slots, "_places", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(hash_slots, "_slots", threading.BoundedSemaphore(2))
     lock, running, most, in_transaction = threading.Lock(), [0], [0], []
     encode, gate = MD5PasswordHasher.encode, threading.Event()
 
@@ -879,8 +879,8 @@ def test_who_finds_too_many_in_line_is_sent_away_at_once(
     places, line = threading.BoundedSemaphore(1), threading.BoundedSemaphore(1)
     places.acquire()
     line.acquire()
-    monkeypatch.setattr(hash_slots, "_places", places)
-    monkeypatch.setattr(hash_slots, "_in_line", line)
+    monkeypatch.setattr(hash_slots, "_slots", places)
+    monkeypatch.setattr(hash_slots, "_waiting", line)
 
     answer = api.login()
 
@@ -897,7 +897,7 @@ def test_a_full_bucket_is_logged_once_and_names_nobody(
     guess(api, 15)
 
     (line,) = [record for record in caplog.records if record.name == "ninja_auth_kit.throttling"]
-    assert line.getMessage() == "The limit login_account is reached."
+    assert line.getMessage() == "The rate limit login_account is reached."
 
 
 @pytest.mark.security("BF-09")
@@ -1075,7 +1075,7 @@ def test_a_place_for_hashing_is_free_again_while_the_host_and_the_locks_take_the
     api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(hash_slots, "_places", places)
+    monkeypatch.setattr(hash_slots, "_slots", places)
     free: list[bool] = []
 
     def look(**_: Any) -> None:

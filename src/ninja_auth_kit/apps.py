@@ -4,7 +4,7 @@ import sys
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models.signals import post_migrate, pre_save
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -18,15 +18,11 @@ class AuthKitConfig(AppConfig):
 
     def ready(self) -> None:
         """Check the key, register the checks, tie the tables to the users, and let the audit hear the signals."""
-        from django.contrib.auth import get_user_model
-
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import receivers
         from ninja_auth_kit.models.user_constraints import add_user_constraints
-        from ninja_auth_kit.services.internal.credentials import renew
 
         _check_keys()
-        pre_save.connect(renew, sender=get_user_model(), dispatch_uid="ninja_auth_kit.hash_renewal")
         post_migrate.connect(add_user_constraints, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
         receivers.connect()
 

@@ -15,7 +15,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings as kit_settings
 from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.services.sessions import TokenPair, new_session, start_session
+from ninja_auth_kit.services.sessions import TokenPair, insert_session, new_session
 from tests.conftest import EMAIL, PASSWORD
 
 DOCUMENT = "/api/auth/openapi.json"
@@ -117,7 +117,7 @@ def undone() -> Iterator[None]:
 def started(user: Any) -> TokenPair:
     """Start a session without a login, which would take its time."""
     client = ClientInfo(ip_address="127.0.0.1")
-    return start_session(new_session(user=user, client=client), user=user, extra={}, client=client)
+    return insert_session(new_session(user=user, client=client), user=user, claims={}, client=client)
 
 
 def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:

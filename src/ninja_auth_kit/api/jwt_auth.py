@@ -22,7 +22,7 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.users import may_authenticate, user_by_pk
-from ninja_auth_kit.services.sessions import session_of
+from ninja_auth_kit.services.sessions import session_for
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
 # RFC 6750 section 2.1: the scheme in any case, one space, one token. Not the query, not the body, not a cookie.
@@ -83,7 +83,7 @@ class JWTAuth(HttpBearer):
         """Return the user of a token, and put it on the request."""
         claims = read_access_token(token)
         if self.check_session:
-            session = session_of(claims, with_email=self.with_email)
+            session = session_for(claims, with_email=self.with_email)
             request.auth_session = session  # type: ignore[attr-defined]
         request.auth_claims = claims  # type: ignore[attr-defined]
         return _set_user(request, session.user if self.check_session else _LazyUser(claims))

@@ -1,7 +1,7 @@
 """The use cases of the kit. A service owns its rules and its transaction.
 
 - `register`, `verify_email`, `resend_verification`: an account and its proved address
-- `login`, `refresh`, `logout`, `logout_all`: a session and its tokens
+- `login`, `start_session`, `refresh`, `logout`, `logout_all`: a session and its tokens
 - `change_password`, `request_password_reset`, `confirm_password_reset`: the password of an account
 - `request_email_change`, `confirm_email_change`: its address
 - `update_account`, `delete_account`: its other fields, and its end
@@ -20,7 +20,13 @@ from ninja_auth_kit.services.logout import logout, logout_all
 from ninja_auth_kit.services.passwords import change_password, confirm_password_reset, request_password_reset
 from ninja_auth_kit.services.refresh import refresh
 from ninja_auth_kit.services.registration import register
-from ninja_auth_kit.services.sessions import TokenPair, check_access_token, end_session, list_sessions
+from ninja_auth_kit.services.sessions import (
+    TokenPair,
+    check_access_token,
+    end_session,
+    list_sessions,
+    start_session,
+)
 from ninja_auth_kit.services.verification import resend_verification, verify_email
 
 __all__ = [
@@ -40,6 +46,7 @@ __all__ = [
     "request_email_change",
     "request_password_reset",
     "resend_verification",
+    "start_session",
     "update_account",
     "verify_email",
 ]

@@ -1,4 +1,4 @@
-"""Logout: ending one's own session, or all of them. Immediate: the access token is refused on the next request."""
+"""Logout: ending the session of the request, or all sessions of the user. The access token is rejected at once."""
 
 from contextlib import suppress
 from typing import Any
@@ -21,12 +21,12 @@ from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
 
 @sensitive_variables()
 def logout(*, request: HttpRequest, access_token: str | None = None, refresh_token: str | None = None) -> None:
-    """End the caller's own session. It never fails and never tells: garbage and repetitions end nothing (RFC 7009).
+    """End the session of a token. Invalid tokens and repeated calls are not errors, as in RFC 7009 section 2.2.
 
     Args:
-        request: who is calling.
-        access_token: whose session ends, even where the token has expired.
-        refresh_token: whose session ends if there is no genuine access token.
+        request: the request.
+        access_token: the access token of the session. It may have expired.
+        refresh_token: the refresh token of the session, used if there is no genuine access token.
     """
     session_id = _session_of(access_token, refresh_token)
     if session_id is None:
@@ -40,8 +40,8 @@ def logout_all(*, request: HttpRequest, user: Any) -> None:
     """End every session of a user.
 
     Args:
-        request: who is calling.
-        user: whose sessions.
+        request: the request.
+        user: the user.
     """
     with atomic():
         lock_user(user.pk)
@@ -62,8 +62,8 @@ def _session_of(access_token: str | None, refresh_token: str | None) -> UUID | N
 
 def _announce(request: HttpRequest, *, user: Any, **carried: Any) -> None:
     signals.logged_out.announce(user=user, client=ClientInfo.of(request), **carried)
-    transaction.on_commit(lambda: _tell_django(request, user), using=accounts_database(), robust=True)
+    transaction.on_commit(lambda: _send_user_logged_out(request, user), using=accounts_database(), robust=True)
 
 
-def _tell_django(request: HttpRequest, user: Any) -> None:
+def _send_user_logged_out(request: HttpRequest, user: Any) -> None:
     user_logged_out.send_robust(sender=type(user), request=request, user=user)

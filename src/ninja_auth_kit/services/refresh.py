@@ -1,6 +1,7 @@
-"""Refresh: a refresh token for a new pair. Atomic, so that it cannot be spent twice, and forgiving of lost answers."""
+"""Refresh: exchanging a refresh token for a new pair. Atomic, and tolerant of lost answers."""
 
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -17,7 +18,7 @@ from ninja_auth_kit.exceptions import (
 from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.services.internal.throttling import count_refused_token
-from ninja_auth_kit.services.sessions import TokenPair, access_token, extra_claims, token_pair
+from ninja_auth_kit.services.sessions import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,
@@ -26,29 +27,39 @@ from ninja_auth_kit.tokens import (
     refresh_token_digest,
 )
 
-# A caller who loses the race for a rotation reads again and finds the winner's; more often than that is no race.
+# A request that loses the race for a rotation reads the session again and finds the successor that the winner made.
 _ATTEMPTS = 3
+
+
+class Generation(Enum):
+    """What the generation of a refresh token is to its session."""
+
+    CURRENT = auto()
+    IN_GRACE = auto()
+    REUSED = auto()
+    FUTURE = auto()
 
 
 @sensitive_variables()
 def refresh(*, token: str, client: ClientInfo) -> TokenPair:
     """Rotate a refresh token (RFC 9700 section 4.14.2).
 
-    The current token gets a successor. Its immediate predecessor gets the same successor again for
-    `REFRESH_GRACE_PERIOD`: two tabs, a lost answer or twenty parallel calls end up with one working pair. Anything
-    older, or later, is reuse, and ends the session.
+    - The current token is replaced by a successor.
+    - Its immediate predecessor gets the same successor again for `REFRESH_GRACE_PERIOD`. Two tabs, a lost answer or
+      twenty parallel requests end up with one working pair.
+    - Any older token, or the predecessor after that time, is reuse. It ends the session.
 
     Args:
-        token: the refresh token, as it came.
-        client: who is calling.
+        token: the refresh token, as received.
+        client: the client of the request.
 
     Raises:
-        InvalidTokenError: not a token of ours, or of a session that is not there.
-        TokenExpiredError: the idle or the absolute limit has passed.
-        TokenReusedError: it was reuse; the session is over.
-        SessionEndedError: the session was over before.
-        ThrottledError: too many refused tokens from this network.
-        ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` gives what cannot be put into a token; nothing is rotated.
+        InvalidTokenError: the token is not genuine, or its session does not exist.
+        TokenExpiredError: the idle or the absolute limit of the session has passed.
+        TokenReusedError: the token was reused. The session has been ended.
+        SessionEndedError: the session had ended before.
+        ThrottledError: too many rejected tokens from this network.
+        ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` returns claims that a token cannot carry. The token is not rotated.
     """
     session_id = None
     try:
@@ -56,15 +67,12 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
         session_id = claims.session_id
         return _refresh(claims, token, client=client)
     except TokenReusedError:
-        raise  # `_end_reused` has announced it
+        raise  # `_end_reused_session` has announced it
     except InvalidTokenError as refusal:
         count_refused_token(client)
         session = UserSession.objects.load(session_id) if session_id else None
         signals.refresh_failed.announce(
-            user=session.user if session else None,
-            client=client,
-            session_id=session_id,
-            reason=refusal.code,
+            user=session.user if session else None, client=client, session_id=session_id, reason=refusal.code
         )
         raise
 
@@ -73,28 +81,22 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
 def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenPair:
     for _attempt in range(_ATTEMPTS):
         now = timezone.now()
-        session = _live_session(claims, now)
-        if claims.generation > session.generation:
-            raise InvalidTokenError  # genuine, but of no generation that was: the database went back in time
-        if claims.generation == session.generation:
-            if not is_refresh_token_digest(session.refresh_token, token, user_id=session.user_id):
-                break
-            # Before the rotation: where the host's claims fail, the refresh token is not spent.
-            access = access_token(session, extra=extra_claims(session))
-            if _rotate(session, now, client=client):
-                return token_pair(session, access_token=access)
-            continue
-        if not _is_in_grace(claims, session, now):
-            raise _end_reused(claims, session, client=client)
-        if not _has_own_token(session) or BlacklistedToken.objects.filter(token=session.refresh_token).exists():
-            break
-        access = access_token(session, extra=extra_claims(session))
-        _announce(session, client=client, rotated=False)
-        return token_pair(session, access_token=access)
-    raise SessionEndedError  # the current token is on the blacklist, or the row is not as the kit wrote it
+        session = _load_valid_session(claims, now)
+        match _classify(claims, session, now):
+            case Generation.CURRENT:
+                pair = _rotate(session, token, now, client=client)
+                if pair is not None:
+                    return pair
+            case Generation.IN_GRACE:
+                return _repeat_successor(session, client=client)
+            case Generation.REUSED:
+                raise _end_reused_session(claims, session, client=client)
+            case Generation.FUTURE:  # genuine, so the database has gone back in time, for example to a backup
+                raise InvalidTokenError
+    raise SessionEndedError
 
 
-def _live_session(claims: RefreshClaims, now: datetime) -> UserSession:
+def _load_valid_session(claims: RefreshClaims, now: datetime) -> UserSession:
     session = UserSession.objects.load(claims.session_id)
     if session is None:
         raise InvalidTokenError
@@ -105,45 +107,70 @@ def _live_session(claims: RefreshClaims, now: datetime) -> UserSession:
     return session
 
 
-def _rotate(session: UserSession, now: datetime, *, client: ClientInfo) -> bool:
-    """Move the session to its next generation, in the row and in memory; False where somebody else did first."""
+def _classify(claims: RefreshClaims, session: UserSession, now: datetime) -> Generation:
+    """Compare the generation of a token with that of its session.
+
+    Only the immediate predecessor has a grace period. An older token can only come from a copy.
+    """
+    if claims.generation > session.generation:
+        return Generation.FUTURE
+    if claims.generation == session.generation:
+        return Generation.CURRENT
+    grace: timedelta = settings.REFRESH_GRACE_PERIOD
+    is_parent = claims.generation == session.generation - 1
+    is_recent = grace > timedelta(0) and now - session.refreshed_at <= grace
+    return Generation.IN_GRACE if is_parent and is_recent else Generation.REUSED
+
+
+def _rotate(session: UserSession, token: str, now: datetime, *, client: ClientInfo) -> TokenPair | None:
+    """Move the session to its next generation, and return the new pair. None if a parallel request did it first.
+
+    Raises:
+        SessionEndedError: the row does not hold the digest of this token, so the kit has not written it.
+    """
+    if not is_refresh_token_digest(session.refresh_token, token, user_id=session.user_id):
+        raise SessionEndedError
+    # Before the rotation: if the custom claims fail, the refresh token stays valid.
+    access = access_token(session, claims=custom_claims(session))
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
     digest = refresh_token_digest(successor, user_id=session.user_id)
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
     with atomic():
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
-            return False
+            return None
         _announce(session, client=client, rotated=True)
-    return True
+    return token_pair(session, access_token=access)
 
 
-def _is_in_grace(claims: RefreshClaims, session: UserSession, now: datetime) -> bool:
-    """Tell whether this is the immediate predecessor, and still in its grace. Only the parent, never a grandparent."""
-    grace: timedelta = settings.REFRESH_GRACE_PERIOD
-    if grace <= timedelta(0) or claims.generation != session.generation - 1:
-        return False
-    return now - session.refreshed_at <= grace
+def _repeat_successor(session: UserSession, *, client: ClientInfo) -> TokenPair:
+    """Return the pair of the current generation again.
+
+    Raises:
+        SessionEndedError: the current token is blacklisted, or the kit has not written the row.
+    """
+    if not _has_own_token(session) or BlacklistedToken.objects.filter(token=session.refresh_token).exists():
+        raise SessionEndedError
+    access = access_token(session, claims=custom_claims(session))
+    _announce(session, client=client, rotated=False)
+    return token_pair(session, access_token=access)
 
 
 def _has_own_token(session: UserSession) -> bool:
-    """Tell whether the token that would be issued again is the one whose digest the row has, for this very user."""
+    """Return whether the row holds the digest of the token that would be issued again, for this user."""
     current = issue_refresh_token(session_id=session.pk, generation=session.generation, stored=session.refresh_token)
     return is_refresh_token_digest(session.refresh_token, current, user_id=session.user_id)
 
 
-def _end_reused(claims: RefreshClaims, session: UserSession, *, client: ClientInfo) -> InvalidTokenError:
-    """End the session, in a transaction of its own that commits before the error is raised; return the error.
+def _end_reused_session(claims: RefreshClaims, session: UserSession, *, client: ClientInfo) -> InvalidTokenError:
+    """End the session in a transaction that commits before the error is raised, and return the error.
 
-    Of many who find the reuse at once, one ends the session and announces it.
+    If several requests find the reuse at the same time, one of them ends the session and announces it.
     """
     with atomic():
         ended = UserSession.objects.end(reason=EndReason.REUSED, ids=[session.pk])
         if ended:
             signals.refresh_reuse_detected.announce(
-                user=session.user,
-                client=client,
-                session_id=session.pk,
-                generation=claims.generation,
+                user=session.user, client=client, session_id=session.pk, generation=claims.generation
             )
     return TokenReusedError() if ended else SessionEndedError()
 

@@ -11,7 +11,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
-from ninja_auth_kit.services.sessions import extra_claims, new_session, start_session
+from ninja_auth_kit.services.sessions import custom_claims, insert_session, new_session
 
 
 def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent: str = "tests") -> TokenPair:
@@ -34,7 +34,7 @@ def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent:
         if current is None:
             raise ValueError("The user is not in the database: save it first.")
         session = new_session(user=current, client=client)
-        return start_session(session, user=current, extra=extra_claims(session), client=client)
+        return insert_session(session, user=current, claims=custom_claims(session), client=client)
 
 
 def auth_headers(user: Any) -> dict[str, str]:

@@ -1,114 +1,148 @@
-"""Checking a password through Django's backends, in an answer that takes as long whoever it is.
+"""Checking a password through Django's authentication backends, in the same time for every account.
 
-A login costs one hash, a refusal two. The second is for the shadow of a registration that was turned away, or for
-nobody: whoever registers an address and tries the password must not see by the clock either what came of it.
+A successful login costs one hash, a rejected one two. The second hash is that of a shadow registration, or it is
+discarded (`uniform.burn_hash`). So an attacker who registers an address and tries the password cannot measure what
+became of the registration.
 """
 
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.contrib.auth import get_backends, get_user_model
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import check_password
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.conf import accounts_database, atomic, settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
 from ninja_auth_kit.models import ShadowRegistration
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.users import is_verified, lock_user
+from ninja_auth_kit.models.users import is_verified
+from ninja_auth_kit.services.internal.uniform import burn_hash, burn_lock, burn_shadow_lookup
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """The result of a correct password.
+
+    Attributes:
+        user: the user whom a backend returned.
+        former_hash: the hash of the same password that the account had before this login, if it is the account's. A
+            backend may have upgraded it, and the sessions that are bound to it stay valid.
+    """
+
+    user: Any
+    former_hash: str | None
 
 
 @sensitive_variables()
 def authenticate(
     request: HttpRequest, *, identifier: str, holder: Any | None, by_email: bool, password: str
-) -> tuple[Any, bool]:
+) -> Authenticated:
     """Check a password through Django's authentication backends.
 
     Args:
-        request: handed to the backends.
-        identifier: the address or the name, as typed.
+        request: passed to the backends.
+        identifier: the email address or the username, as typed.
         holder: the user who has it, or None.
-        by_email: whether it is an address.
+        by_email: whether it is an email address.
         password: as typed.
-
-    Returns:
-        Who has proved to be the user, and whether the hash that `holder` has in memory is of this password too, where
-        a backend has renewed it since.
 
     Raises:
         InvalidCredentialsError: no backend accepts the password.
-        EmailNotVerifiedError: none does, but it is that of a registration that was turned away.
+        EmailNotVerifiedError: no backend accepts it, but it is the password of a registration that was turned away.
     """
-    name = _name(identifier, holder=holder, by_email=by_email)
-    user = None
-    with renewing(holder) as renewal:
-        user = _first_accepted(request, username=name, password=password)
-    if renewal.is_done:  # the backend has got no further
-        user = _first_accepted(request, username=name, password=password)
+    username = _username(identifier, holder=holder, by_email=by_email)
+    user = _ask_backends(request, holder=holder, username=username, password=password)
     is_holder = user is not None and holder is not None and user.pk == holder.pk
-    # Of an address, the holder must be who logs in: a username that looks like an address proves nothing.
+    # By email address, only the holder may log in: a username that looks like an address proves nothing.
     if user is None or (by_email and not is_holder):
-        raise _refusal(_shadow(identifier if by_email else name, by_email=by_email), password=password)
+        raise _refusal(identifier if by_email else username, by_email=by_email, password=password)
     if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
-        _shadow(identifier if by_email else name, by_email=by_email)
-        make_password(password)
-    return user, holder is not None and is_holder and _is_same(password, holder.password, user.password)
+        burn_shadow_lookup(**_shadow_key(identifier if by_email else username, by_email=by_email))
+        burn_hash(password)
+    has_same_password = (
+        is_holder and holder is not None and _is_password(password, holder.password, accepted=user.password)
+    )
+    return Authenticated(user, holder.password if has_same_password and holder is not None else None)
 
 
-def _name(identifier: str, *, holder: Any | None, by_email: bool) -> str:
+def _username(identifier: str, *, holder: Any | None, by_email: bool) -> str:
     if by_email and holder is not None:
         return str(holder.get_username())
     return str(get_user_model().normalize_username(identifier))
 
 
 @sensitive_variables()
-def _is_same(password: str, before: str, after: str) -> bool:
-    return before == after or check_password(password, before)
-
-
-def _shadow(identifier: str, *, by_email: bool) -> ShadowRegistration | None:
-    if not by_email:
-        return ShadowRegistration.objects.of(username=identifier)
-    try:
-        return ShadowRegistration.objects.of(canonical=canonical_email(identifier))
-    except InvalidEmailError:
-        return None
+def _is_password(password: str, known_hash: str, *, accepted: str) -> bool:
+    """Return whether a hash is one of the password that was accepted. Equal hashes need no second check."""
+    return known_hash == accepted or check_password(password, known_hash)
 
 
 @sensitive_variables()
-def _refusal(shadow: ShadowRegistration | None, *, password: str) -> InvalidCredentialsError | EmailNotVerifiedError:
+def _refusal(identifier: str, *, by_email: bool, password: str) -> InvalidCredentialsError | EmailNotVerifiedError:
+    """Return the error of a rejected password.
+
+    The password of a shadow registration gets the answer that a pending registration gets. Otherwise the answer would
+    reveal that the address had an account when it was registered.
+    """
+    key = _shadow_key(identifier, by_email=by_email)
+    shadow = ShadowRegistration.objects.of(**key) if key else None
     if shadow is None or not settings.EMAIL_VERIFICATION_REQUIRED:
-        make_password(password)
+        burn_hash(password)
         return InvalidCredentialsError()
     if not check_password(password, shadow.password):
         return InvalidCredentialsError()
-    with atomic():  # as long as with a registration that waits for its verification
-        lock_user(shadow.user_id)
+    burn_lock(shadow.user_id)
     return EmailNotVerifiedError()
+
+
+def _shadow_key(identifier: str, *, by_email: bool) -> dict[str, str]:
+    """Return the arguments that find the shadow registration of an identifier; none if it is not an address."""
+    if not by_email:
+        return {"username": identifier}
+    try:
+        return {"canonical": canonical_email(identifier)}
+    except InvalidEmailError:
+        return {}
+
+
+@sensitive_variables()
+def _ask_backends(request: HttpRequest, *, holder: Any | None, username: str, password: str) -> Any | None:
+    """Return the user whom the first accepting backend returns, and upgrade an outdated hash on the way."""
+    user = None
+    with _guarded_hash_upgrade(holder) as upgrade:
+        user = _first_accepted(request, username=username, password=password)
+    if upgrade.is_done:  # The guard has left the backend. Asked again, it finds the new hash, or another password.
+        user = _first_accepted(request, username=username, password=password)
+    return user
 
 
 @sensitive_variables()
 def _first_accepted(request: HttpRequest, *, username: str, password: str) -> Any | None:
     """Ask the backends in turn, as `django.contrib.auth.authenticate` does.
 
-    Not that function itself, because it sends `user_login_failed` so that a failing receiver turns a wrong password
-    into a server error.
+    That function itself would send `user_login_failed` so that a failing receiver turns a wrong password into a server
+    error.
     """
     for backend in get_backends():
         if not _takes_passwords(backend):
             continue
         try:
             user = backend.authenticate(request, username=username, password=password)
-        except PermissionDenied:  # "stop here", in the protocol of the backends
+        except PermissionDenied:  # the backend rejects the login for all backends
             return None
-        except (ValueError, ValidationError):  # no name that the field can have: "x" is no number
-            make_password(password)
+        except (ValueError, ValidationError):  # the username field cannot have this value: "x" is not a number
+            burn_hash(password)
             continue
         except Exception as error:
             clear_local_variables(error)
@@ -120,14 +154,14 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
 
 
 def _takes_passwords(backend: Any) -> bool:
-    """Tell whether a backend asks for a name and a password, and not for other credentials."""
+    """Return whether a backend takes a username and a password, and not other credentials."""
     method = backend.authenticate
     function = getattr(method, "__func__", method)
-    return _binds(function, has_self=function is not method)
+    return _accepts_arguments(function, has_self=function is not method)
 
 
 @lru_cache(maxsize=64)
-def _binds(function: Any, *, has_self: bool) -> bool:
+def _accepts_arguments(function: Any, *, has_self: bool) -> bool:
     positional = [None] * (1 + has_self)  # the request, and the backend before it
     try:
         inspect.signature(function).bind(*positional, username="", password="")
@@ -136,48 +170,52 @@ def _binds(function: Any, *, has_self: bool) -> bool:
     return True
 
 
-class Renewal:
-    """What is known of the one that may happen in a login.
+# The guard of a hash upgrade.
+#
+# Django's `check_password` upgrades an outdated hash with `user.save()`, whatever the row holds by then. Hashing takes
+# a third of a second. If the owner resets a stolen password in that time, `save()` would restore the stolen one. So
+# the guard intercepts the save, and writes the new hash only if the row still has the hash that was read.
+
+
+class _HashUpgrade:
+    """The hash upgrade that may happen during one login.
 
     Attributes:
-        holder: whose hash it may be, with the hash as it was read, or None.
-        is_done: whether the row has been written, or has another password; the backend that asked got no further.
+        holder: the user whose hash may be upgraded, with the hash as it was read, or None.
+        is_done: whether the save was intercepted. The row then has the new hash, or another password.
     """
 
     def __init__(self, holder: Any | None) -> None:
         self.holder, self.is_done = holder, False
 
 
-class _DealtWithError(BaseException):
-    """Leaves the backend, past whatever it does about exceptions."""
+class _InterceptedError(BaseException):
+    """Leaves the backend. Not an Exception, so that the backend does not handle it."""
 
 
-_renewal: ContextVar[Renewal | None] = ContextVar("renewal", default=None)
+_current_upgrade: ContextVar[_HashUpgrade | None] = ContextVar("ninja_auth_kit_hash_upgrade", default=None)
 
 
 @contextmanager
-def renewing(holder: Any | None) -> Iterator[Renewal]:
-    """Take the renewal of a user's hash out of the hands of whoever is asked about the password in this block.
-
-    Where it `is_done`, the block was left, and who was asked is to be asked again: by then the hash is a new one, or
-    the password another.
-    """
-    renewal = Renewal(holder)
-    token = _renewal.set(renewal)
+def _guarded_hash_upgrade(holder: Any | None) -> Iterator[_HashUpgrade]:
+    """Intercept the upgrade of a user's hash in this block. If it `is_done`, the block was left early."""
+    upgrade = _HashUpgrade(holder)
+    token = _current_upgrade.set(upgrade)
     try:
-        yield renewal
-    except _DealtWithError:
-        renewal.is_done = True
+        yield upgrade
+    except _InterceptedError:
+        upgrade.is_done = True
     finally:
-        _renewal.reset(token)
+        _current_upgrade.reset(token)
 
 
-def renew(sender: Any, instance: Any, update_fields: Any, **_: Any) -> None:
-    """Receive `pre_save` of users: write a renewed hash where the one that was read still stands, and nowhere else."""
-    renewal = _renewal.get()
-    holder = None if renewal is None else renewal.holder
+@receiver(pre_save, sender=django_settings.AUTH_USER_MODEL, dispatch_uid="ninja_auth_kit.hash_upgrade")
+def _write_upgraded_hash(sender: Any, instance: Any, update_fields: Any, **_: Any) -> None:
+    """Write an upgraded hash if the hash that was read is still in the row, and leave the backend."""
+    upgrade = _current_upgrade.get()
+    holder = None if upgrade is None else upgrade.holder
     if holder is None or instance.pk != holder.pk or set(update_fields or ()) != {"password"}:
         return
     unchanged = sender._base_manager.using(accounts_database()).filter(pk=holder.pk, password=holder.password)
     unchanged.update(password=instance.password)
-    raise _DealtWithError
+    raise _InterceptedError

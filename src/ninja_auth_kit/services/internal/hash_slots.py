@@ -1,7 +1,7 @@
-"""Hashing passwords, a few at a time.
+"""A limited number of slots for hashing passwords, one per processor.
 
-A hash is meant to be expensive, and anybody may ask for one. More at once than there are processors make each of them
-slower, take memory (100 MiB each with Argon2) and starve the requests that need none (ASVS 15.1.3).
+A password hash is expensive by design, and anyone can cause one. More hashes at once than there are processors make
+each of them slower, use memory (100 MiB each with Argon2) and starve the requests that need no hash (ASVS 15.1.3).
 """
 
 import os
@@ -11,52 +11,52 @@ from contextlib import contextmanager
 
 from ninja_auth_kit.exceptions import ServiceUnavailableError
 
-AT_ONCE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SLOTS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 MAXIMUM_WAITING = 64
-PATIENCE = 20  # seconds
+LONGEST_WAIT = 20  # seconds
 
-_places = threading.BoundedSemaphore(AT_ONCE)
-_in_line = threading.BoundedSemaphore(MAXIMUM_WAITING)
+_slots = threading.BoundedSemaphore(SLOTS)
+_waiting = threading.BoundedSemaphore(MAXIMUM_WAITING)
 
 
 class HashSlot:
-    """One of the places of this process, for as long as it is held."""
+    """One of the slots of this process."""
 
-    def __init__(self, places: threading.BoundedSemaphore) -> None:
-        self._places: threading.BoundedSemaphore | None = places
+    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+        self._slots: threading.BoundedSemaphore | None = slots
 
-    def give_up(self) -> None:
-        """Let another have it; twice is as once."""
-        if self._places is not None:
-            self._places.release()
-            self._places = None
+    def release(self) -> None:
+        """Release the slot. Calling it again has no effect."""
+        if self._slots is not None:
+            self._slots.release()
+            self._slots = None
 
 
 @contextmanager
-def hashing(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[HashSlot]:
-    """Hold a place for hashing; never inside a transaction, for others may wait for it.
+def hash_slot(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[HashSlot]:
+    """Hold a slot for hashing. Do not use it inside a transaction: other transactions may wait for its locks.
 
     Args:
-        before_waiting: called where no place is free, to refuse at once what will be refused anyway.
+        before_waiting: called if no slot is free, to reject at once what would be rejected after the wait.
 
     Raises:
-        ServiceUnavailableError: too many wait, or no place was free for 20 seconds.
+        ServiceUnavailableError: too many requests wait, or no slot was free for 20 seconds.
     """
-    if not _places.acquire(blocking=False):
+    if not _slots.acquire(blocking=False):
         before_waiting()
         _wait()
-    place = HashSlot(_places)
+    slot = HashSlot(_slots)
     try:
-        yield place
+        yield slot
     finally:
-        place.give_up()
+        slot.release()
 
 
 def _wait() -> None:
-    if not _in_line.acquire(blocking=False):
+    if not _waiting.acquire(blocking=False):
         raise ServiceUnavailableError
     try:
-        if not _places.acquire(timeout=PATIENCE):
+        if not _slots.acquire(timeout=LONGEST_WAIT):
             raise ServiceUnavailableError
     finally:
-        _in_line.release()
+        _waiting.release()

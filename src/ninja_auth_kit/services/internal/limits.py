@@ -1,4 +1,4 @@
-"""Limits: from a rule of `THROTTLES` and its subject to buckets, and from a full bucket to a refusal told once."""
+"""Rate limits: the buckets of a rule of `THROTTLES`, and the error and the event when one of them is full."""
 
 import ipaddress
 import logging
@@ -20,17 +20,18 @@ from ninja_auth_kit.tokens import bucket_id
 
 logger = logging.getLogger("ninja_auth_kit.throttling")
 
-# Tunnels and providers give a /48 to one customer, or share it among a few.
-_SITE, _SITE_TIMES = 48, 8
+# A customer of an IPv6 provider or tunnel has a whole /48, or shares it with a few others. It may do eight times as
+# much as a /64, which counts as one client.
+_SITE_PREFIX, _SITE_TIMES = 48, 8
 
 
 class ThrottleSubject(NamedTuple):
-    """Who was refused, for the event.
+    """Who is rate limited, for the event.
 
     Attributes:
-        client: who is calling.
-        user: whom it is about, if anybody is known.
-        identifier: the address or name as typed, if there is one.
+        client: the client of the request.
+        user: the user whom the request is about, if known.
+        identifier: the email address or username as typed, if there is one.
     """
 
     client: ClientInfo | None
@@ -38,22 +39,22 @@ class ThrottleSubject(NamedTuple):
     identifier: str | None = None
 
 
-def buckets(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
-    """Return the buckets of a subject, one for each rate of the rule; none where the rule is off or nobody is known.
+def buckets_for(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
+    """Return the buckets of a subject, one per rate of the rule. Without rates or a subject there are none.
 
-    Each rate counts for itself: a minute that is over leaves the hour as it is.
+    Each rate counts separately: a window of a minute that ends leaves the window of the hour as it is.
 
     Args:
         rule: a key of `THROTTLES`.
-        subject: what is counted.
-        times: how many times as much is allowed.
+        subject: what is counted, such as an account or a network.
+        times: a factor for the allowed number.
     """
     if subject is None:
         return []
     rates = settings.THROTTLES.get(rule, ())
     parsed = _parsed_rates((rates,) if isinstance(rates, str) else tuple(rates))
-    found = [Rate(times * rate.allowed, rate.window) for rate in parsed]
-    return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in found]
+    allowed = [Rate(times * rate.allowed, rate.window) for rate in parsed]
+    return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in allowed]
 
 
 @lru_cache(maxsize=256)
@@ -62,48 +63,48 @@ def _parsed_rates(texts: tuple[str, ...]) -> list[Rate]:
 
 
 def network_buckets(rule: str, client: ClientInfo) -> list[Bucket]:
-    """Return the buckets of the network that a caller is in, and of the larger one that an IPv6 customer may have."""
-    found, site = buckets(rule, client.network), site_network(client)
-    return found if site == client.network else found + buckets(rule, site, times=_SITE_TIMES)
+    """Return the buckets of a client's network: an IPv4 address, or an IPv6 /64 and the /48 around it."""
+    found, site = buckets_for(rule, client.network), site_network(client)
+    return found if site == client.network else found + buckets_for(rule, site, times=_SITE_TIMES)
 
 
 def site_network(client: ClientInfo) -> str | None:
-    """Return the network of an IPv4 caller, and of an IPv6 one the larger one that one customer may have."""
+    """Return the IPv4 address of a client, or the IPv6 /48 that one customer may have."""
     if client.ip_address is None or ":" not in client.ip_address:
         return client.network
-    return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False))
+    return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE_PREFIX}", strict=False))
 
 
-def take(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
-    """Count a hit in each bucket.
+def take_hits(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Taken]:
+    """Count a hit in each bucket, and return the hits.
 
     Raises:
-        ThrottledError: one of them is full; nothing is counted.
+        ThrottledError: one of the buckets is full. No hit is counted.
     """
-    taken = ThrottleBucket.objects.take(wanted)
-    if taken is None:
-        raise _refusal(ThrottleBucket.objects.full(wanted), refused)
-    return taken
+    hits = ThrottleBucket.objects.take(buckets)
+    if hits is None:
+        raise _throttled(ThrottleBucket.objects.full(buckets), subject)
+    return hits
 
 
-def refuse_full(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
-    """Count nothing, but refuse what `take` would refuse.
+def require_not_full(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Taken]:
+    """Count no hit, but raise the error that `take_hits` would raise.
 
     Raises:
         ThrottledError: one of the buckets is full.
     """
-    full = ThrottleBucket.objects.full(wanted)
+    full = ThrottleBucket.objects.full(buckets)
     if full:
-        raise _refusal(full, refused)
+        raise _throttled(full, subject)
     return []
 
 
-def _refusal(full: list[ThrottleBucket], refused: ThrottleSubject) -> ThrottledError:
-    """Return the error; the first of a window tells that the limit is reached. More would be a flood of events."""
+def _throttled(full: list[ThrottleBucket], subject: ThrottleSubject) -> ThrottledError:
+    """Return the error. The first one in a window also sends the signal; one per request would flood the stream."""
     for bucket in full:
         if ThrottleBucket.objects.announce(bucket):
-            logger.warning("The limit %s is reached.", bucket.rule)
-            signals.request_throttled.announce(rule=bucket.rule, **refused._asdict())
+            logger.warning("The rate limit %s is reached.", bucket.rule)
+            signals.request_throttled.announce(rule=bucket.rule, **subject._asdict())
     now = timezone.now()
     seconds = [math.ceil((bucket.resets_at - now).total_seconds()) for bucket in full]
     return ThrottledError(retry_after=max([1, *seconds]))

@@ -1,14 +1,15 @@
-"""Throttling: how often one may guess, ask and flood, counted before any work is done.
+"""Throttling: what is counted for each use case, before any work is done.
 
-A hit is counted first and given back where the password was right, so fifty guesses at once count as fifty. What is
-counted is an account as it was typed, whether or not there is one, a network, both together, or the recipient of a
-mail; how often, the setting `THROTTLES` says.
+A hit is counted first and given back if the password is right, so that fifty parallel guesses count as fifty. Hits are
+counted for an account as it was typed, whether or not it exists; for a network; for both together; or for the
+recipient of an email. The setting `THROTTLES` has the rates.
 """
 
 import ipaddress
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,182 +23,155 @@ from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSessio
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.throttling import Bucket, Taken
 from ninja_auth_kit.models.users import has_username, stored_email
-from ninja_auth_kit.services.internal.hash_slots import HashSlot, hashing
+from ninja_auth_kit.services.internal.hash_slots import HashSlot, hash_slot
 from ninja_auth_kit.services.internal.limits import (
     ThrottleSubject,
-    buckets,
+    buckets_for,
     network_buckets,
-    refuse_full,
+    require_not_full,
     site_network,
-    take,
+    take_hits,
 )
+from ninja_auth_kit.services.internal.uniform import burn_bucket_lookup
 from ninja_auth_kit.tokens import password_fingerprints
 
-# How long a session vouches for the network that it began in, from its last refresh.
+# How long after its last refresh a session makes the network that it was started from a known one.
 _KNOWN_FOR = timedelta(days=60)
 
-Act = Callable[[Sequence[Bucket], ThrottleSubject], list[Taken]]
+# `take_hits`, or `require_not_full` to count nothing.
+Count = Callable[[Sequence[Bucket], ThrottleSubject], list[Taken]]
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """A login that was counted.
+
+    Attributes:
+        account: the hits of the account.
+        network: the hits of the network, as a login.
+        hashes: the hits of the network, as a password that is hashed.
+        elsewhere: the error that a client in an unknown network would have got, if the login was admitted only because
+            the account knows the network.
+    """
+
+    account: list[Taken]
+    network: list[Taken]
+    hashes: list[Taken]
+    elsewhere: ThrottledError | None
+
+    def succeeded(self) -> None:
+        """Clear the buckets of the account, and give the hit of the network back."""
+        ThrottleBucket.objects.give_back([*self.account, *self.network], clearing=[hit.bucket for hit in self.account])
+
+    def failed(self, error: Exception) -> None:
+        """Keep the hits of a wrong password.
+
+        The right password of an unverified address counts against the network only: it may be the password of a
+        registration that was turned away, chosen by an attacker who guesses at the account.
+
+        Raises:
+            ThrottledError: the login was admitted only because the account knows the network. The answer must not
+                reveal that. Elsewhere the login would have counted no hit of the network, so these are given back.
+        """
+        if self.elsewhere is not None:
+            ThrottleBucket.objects.give_back([*self.network, *self.hashes])
+            raise self.elsewhere from None
+        if isinstance(error, EmailNotVerifiedError):
+            ThrottleBucket.objects.give_back(self.account)
+
+    def refund(self) -> None:
+        """Give the hits back, except that of the hash: the login failed for a reason that a guess cannot cause."""
+        ThrottleBucket.objects.give_back([*self.account, *self.network])
 
 
 @contextmanager
 def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[HashSlot]:
-    """Count a login against its account and its network, and hold a place for hashing.
-
-    A wrong password stays counted. A login empties the bucket of its account and leaves that of the network as it was.
-    The right password of an address that is not verified empties nothing, and counts against the network: it may be
-    that of a registration that was turned away, by whoever is guessing at the account.
+    """Count a login against its account and its network, and hold a slot for hashing.
 
     Args:
-        identifier: the address or the name, as typed.
-        by_email: whether it is an address.
-        holder: who has it, or None.
-        client: who is calling.
+        identifier: the email address or the username, as typed.
+        by_email: whether it is an email address.
+        holder: the user who has it, or None.
+        client: the client of the request.
 
     Raises:
-        ThrottledError: too many failures, of which the caller learns nothing more. Also for a password that was looked
-            at only because the account knows this network, and that opens nothing: others must not learn that it does.
+        ThrottledError: too many logins have failed.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    admit = partial(_admit, _account(identifier, by_email=by_email, holder=holder), holder, client, identifier)
-    with hashing(before_waiting=partial(admit, refuse_full)) as place:
-        taken, refusal = admit(take)
-        account = [hit for hit in taken if hit.bucket.rule in {"login_account", "login_known_network"}]
-        network = [hit for hit in taken if hit.bucket.rule == "login_network"]
+    account = _account_name(identifier, by_email=by_email, holder=holder)
+    admit = partial(_admit_login, account, holder=holder, subject=ThrottleSubject(client, holder, identifier))
+    with hash_slot(before_waiting=partial(admit, require_not_full)) as slot:
+        attempt = admit(take_hits)
         try:
-            yield place
+            yield slot
         except (InvalidCredentialsError, EmailNotVerifiedError) as error:
-            if refusal is not None:
-                # Elsewhere it would have been refused uncounted, and the limits of the network would tell.
-                ThrottleBucket.objects.give_back([hit for hit in taken if hit not in account])
-                raise refusal from None
-            if isinstance(error, EmailNotVerifiedError):
-                ThrottleBucket.objects.give_back(account)
+            attempt.failed(error)
             raise
-        except Exception:  # nothing that a guess could have caused
-            ThrottleBucket.objects.give_back([*account, *network])
+        except Exception:
+            attempt.refund()
             raise
-    ThrottleBucket.objects.give_back([*account, *network], clearing=[hit.bucket for hit in account])
+    attempt.succeeded()
 
 
-@contextmanager
-def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
-    """Count a password that confirms something, and hold a place for hashing; what is raised inside stays counted.
+def _admit_login(account: str, count: Count, *, holder: Any | None, subject: ThrottleSubject) -> LoginAttempt:
+    """Count a login, or only check that it could be counted.
 
-    Raises:
-        ThrottledError: too many were wrong, or too many are hashed for this network.
-        ServiceUnavailableError: too many passwords are being hashed.
-    """
-    account, refused = buckets("password_account", str(user.pk)), ThrottleSubject(client, user)
-    wanted = [*account, *network_buckets("hash_network", client)]
-    with hashing(before_waiting=partial(refuse_full, wanted, refused)):
-        taken = take(wanted, refused)
-        yield
-    ThrottleBucket.objects.give_back([hit for hit in taken if hit.bucket in account], clearing=account)
-
-
-@contextmanager
-def new_password_slot(client: ClientInfo) -> Iterator[None]:
-    """Count a new password, and hold a place for hashing it.
+    If the limit of the account is reached, a client in a network that the account knows is admitted by another limit:
+    guesses from elsewhere must not lock out the owner.
 
     Raises:
-        ThrottledError: too many are hashed for this network.
-        ServiceUnavailableError: too many passwords are being hashed.
+        ThrottledError: a limit is reached. It is the same error, with the same Retry-After, for every client.
     """
-    wanted, refused = network_buckets("hash_network", client), ThrottleSubject(client)
-    with hashing(before_waiting=partial(refuse_full, wanted, refused)):
-        take(wanted, refused)
-        yield
-
-
-def forgive(user: Any) -> None:
-    """Forget the wrong passwords for an account: its owner has proved to be one, by a mailed token."""
-    names = [_account(stored_email(user), by_email=True)]
-    if has_username():
-        names.append(_account(user.get_username(), by_email=False, holder=user))
-    forgotten = [bucket for name in names for bucket in buckets("login_account", name)]
-    ThrottleBucket.objects.clear([*forgotten, *buckets("password_account", str(user.pk))])
-
-
-def count_request(client: ClientInfo) -> None:
-    """Count a registration, or a request that may cause a mail.
-
-    Raises:
-        ThrottledError: too many from this network.
-    """
-    take(network_buckets("request_network", client), ThrottleSubject(client))
-
-
-def count_refused_token(client: ClientInfo) -> None:
-    """Count a token that was refused; good ones are never counted.
-
-    Raises:
-        ThrottledError: too many from this network.
-    """
-    take(network_buckets("token_network", client), ThrottleSubject(client))
-
-
-def count_email_from(client: ClientInfo) -> bool:
-    """Count a request that may cause a mail; tell whether it may. Whether it does must not show in the count."""
-    return _is_free(network_buckets("mail_network", client), ThrottleSubject(client))
-
-
-def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
-    """Count a request for a link and the mail that comes of it; tell whether it may go. It never may to nobody.
-
-    Without a mail nothing is counted for the recipient, so that nobody can use up the mails of another by requests
-    that cause none; but it takes as long.
-
-    Args:
-        user: whom the link is for, or None.
-        email: the address as typed.
-        client: who is calling; None for an administrator, whom nothing limits.
-    """
-    if client is None:
-        return user is not None
-    is_free = count_email_from(client)
-    if user is None or not is_free:
-        ThrottleBucket.objects.full(_recipient(email, client))
-        return False
-    return count_email_to(stored_email(user), client=client)
-
-
-def count_email_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
-    """Count a mail that somebody may have asked for who is not its recipient; tell whether it may go.
-
-    Args:
-        email: the recipient.
-        client: who is calling.
-        is_notice: whether it only says that there is an account.
-    """
-    notice = buckets("mail_notice", _account(email, by_email=True)) if is_notice else []
-    return _is_free([*_recipient(email, client), *notice], ThrottleSubject(client, identifier=email))
-
-
-def count_owner_email(email: str) -> bool:
-    """Count a mail that tells an owner what was done with the account; tell whether it may go."""
-    return _is_free(buckets("mail_owner", _account(email, by_email=True)), ThrottleSubject(None, identifier=email))
-
-
-def _recipient(email: str, client: ClientInfo) -> list[Bucket]:
-    recipient, site = _account(email, by_email=True), site_network(client)
-    own = buckets("mail_recipient_network", f"{recipient} from {site}" if site else None)
-    return [*buckets("mail_recipient", recipient), *own]
-
-
-def _is_free(wanted: list[Bucket], refused: ThrottleSubject) -> bool:
+    client = subject.client or ClientInfo()
+    own = buckets_for("login_account", account)
+    network, hashes = network_buckets("login_network", client), network_buckets("hash_network", client)
     try:
-        take(wanted, refused)
-    except ThrottledError:
-        return False
-    return True
+        return _attempt(count([*own, *network, *hashes], subject))
+    except ThrottledError as elsewhere:
+        if client.network is None or not _is_known_network(holder, client.network):
+            raise
+        known = buckets_for("login_known_network", f"{account} from {client.network}")
+        try:
+            return _attempt(count([*known, *network, *hashes], subject), elsewhere=elsewhere)
+        except ThrottledError:
+            raise elsewhere from None
 
 
-def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> str:
-    """Return an account's name as it is counted; that an address and a name are one account, nobody is to learn.
+def _attempt(hits: list[Taken], *, elsewhere: ThrottledError | None = None) -> LoginAttempt:
+    return LoginAttempt(
+        account=[hit for hit in hits if hit.bucket.rule in {"login_account", "login_known_network"}],
+        network=[hit for hit in hits if hit.bucket.rule == "login_network"],
+        hashes=[hit for hit in hits if hit.bucket.rule == "hash_network"],
+        elsewhere=elsewhere,
+    )
 
-    A name is its holder's: to most hosts "ada" and "ADA" are two, and the login of one must not forgive guesses at the
-    other. Of names that nobody has, the spellings are one: to a backend of the host they may be. The name of a
-    registration that was turned away is counted as that of one that waits, or its count would tell them apart.
+
+def _is_known_network(holder: Any | None, network: str) -> bool:
+    """Return whether the account was lately logged in from a network, with its present password.
+
+    The query runs for an unknown account too, with an id that no session has: its absence would reveal that the
+    account is unknown.
+    """
+    addresses = ipaddress.ip_network(network)
+    owner = {"pk": uuid.UUID(int=0)} if holder is None else {"user_id": holder.pk}
+    return UserSession.objects.filter(
+        **owner,
+        refreshed_at__gt=timezone.now() - _KNOWN_FOR,
+        auth_hash__in=password_fingerprints("" if holder is None else holder.password),
+        ip_address__range=(str(addresses[0]), str(addresses[-1])),
+    ).exists()
+
+
+def _account_name(identifier: str, *, by_email: bool, holder: Any | None = None) -> str:
+    """Return the name by which an account is counted. By address and by username it has two, so that neither reveals
+    the other.
+
+    - An email address is counted in its canonical spelling.
+    - The username of a user is counted as stored: "ada" and "ADA" are two users in most projects, and the login of
+      one must not clear the guesses at the other.
+    - Unknown usernames that differ in case count as one: a backend of the project may treat them as one.
+    - The username of a registration that was turned away is counted like that of a pending one. Otherwise the count
+      would tell them apart.
     """
     if by_email:
         try:
@@ -205,45 +179,124 @@ def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> s
         except InvalidEmailError:
             return f"address {identifier.strip().casefold()}"
     name = str(get_user_model().normalize_username(identifier))
-    shadow = ShadowRegistration.objects.of(username=name)  # asked for in every case, for it takes time
+    shadow = ShadowRegistration.objects.of(username=name)  # in every case, so that the time is the same
     if holder is not None:
         return f"name {holder.get_username()}"
     return f"name of nobody {name.casefold()}" if shadow is None else f"name {name}"
 
 
-def _admit(
-    account: str, holder: Any | None, client: ClientInfo, identifier: str, act: Act
-) -> tuple[list[Taken], ThrottledError | None]:
-    """Take the buckets of a login, or look whether they can be taken.
+@contextmanager
+def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
+    """Count a password that confirms an operation, and hold a slot for hashing. If the block raises, the hit stays.
 
-    Returns:
-        What was taken, and what everybody else is told, where it was taken because the account knows this network.
+    Raises:
+        ThrottledError: too many passwords of the account were wrong, or too many are hashed for this network.
+        ServiceUnavailableError: too many passwords are being hashed.
     """
-    refused, network = ThrottleSubject(client, holder, identifier), client.network
-    here = [*network_buckets("login_network", client), *network_buckets("hash_network", client)]
+    account, subject = buckets_for("password_account", str(user.pk)), ThrottleSubject(client, user)
+    wanted = [*account, *network_buckets("hash_network", client)]
+    with hash_slot(before_waiting=partial(require_not_full, wanted, subject)):
+        hits = take_hits(wanted, subject)
+        yield
+    ThrottleBucket.objects.give_back([hit for hit in hits if hit.bucket in account], clearing=account)
+
+
+@contextmanager
+def new_password_slot(client: ClientInfo) -> Iterator[None]:
+    """Count a new password, and hold a slot for hashing it.
+
+    Raises:
+        ThrottledError: too many passwords are hashed for this network.
+        ServiceUnavailableError: too many passwords are being hashed.
+    """
+    wanted, subject = network_buckets("hash_network", client), ThrottleSubject(client)
+    with hash_slot(before_waiting=partial(require_not_full, wanted, subject)):
+        take_hits(wanted, subject)
+        yield
+
+
+def forgive(user: Any) -> None:
+    """Clear the wrong passwords of an account whose owner has followed a link in an email."""
+    names = [_account_name(stored_email(user), by_email=True)]
+    if has_username():
+        names.append(_account_name(user.get_username(), by_email=False, holder=user))
+    cleared = [bucket for name in names for bucket in buckets_for("login_account", name)]
+    ThrottleBucket.objects.clear([*cleared, *buckets_for("password_account", str(user.pk))])
+
+
+def count_request(client: ClientInfo) -> None:
+    """Count a registration, or a request that may cause an email.
+
+    Raises:
+        ThrottledError: too many requests from this network.
+    """
+    take_hits(network_buckets("request_network", client), ThrottleSubject(client))
+
+
+def count_refused_token(client: ClientInfo) -> None:
+    """Count a rejected token. Accepted tokens are never counted.
+
+    Raises:
+        ThrottledError: too many rejected tokens from this network.
+    """
+    take_hits(network_buckets("token_network", client), ThrottleSubject(client))
+
+
+def count_email_from(client: ClientInfo) -> bool:
+    """Count a request that may cause an email, and return whether the email may be sent.
+
+    The hit is counted whether or not an email follows, so that the limit does not reveal which.
+    """
+    return _may_take(network_buckets("mail_network", client), ThrottleSubject(client))
+
+
+def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
+    """Count a request for a link and the email with it, and return whether it may be sent.
+
+    Without a user nothing is counted for the recipient. Otherwise requests that cause no email would use up the limit
+    of the address.
+
+    Args:
+        user: the recipient, or None if nobody has the address.
+        email: the address as typed.
+        client: the client of the request; None for an administrator, who has no limits.
+    """
+    if client is None:
+        return user is not None
+    may_send = count_email_from(client)
+    if user is None or not may_send:
+        burn_bucket_lookup(_recipient_buckets(email, client))
+        return False
+    return count_email_to(stored_email(user), client=client)
+
+
+def count_email_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
+    """Count an email that a stranger may have caused, and return whether it may be sent.
+
+    Args:
+        email: the recipient.
+        client: the client of the request.
+        is_notice: whether the email only says that there is an account.
+    """
+    notice = buckets_for("mail_notice", _account_name(email, by_email=True)) if is_notice else []
+    return _may_take([*_recipient_buckets(email, client), *notice], ThrottleSubject(client, identifier=email))
+
+
+def count_owner_email(email: str) -> bool:
+    """Count an email that tells an owner about a change of the account, and return whether it may be sent."""
+    subject = ThrottleSubject(None, identifier=email)
+    return _may_take(buckets_for("mail_owner", _account_name(email, by_email=True)), subject)
+
+
+def _recipient_buckets(email: str, client: ClientInfo) -> list[Bucket]:
+    recipient, site = _account_name(email, by_email=True), site_network(client)
+    from_site = buckets_for("mail_recipient_network", f"{recipient} from {site}" if site else None)
+    return [*buckets_for("mail_recipient", recipient), *from_site]
+
+
+def _may_take(buckets: list[Bucket], subject: ThrottleSubject) -> bool:
     try:
-        return act([*buckets("login_account", account), *here], refused), None
-    except ThrottledError as refusal:
-        # Somebody may be guessing from elsewhere; this does not lock the owner out.
-        if network is None or not _is_known(holder, network):
-            raise
-        known = buckets("login_known_network", f"{account} from {network}")
-        try:
-            return act([*known, *here], refused), refusal
-        except ThrottledError:
-            raise refusal from None  # as everywhere else, its Retry-After too
-
-
-def _is_known(holder: Any | None, network: str) -> bool:
-    """Tell whether the account was lately logged in from this network with the password that it has now.
-
-    Asked for nobody too, for it takes time.
-    """
-    addresses = ipaddress.ip_network(network)
-    whose = {"pk": uuid.UUID(int=0)} if holder is None else {"user_id": holder.pk}
-    return UserSession.objects.filter(
-        **whose,
-        refreshed_at__gt=timezone.now() - _KNOWN_FOR,
-        auth_hash__in=password_fingerprints("" if holder is None else holder.password),
-        ip_address__range=(str(addresses[0]), str(addresses[-1])),
-    ).exists()
+        take_hits(buckets, subject)
+    except ThrottledError:
+        return False
+    return True
