@@ -18,6 +18,8 @@ from django.utils.translation import templatize
 
 import ninja_auth_kit
 
+pytestmark = pytest.mark.one_user_model
+
 ROOT = Path(ninja_auth_kit.__file__).parent
 LOCALES = ["de", "es", "fr", "zh_Hans"]
 MEND = (

@@ -23,6 +23,8 @@ from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.conf import BROKER_SETTINGS, DEFAULTS, SETTINGS, AuthKitSettings
 from ninja_auth_kit.conf import settings as kit_settings
 
+pytestmark = pytest.mark.one_user_model
+
 HOUR = timedelta(hours=1)
 urlpatterns: list[Any] = []  # a URLconf without the kit
 

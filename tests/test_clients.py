@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import EMAIL, PASSWORD
 from tests.servers import ROOT, Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.demo]
 
 EXAMPLES = ROOT / "examples"
 

@@ -11,6 +11,8 @@ from pytest_django import Settings
 from ninja_auth_kit.conf import Broker, broker
 from ninja_auth_kit.conf import settings as kit_settings
 
+pytestmark = pytest.mark.one_user_model
+
 
 def test_a_value_is_read_when_it_is_used(kit: Callable[..., None]) -> None:
     assert kit_settings.ISSUER == "ninja-auth-kit"

@@ -16,6 +16,8 @@ from ninja_auth_kit import checks
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from tests.test_checks import ids, ours
 
+pytestmark = pytest.mark.one_user_model
+
 BACKENDS = "django.core.mail.backends"
 
 

@@ -25,6 +25,8 @@ from tests.private_broker import PrivateBroker
 from tests.servers import ROOT
 from tests.test_example import EXAMPLE, Demo, database, demos, post
 
+pytestmark = pytest.mark.one_user_model
+
 __all__ = ["database", "demos", "exchange", "private_broker"]  # fixtures
 
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")

@@ -33,6 +33,8 @@ from tests.private_broker import free_port
 from tests.servers import ROOT
 from tests.test_example import database
 
+pytestmark = pytest.mark.one_user_model
+
 __all__ = ["database"]  # a fixture
 
 DOCS = ROOT / "docs"

@@ -28,7 +28,7 @@ from tests.private_broker import free_port
 from tests.servers import ROOT
 
 EXAMPLE = ROOT / "example_project"
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.demo]
 
 
 def url_of(name: str) -> str:

@@ -7,7 +7,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.servers import ROOT
+
+pytestmark = [pytest.mark.one_django, pytest.mark.one_user_model]
 
 # The layout aims at 28 files for a login and at 20 for a logout. These are the counts of today: lower them, and do not
 # raise them.

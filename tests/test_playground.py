@@ -13,7 +13,7 @@ from tests.test_example import Demo, database, demos
 
 __all__ = ["database", "demos"]  # fixtures
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser, pytest.mark.demo]
 
 
 @pytest.fixture(scope="module")

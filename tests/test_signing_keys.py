@@ -33,7 +33,7 @@ from tests.keys import ASYMMETRIC_ALGORITHMS, as_pem, entry, kid, pem, private, 
 from tests.settings import JWT_SECRET_KEY
 from tests.test_tokens import HASHES, Forger, decode, encode
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
 JWKS = ".well-known/jwks.json"
 ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 

@@ -49,7 +49,7 @@ from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.settings import JWT_SECRET_KEY as KEY
 from tests.settings import SECRET_KEY
 
-pytestmark = [pytest.mark.django_db]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_user_model]
 PEM = generate_key("ES256").text
 PRIVATE_KEY = load_pem_private_key(PEM.encode(), None)
 HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}

@@ -23,7 +23,7 @@ from tests.settings import JWT_SECRET_KEY
 from tests.test_signing_keys import _signed, body_of
 from tests.test_tokens import HEADERS, SHAPES, Forger
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
 PAGE = (ROOT / "docs" / "verifying-tokens.md").read_text(encoding="utf-8")
 ISSUER, AUDIENCE = "https://auth.example.com", "https://api.example.com"
 Service = types.SimpleNamespace

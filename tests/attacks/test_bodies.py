@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.attacks.conftest import Operation, bounded, genuine_values, operations, undone
 from tests.conftest import Api
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.attack]
 
 CANARY = "c4n4ry"
 GENUINE = "genuine"  # stands for the value that would be right

@@ -35,7 +35,7 @@ from tests.attacks.conftest import started
 from tests.audit.conftest import Consumer, address
 from tests.conftest import EMAIL, mailed_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.attack]
 
 LABELS = ("refresh token", "pseudonym", "throttle bucket", "password fingerprint", "one-time token: verify_email")
 NEW_EMAIL = "grace.hopper@example.com"

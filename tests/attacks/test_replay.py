@@ -17,6 +17,8 @@ from tests.attacks.canaries import database
 from tests.attacks.conftest import started
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 
+pytestmark = pytest.mark.attack
+
 MANY = 10_000
 
 

@@ -27,7 +27,7 @@ from tests.attacks.conftest import Operation, genuine_values, operations, undone
 from tests.conftest import EMAIL, Api
 from tests.test_errors import problem
 
-pytestmark = [pytest.mark.django_db, pytest.mark.security("CFG-04", "AUD-03", "HTTP-04")]
+pytestmark = [pytest.mark.django_db, pytest.mark.security("CFG-04", "AUD-03", "HTTP-04"), pytest.mark.attack]
 
 
 class BrokenError(Exception):

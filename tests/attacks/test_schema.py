@@ -20,7 +20,11 @@ from tests.conftest import EMAIL, PASSWORD, mailed_token
 
 OTHER_PASSWORD = "another long walk in the hills"
 
-pytestmark = [pytest.mark.django_db, pytest.mark.security("CRED-18", "HTTP-02", "HTTP-04", "HTTP-05")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.security("CRED-18", "HTTP-02", "HTTP-04", "HTTP-05"),
+    pytest.mark.attack,
+]
 
 # A configuration of our own: without one Schemathesis looks for a file in every directory above.
 schema = schemathesis.openapi.from_wsgi(DOCUMENT, get_wsgi_application(), config=schemathesis.Config())

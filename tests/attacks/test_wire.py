@@ -12,7 +12,7 @@ from pytest_django import Settings
 from tests.conftest import Api
 from tests.servers import AsgiServer, Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.attack]
 
 MAXIMUM = 65_536
 

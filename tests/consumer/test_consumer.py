@@ -23,7 +23,7 @@ from tests.consumer.conftest import HOST, URL, Producer, message, running, until
 from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.consumer]
 
 
 def listening(producer: Producer, store: Any = None, **options: Any) -> tuple[Consumer[Any], list[Event]]:

@@ -21,7 +21,7 @@ from ninja_auth_kit.consumer import replay
 from tests.consumer.conftest import HOST, PORT, URL, Producer, message, until
 from tests.servers import ROOT
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.consumer]
 
 
 @pytest.fixture
