@@ -92,18 +92,24 @@ def check_contents(wheel: Path, sdist: Path) -> None:
 
 
 def follow_the_readme(folder: Path) -> None:
-    """Append the code of the README to the files that it names, and set the database of the test run."""
+    """Put the code of the README where it says, and set the database of the test run."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"Append this to `(mysite/\w+\.py)`[^\n]*\n\n```python\n(.*?)```", readme, re.DOTALL)
-    assert [name for name, _ in found] == ["mysite/settings.py", "mysite/urls.py", "mysite/urls.py"], found
-    for name, code in found:
-        path = folder / name
-        path.write_text(f"{path.read_text(encoding='utf-8')}\n{code}", encoding="utf-8")
-    settings = folder / "mysite" / "settings.py"
-    text = settings.read_text(encoding="utf-8")
+    settings, urls = (
+        code_after(readme, words) for words in ("Append this to `mysite/settings.py`", "Replace `mysite/urls.py`")
+    )
+    (folder / "mysite" / "urls.py").write_text(urls, encoding="utf-8")
+    path = folder / "mysite" / "settings.py"
+    text = path.read_text(encoding="utf-8")
     if "\nMAILERS = " in text:  # a new project of Django 6.1 or newer, where the README says to leave the line out
-        text = re.sub(r"^EMAIL_BACKEND = .*\n", "", text, flags=re.MULTILINE)
-    settings.write_text(text + DATABASES, encoding="utf-8")
+        settings = re.sub(r"^EMAIL_BACKEND = .*\n", "", settings, flags=re.MULTILINE)
+    path.write_text(f"{text}\n{settings}{DATABASES}", encoding="utf-8")
+
+
+def code_after(readme: str, words: str) -> str:
+    """Return the code block that follows the paragraph with these words."""
+    match = re.search(rf"{re.escape(words)}[^\n]*\n\n```python\n(.*?)```", readme, re.DOTALL)
+    assert match is not None, f"the README has no code after: {words}"
+    return match[1]
 
 
 DATABASES = """
