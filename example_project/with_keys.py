@@ -1,4 +1,4 @@
-"""Run a command with the keys of this demo, made at the first run: `python with_keys.py COMMAND`. For compose.yaml."""
+"""Run a command with the keys of the demo: `python with_keys.py COMMAND`. compose.yaml uses it."""
 
 import os
 import sys

@@ -284,7 +284,7 @@ def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -
 def test_the_page_waits_as_long_as_the_plan() -> None:
     page = (ROOT / "docs" / "verifying-tokens.md").read_text()
 
-    assert f"every service has fetched it: {spoken(JWKS_CACHE)}, or longer where one keeps the JWKS longer" in page
+    assert f"every service has fetched it: {spoken(JWKS_CACHE)}, or longer if a service caches the JWKS longer" in page
 
 
 def test_a_plan_says_when_the_hash_changes_and_what_an_emergency_is(

@@ -218,9 +218,9 @@ def test_the_walk_fails_when_something_is_not_as_expected(demos: Callable[..., D
     walk = demo.walk()
 
     assert walk.returncode == 1
-    assert "Not as expected: /mailbox/ answered 404; is the server in DEBUG?" in walk.stderr
+    assert "Unexpected result: /mailbox/ responded with 404. Does the server run with DEBUG?" in walk.stderr
     demo.stop()
-    assert "no answer from" in demo.walk().stderr
+    assert "no response from" in demo.walk().stderr
 
 
 def test_on_a_bare_machine_it_brings_its_own_postgresql_keeps_the_data_and_stops_it(
@@ -246,7 +246,7 @@ def test_on_a_bare_machine_it_brings_its_own_postgresql_keeps_the_data_and_stops
     other = demos()
     assert other.process.wait(60) == 1
     other.stop()
-    assert "is of PostgreSQL 16, and this is 18. Move it away." in other.output
+    assert "is from PostgreSQL 16, and this is PostgreSQL 18. Move it away." in other.output
     assert "Traceback" not in other.output
 
 
@@ -268,10 +268,10 @@ def test_without_a_broker_the_events_are_in_the_log_for_all_to_see(demos: Callab
     walk = demo.walk()
 
     assert walk.returncode == 0, walk.stdout + walk.stderr
-    assert walk.stdout.startswith("RABBITMQ_HOST is empty, so the audit events are left out")
+    assert walk.stdout.startswith("RABBITMQ_HOST is empty, so the audit events are not shown")
     demo.stop()
-    assert "RabbitMQ: none, for RABBITMQ_HOST is empty. Audit events are only logged" in demo.output
-    assert f"walk.py --url {demo.url} plays the whole flow" in demo.output
+    assert "RabbitMQ: not used, because RABBITMQ_HOST is empty. Audit events are only logged" in demo.output
+    assert f"walk.py --url {demo.url} runs the whole flow" in demo.output
     logged = [json.loads(line) for line in demo.output.splitlines() if line.startswith('{"')]
     assert len(logged) == 9
     assert logged[0]["type"] == "ninja-auth-kit.user.registered.v1"
@@ -321,7 +321,7 @@ def test_a_taken_port_is_said(demos: Callable[..., Demo], database: str) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
 
-        assert f"Port {port} is taken. Choose another: PORT=8001 make demo" in refused(demos(PORT=port))
+        assert f"Port {port} is in use. Choose another one: PORT=8001 make demo" in refused(demos(PORT=port))
 
 
 def test_a_directory_that_cannot_be_written_to_is_said(demos: Callable[..., Demo], tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_directory_that_cannot_be_written_to_is_said(demos: Callable[..., Demo
 
     output = refused(demos(DEMO_DIRECTORY=str(tmp_path / "file" / "local")))
 
-    assert "cannot be written to" in output
+    assert "is not writable" in output
 
 
 def test_a_database_that_does_not_answer_is_said(demos: Callable[..., Demo]) -> None:
@@ -349,7 +349,7 @@ def test_a_database_that_does_not_answer_is_said(demos: Callable[..., Demo]) -> 
             {"BASE_URL": "nowhere"},
             r"failed:\n\n\?: \(ninja_auth_kit\.E003\) .*BASE_URL.*HINT: It must be scheme and host",
         ),
-        ({"RABBITMQ_PORT": "abc"}, r"RABBITMQ_PORT='abc' is no port\. Set it to a number such as 5672, or unset it\."),
+        ({"RABBITMQ_PORT": "abc"}, r"RABBITMQ_PORT must be a number from 1 to 65535, such as 5672 \(got 'abc'\)\."),
     ],
     ids=["key", "check", "port"],
 )
@@ -367,7 +367,7 @@ def test_damaged_keys_are_said(demos: Callable[..., Demo], database: str, tmp_pa
 
     output = refused(demos(DATABASE_URL=database))
 
-    assert re.search(r"keys\.json is damaged: .+\. Delete it: new keys are made then\.", output), output
+    assert re.search(r"keys\.json is damaged: .+\. Delete it; the demo then makes new keys\.", output), output
 
 
 def test_a_running_server_on_the_same_data_is_said_with_the_command_that_stops_it(demos: Callable[..., Demo]) -> None:
@@ -376,7 +376,7 @@ def test_a_running_server_on_the_same_data_is_said_with_the_command_that_stops_i
 
     output = refused(demos(RABBITMQ_PORT=str(free_port())))
 
-    said = re.search(r"Another server runs on (\S+): .*`kill -INT (\d+)`", output)
+    said = re.search(r"Another server runs on (\S+), .*`kill -INT (\d+)`", output)
     assert said is not None, output
     assert post(first, "/api/auth/login", {}) == 422
     lock = Path(said[1]) / "postmaster.pid"
@@ -413,7 +413,7 @@ def test_the_walk_says_that_a_port_is_none() -> None:
     walk = run("walk.py", RABBITMQ_PORT="abc")
 
     assert walk.returncode == 1
-    assert walk.stderr.startswith("The walk cannot start. RABBITMQ_PORT='abc' is no port.")
+    assert walk.stderr.startswith("The walk cannot start. RABBITMQ_PORT must be a number")
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def open_page(chromium: Browser, demos: Callable[..., Demo], database: str) -> I
 def register(page: Page) -> None:
     """Register, open the mail and verify."""
     page.get_by_role("button", name="Register").click()
-    page.get_by_role("button", name="Open the mail").click()
-    page.get_by_role("button", name="Verify, with the password").click()
+    page.get_by_role("button", name="Open the email").click()
+    page.get_by_role("button", name="Verify with the password").click()
     expect(page.locator("#exchange")).to_contain_text("200 OK")
 
 
@@ -70,7 +70,7 @@ def press(page: Page, device: str, what: str) -> None:
 @pytest.mark.broker
 def test_a_login_on_the_laptop_visibly_ends_the_phone_and_the_event_arrives(open_page: Callable[..., Page]) -> None:
     page = open_page()
-    expect(page.locator("#broker")).to_contain_text("Live, from RabbitMQ")
+    expect(page.locator("#broker")).to_contain_text("Connected to RabbitMQ")
     register(page)
 
     press(page, "phone", "Log in")
@@ -78,7 +78,7 @@ def test_a_login_on_the_laptop_visibly_ends_the_phone_and_the_event_arrives(open
     press(page, "phone", "Write a note")
     expect(page.locator("#exchange")).to_contain_text("201 Created")
     press(page, "phone", "Refresh")
-    expect(page.locator("#token")).to_contain_text("good for 5:00")
+    expect(page.locator("#token")).to_contain_text("expires in 5:00")
     press(page, "laptop", "Log in")
 
     expect(state(page, "laptop")).to_have_attribute("data-state", "live")
@@ -107,20 +107,20 @@ def test_the_rest_of_the_account_can_be_played(open_page: Callable[..., Page]) -
     register(page)
     press(page, "phone", "Log in")
     press(page, "phone", "Sessions")
-    expect(page.locator("#sessions")).to_contain_text("this one")
-    page.get_by_text("Change things").click()
+    expect(page.locator("#sessions")).to_contain_text("this session")
+    page.get_by_text("Change the password or the email address").click()
 
     page.get_by_role("button", name="Change the password").click()
     expect(page.locator("#exchange")).to_contain_text("204 No Content")
-    page.get_by_role("button", name="mail me").click()
+    page.get_by_role("button", name="Send a reset email").click()
     page.get_by_role("button", name="Set the new password").click()
     expect(state(page, "phone")).to_have_attribute("data-state", "ended")
 
     press(page, "phone", "Log in")
     expect(state(page, "phone")).to_have_attribute("data-state", "live")
-    page.get_by_role("button", name="Change the address").click()
+    page.get_by_role("button", name="Change the email address").click()
     expect(page.locator("#mails")).to_contain_text("valid for 1\u00a0day")
-    page.get_by_role("button", name="Confirm the new address").click()
+    page.get_by_role("button", name="Confirm the new email address").click()
     expect(state(page, "phone")).to_have_attribute("data-state", "ended")
     press(page, "phone", "Log in")
     expect(page.locator("#phone .screen")).to_contain_text("moved@example.com")
@@ -143,7 +143,7 @@ def test_the_keyboard_is_enough_and_shows_where_it_is(open_page: Callable[..., P
     page = open_page()
 
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the forms")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the forms")).to_be_focused()
     page.keyboard.press("Enter")
     for _ in range(3):
         page.keyboard.press("Tab")

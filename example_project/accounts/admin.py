@@ -1,4 +1,4 @@
-"""Users in the admin."""
+"""The admin of the users."""
 
 from django.contrib import admin
 
@@ -7,7 +7,7 @@ from accounts.models import User
 
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
-    """Who there is, and whether they may come in."""
+    """List users, and change whether they are active or have permissions."""
 
     list_display = ("email", "is_active", "is_staff", "last_login", "date_joined")
     fields = ("email", "is_active", "is_staff", "is_superuser", "last_login", "date_joined")

@@ -1,4 +1,4 @@
-"""Users who log in with their e-mail address and have no other name."""
+"""The user model: users log in with their email address and have no username."""
 
 import uuid
 from typing import Any, ClassVar
@@ -9,22 +9,22 @@ from django.db import models
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users from an address and a password, as `createsuperuser` wants them."""
+    """Create users from an email address and a password, as `createsuperuser` requires."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make a user."""
+        """Create a user."""
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make a user who may do everything."""
+        """Create a user with all permissions."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
 
 class User(AbstractUser):
-    """A user with a UUID and an address."""
+    """A user with a UUID and an email address."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     username = None  # type: ignore[assignment]  # Django's way to remove a field

@@ -1,4 +1,4 @@
-"""The project's own API, guarded by the kit."""
+"""The project's own API, protected by the kit."""
 
 from ninja import NinjaAPI
 
@@ -7,4 +7,4 @@ from notes.api import router
 
 api = NinjaAPI(title="Example", urls_namespace="example", auth=JWTAuth())
 api.add_router("/notes", router)
-add_error_handlers(api)  # a refused token gets the kit's problem body here too
+add_error_handlers(api)  # a rejected token is answered with a problem of the kit here, too

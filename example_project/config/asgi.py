@@ -1,4 +1,4 @@
-"""For uvicorn and its like: `uvicorn config.asgi:application`."""
+"""The ASGI application, for servers such as uvicorn: `uvicorn config.asgi:application`."""
 
 import os
 

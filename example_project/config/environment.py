@@ -1,4 +1,4 @@
-"""Reading the environment, for the settings and for the programs that run before them."""
+"""Read environment variables, for the settings and for the programs that run before them."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ YES = frozenset({"1", "true", "yes", "on"})
 
 
 def required(name: str) -> str:
-    """Return a variable of the environment that must be there."""
+    """Return an environment variable, or raise ImproperlyConfigured if it is not set."""
     value = os.environ.get(name, "")
     if not value:
         raise ImproperlyConfigured(f"Set {name} in the environment, or run the project with `make demo`.")
@@ -17,5 +17,5 @@ def required(name: str) -> str:
 
 
 def is_on(name: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether a variable says yes: 1, true, yes or on, in any case."""
+    """Return whether a variable is 1, true, yes or on, in any case."""
     return environment.get(name, "").strip().lower() in YES

@@ -1,4 +1,4 @@
-"""The settings of the example. What a project of yours needs of them is marked with "the kit"."""
+"""The settings of the example. Comments with "the kit" mark what your own project needs."""
 
 import os
 from datetime import timedelta
@@ -30,7 +30,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
-    "ninja",  # so that the API's pages work offline
+    "ninja",  # so that the API documentation works offline
     "ninja_auth_kit",  # the kit
     "accounts",
     "mailbox",
@@ -69,7 +69,7 @@ DATABASES = {
     }
 }
 
-# Mails go into files, which /mailbox/ shows, and to EMAIL_HOST if there is one.
+# Emails are written to files, which /mailbox/ shows, and are sent to EMAIL_HOST if it is set.
 EMAIL_FILE_PATH = os.environ.get("EMAIL_FILE_PATH", str(ROOT / ".local" / "mails"))
 _backend = "mailbox.backend.EmailBackend"
 if django.VERSION >= (6, 1):
@@ -78,7 +78,7 @@ if django.VERSION >= (6, 1):
 else:
     EMAIL_BACKEND = _backend
 
-# What the kit has to say goes to the terminal; without a broker the audit events are among it.
+# The kit logs to the terminal. Without a broker, it logs the audit events, too.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -88,9 +88,9 @@ LOGGING = {
 
 AUTH_USER_MODEL = "accounts.User"
 
-# The kit: the root secret, at least 32 random bytes and not the SECRET_KEY. The process does not start on a weak one.
+# The kit: the root secret, at least 32 random bytes and not the SECRET_KEY. A weak key stops the process at startup.
 JWT_SECRET_KEY = required("JWT_SECRET_KEY")
-# The kit: where the audit events go. Without a host they are only logged.
+# The kit: the broker for the audit events. Without a host, they are only logged.
 RABBITMQ_HOST = os.environ.get("RABBITMQ_HOST")
 RABBITMQ_PORT = os.environ.get("RABBITMQ_PORT")
 RABBITMQ_USER = os.environ.get("RABBITMQ_USER")
@@ -99,14 +99,14 @@ RABBITMQ_VHOST = os.environ.get("RABBITMQ_VHOST")
 RABBITMQ_TLS = is_on("RABBITMQ_TLS")
 
 NINJA_AUTH_KIT: AuthKitSettings = {
-    # Scheme and host of the links in mails; never taken from a request.
+    # The scheme and host of the links in emails. They are never taken from a request.
     "BASE_URL": os.environ.get("BASE_URL", f"http://127.0.0.1:{PORT}"),
-    # What the tokens say of who issued them, and the `source` of the audit events.
+    # The issuer in the access tokens, and the `source` of the audit events.
     "ISSUER": "example-project",
-    # Whom the tokens are for; another service with another audience does not take them.
+    # The audience in the access tokens. A service with another audience rejects them.
     "AUDIENCE": "example-project",
-    # How long an access token is good. The session is checked on every request all the same.
+    # The lifetime of an access token. The session is checked on every request in any case.
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
-    # One active session for each user; a login on a second device ends the first.
+    # The number of active sessions of a user. A login on a second device ends the first session.
     "SESSION_LIMIT": 1,
 }

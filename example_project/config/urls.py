@@ -1,4 +1,4 @@
-"""The kit is one line; the rest is this project's own."""
+"""The URLs: one line for the kit, and those of this project."""
 
 from django.conf import settings
 from django.contrib import admin

@@ -1,4 +1,4 @@
-"""For gunicorn and its like: `gunicorn config.wsgi`."""
+"""The WSGI application, for servers such as gunicorn: `gunicorn config.wsgi`."""
 
 import os
 

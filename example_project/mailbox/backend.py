@@ -1,4 +1,4 @@
-"""Sends mails into files, which the mailbox shows, and to a mail server too where EMAIL_HOST names one (Mailpit)."""
+"""Write emails to files, which the mailbox shows, and also send them if EMAIL_HOST is set (to Mailpit)."""
 
 import os
 import smtplib
@@ -9,10 +9,10 @@ from django.core.mail.backends import filebased
 
 
 class EmailBackend(filebased.EmailBackend):
-    """Both."""
+    """Write emails to files, and send them to EMAIL_HOST if it is set."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Send, and return how many."""
+        """Send the emails, and return their number."""
         if host := os.environ.get("EMAIL_HOST"):
             with smtplib.SMTP(host, int(os.environ.get("EMAIL_PORT", "25")), timeout=5) as server:
                 for message in email_messages:

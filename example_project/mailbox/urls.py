@@ -1,4 +1,4 @@
-"""The mailbox; mounted in DEBUG alone."""
+"""The URL of the mailbox. It is mounted only in DEBUG."""
 
 from mailbox.views import inbox
 

@@ -1,4 +1,4 @@
-"""A mailbox for development: the mails that the project has sent, read from the files it has written."""
+"""A mailbox for development: the emails that the project has sent, read from its files."""
 
 import email
 import email.policy
@@ -14,13 +14,13 @@ SEPARATOR = b"-" * 79  # between the messages of one file, as Django writes them
 
 
 def mails() -> list[dict[str, Any]]:
-    """Return every mail, the newest first."""
+    """Return all emails, the newest first."""
     files = sorted(_folder().glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [_mail(data) for path in files for data in path.read_bytes().split(SEPARATOR) if data.strip()]
 
 
 def inbox(request: HttpRequest) -> HttpResponse:
-    """Show the mails, as a page or, with `?format=json`, for a script."""
+    """Show the emails as a page, or as JSON with `?format=json`."""
     found = mails()
     if request.GET.get("format") == "json":
         return JsonResponse({"mails": found})
@@ -35,7 +35,7 @@ def _folder() -> Path:
 
 def _mail(data: bytes) -> dict[str, Any]:
     message = email.message_from_bytes(data.strip(), policy=email.policy.default)
-    assert isinstance(message, EmailMessage)  # noqa: S101  # what the policy makes
+    assert isinstance(message, EmailMessage)  # noqa: S101  # the policy creates EmailMessage
     body = message.get_body(("plain",))
     return {
         "to": message["To"],

@@ -1,4 +1,4 @@
-"""A protected resource: one's own notes. `JWTAuth` on the API has put the user on the request."""
+"""A protected resource: the notes of the user. `JWTAuth` on the API sets `request.auth` to the user."""
 
 from datetime import datetime
 from typing import Annotated
@@ -11,13 +11,13 @@ from notes.models import Note
 
 router = Router(tags=["notes"])
 
-# What the column holds, checked before it is asked to: too long a text and a NUL are errors of the database,
-# and so a 500, unless the schema refuses them with a 422.
+# The database rejects a text that is too long or contains NUL, which would be a 500.
+# The schema rejects it first, with a 422.
 Line = Annotated[str, Field(max_length=Note.MAX_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class NoteIn(Schema):
-    """What to write down."""
+    """The body of a request that writes a note."""
 
     text: Line
 
@@ -38,5 +38,5 @@ def list_notes(request: HttpRequest) -> list[Note]:
 
 @router.post("", response={201: NoteOut}, operation_id="write_note")
 def write_note(request: HttpRequest, body: NoteIn) -> Status[Note]:
-    """Write a note down."""
+    """Save a note of the user."""
     return Status(201, Note.objects.create(author=request.auth, text=body.text))  # type: ignore[attr-defined]

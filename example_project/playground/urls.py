@@ -1,4 +1,4 @@
-"""The page at `/`, and the events that it shows; those in DEBUG alone, for they are everybody's."""
+"""The page at `/` and its events. The events are those of all users, so they are served only in DEBUG."""
 
 from django.conf import settings
 from django.urls import path

@@ -1,4 +1,4 @@
-"""The page that plays the flow, and the audit events as they arrive from RabbitMQ, as server-sent events."""
+"""The page with the flow as buttons, and the audit events from RabbitMQ as server-sent events."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from django.shortcuts import render
 from broker import Listener, NoBrokerError
 from ninja_auth_kit.models import AuditOutbox
 
-PAUSE = 2.0  # seconds between two looks for a broker, and between two signs of life
+PAUSE = 2.0  # seconds between two attempts to connect to the broker, and between two keep-alive comments
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the page. It loads its own script and nothing else."""
+    """Show the page. It loads only its own script."""
     nonce = secrets.token_urlsafe(16)
     context = {"debug": settings.DEBUG, "devices": [("phone", "Phone"), ("laptop", "Laptop")], "nonce": nonce}
     response = render(request, "playground/index.html", context)
@@ -31,7 +31,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def events(request: HttpRequest) -> StreamingHttpResponse:
-    """Stream the audit events of everybody, from now on; and while there is no broker, how many wait."""
+    """Stream the audit events of all users from now on; without a broker, stream the number of events that wait."""
     stream = StreamingHttpResponse(_stream(), content_type="text/event-stream")
     stream["Cache-Control"] = "no-store"
     return stream
@@ -50,7 +50,7 @@ def _heard() -> Iterator[str]:
     with closing(Listener(os.environ)) as listener:
         yield _message("state", {"broker": listener.address})
         for arrived in listener.events(pause=PAUSE):
-            # After a pause a comment: writing it tells whether the page is still there.
+            # Send a comment after a pause: it fails if the page has been closed.
             yield _message("audit", {"key": arrived[0], **arrived[1]}) if arrived else ": still here\n\n"
 
 

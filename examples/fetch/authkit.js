@@ -1,18 +1,18 @@
-// A session of django-ninja-auth-kit in a browser or in Node: `fetch` with the access token, renewed when it is over.
-// Copy it and change it. No dependency, no build.
+// A session of django-ninja-auth-kit in a browser or in Node: `fetch` with an access token that is refreshed.
+// Copy this file and change it as you need. It has no dependencies and no build step.
 
 /**
  * @typedef {{access_token: string, refresh_token: string}} Tokens
  * @typedef {{get(): Tokens | null, set(tokens: Tokens | null): void}} Store
  */
 
-/** Tokens that a closed tab forgets, and that no other script of the page finds. @returns {Store} */
+/** Keep tokens in memory: a closed tab forgets them, and other scripts cannot read them. @returns {Store} */
 export function memoryStore() {
   let kept = null;
   return { get: () => kept, set: (tokens) => { kept = tokens; } };
 }
 
-/** Tokens that every tab of the site shares; so does every script that gets into it. @returns {Store} */
+/** Share tokens with all tabs of the site, and with any script that is injected into it. @returns {Store} */
 export function localStore(key = "authkit") {
   return {
     get: () => JSON.parse(localStorage.getItem(key) ?? "null"),
@@ -20,7 +20,7 @@ export function localStore(key = "authkit") {
   };
 }
 
-/** An answer of the API that is no success; `code` is for programs, `message` for people. */
+/** An error response of the API; `code` is for programs, `message` for people. */
 export class AuthError extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `HTTP ${status}`);
@@ -29,11 +29,11 @@ export class AuthError extends Error {
 }
 
 export class AuthSession {
-  /** @type {Promise<boolean> | null} The refresh that is under way, for all requests that wait for it. */
+  /** @type {Promise<boolean> | null} The running refresh, which all requests wait for. */
   #refreshing = null;
 
   /**
-   * @param {string} base where the kit is mounted, such as "https://example.com/api/auth"
+   * @param {string} base the URL at which the kit is mounted, such as "https://example.com/api/auth"
    * @param {{store?: Store, onSignedOut?: (code: string) => void}} [options]
    */
   constructor(base, { store = memoryStore(), onSignedOut = () => {} } = {}) {
@@ -51,14 +51,14 @@ export class AuthSession {
     this.store.set(await this.#post("login", credentials));
   }
 
-  /** Ends the session there and here; here even if the network is down. */
+  /** End the session at the server and here; here even if the network is down. */
   async logout() {
     const tokens = this.store.get();
     this.store.set(null);
     if (tokens) await this.#post("logout", { refresh_token: tokens.refresh_token });
   }
 
-  /** As the global `fetch`, in this session. A 401 is answered by one refresh, whoever asks for it, and one more try. */
+  /** Call the global `fetch` with the access token. After a 401, refresh once for all requests, and try once more. */
   async fetch(url, options = {}) {
     const sent = this.store.get();
     const answer = await this.#send(url, options, sent);
@@ -73,13 +73,13 @@ export class AuthSession {
     return fetch(url, { ...options, headers });
   }
 
-  /** Whether there are newer tokens than those that were sent; at most one refresh at a time looks for them. */
+  /** Return whether there are newer tokens than those that were sent. At most one refresh runs at a time. */
   #renewed(sent) {
     this.#refreshing ??= this.#alone(() => this.#refresh(sent)).finally(() => { this.#refreshing = null; });
     return this.#refreshing;
   }
 
-  /** One tab at a time, where tabs share a store and the browser knows locks. */
+  /** Run in one tab at a time, if the browser supports Web Locks. */
   #alone(work) {
     return globalThis.navigator?.locks ? navigator.locks.request(`authkit ${this.base}`, work) : work();
   }
@@ -87,12 +87,12 @@ export class AuthSession {
   async #refresh(sent) {
     const tokens = this.store.get();
     if (!tokens) return false;
-    if (tokens.access_token !== sent.access_token) return true; // another request, or another tab, was first
+    if (tokens.access_token !== sent.access_token) return true; // another request or another tab has already refreshed
     try {
       this.store.set(await this.#post("refresh", { refresh_token: tokens.refresh_token }));
       return true;
     } catch (error) {
-      if (error.status !== 401) throw error; // a broken network or a busy server is no reason to sign out
+      if (error.status !== 401) throw error; // a network error or a busy server does not end the session
       this.store.set(null);
       this.onSignedOut(error.code);
       return false;

@@ -1,5 +1,5 @@
-// The whole flow, by a client whose types are generated from the OpenAPI document of the server.
-// node dist/flow.js SERVER EMAIL PASSWORD, of an account whose address is verified.
+// Run the whole flow with a client whose types are generated from the OpenAPI document of the server:
+// node dist/flow.js SERVER EMAIL PASSWORD. The email address of the account must be verified.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 

@@ -138,7 +138,7 @@ class AuthKitSettings(TypedDict, total=False):
             rules.dotted_path("accounts.claims.claims"),
             ACCESS_TOKENS,
             "A callable that takes the user and the session and returns [additional "
-            "claims](extending.md#claims-of-your-own).",
+            "claims](extending.md#your-own-claims).",
         ),
     ]
     # NIST SP 800-63B-4 section 2.1.3: reauthenticate at least every 30 days.
@@ -197,7 +197,7 @@ class AuthKitSettings(TypedDict, total=False):
             None,
             rules.dotted_path("accounts.schemas.Registration"),
             REGISTRATION,
-            "[A schema](extending.md#fields-of-your-own) for the body of a registration.",
+            "[A schema](extending.md#your-own-fields) for the body of a registration.",
         ),
     ]
     PROFILE_SCHEMA: Annotated[

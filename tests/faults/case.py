@@ -217,10 +217,10 @@ class Case:
             "events": count.expected,
             "received": count.received,
             "lost": count.lost,
-            "twice": count.duplicates,
-            "left": rows,
-            "disorder": count.disorder,
-            "undone": count.rolled_back + count.phantoms,
+            "duplicates": count.duplicates,
+            "remaining": rows,
+            "out of order": count.disorder,
+            "uncommitted": count.rolled_back + count.phantoms,
         }
         self.row.figures = {name: f"{figure:,}" for name, figure in figures.items()}
         self.row.figures["seconds"] = f"{time.monotonic() - self.row.begun:.0f}"

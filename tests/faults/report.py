@@ -1,4 +1,4 @@
-"""The table of the fault suite: one row per case, in the terminal and in docs/faults.md."""
+"""The table of the fault suite: one row for each case, in the terminal and in docs/faults.md."""
 
 import platform
 import re
@@ -13,19 +13,30 @@ from tests.servers import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
 _BETWEEN = re.compile(r"(?<=<!-- faults -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
-_COUNTS = ("events", "received", "lost", "twice", "left", "disorder", "undone", "p99", "worst", "seconds")
-_HEAD = ("#", "fault", *_COUNTS, "seen")
+_COUNTS = (
+    "events",
+    "received",
+    "lost",
+    "duplicates",
+    "remaining",
+    "out of order",
+    "uncommitted",
+    "p99",
+    "worst",
+    "seconds",
+)
+_HEAD = ("#", "fault", *_COUNTS, "notes")
 
 
 @dataclass
 class Row:
-    """What one case has shown.
+    """The result of one case.
 
     Attributes:
         number: the number of the fault in the list of faults.
-        fault: what was done.
-        figures: the counts, by their column.
-        notes: what else was seen.
+        fault: the fault that was introduced.
+        figures: the counts, by the name of their column.
+        notes: other observations.
         state: "passed", "FAILED" or "not run".
     """
 
@@ -38,14 +49,14 @@ class Row:
 
     def cells(self) -> list[str]:
         """Return the row as text."""
-        seen = [*([] if self.state == "passed" else [self.state]), *self.notes]
+        notes = [*([] if self.state == "passed" else [self.state]), *self.notes]
         figures = [self.figures.get(name, "") for name in _COUNTS]
-        return [str(self.number), self.fault, *figures, "; ".join(seen)]
+        return [str(self.number), self.fault, *figures, "; ".join(notes)]
 
 
 @dataclass
 class Report:
-    """All rows, and what they were played on."""
+    """All rows, and the versions that they were run with."""
 
     rows: list[Row] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -61,28 +72,28 @@ class Report:
         ] + ["", self.summary()]
 
     def markdown(self) -> str:
-        """Return the table for the page, with what it was played on."""
-        rule = "|" + "|".join("---" if name in {"fault", "seen"} else "--:" for name in _HEAD) + "|"
+        """Return the table for the page, with the date and the versions."""
+        rule = "|" + "|".join("---" if name in {"fault", "notes"} else "--:" for name in _HEAD) + "|"
         table = [_HEAD, *(row.cells() for row in self._sorted())]
         lines = ["| " + " | ".join(cells) + " |" for cells in table]
         lines.insert(1, rule)
         return "\n".join([self.setting(), "", *lines, "", self.summary(), ""])
 
     def setting(self) -> str:
-        """Return the date and the versions, in a sentence."""
+        """Return a sentence with the date and the versions."""
         versions = {"Python": platform.python_version(), "Django": django.get_version(), "pika": pika.__version__}
         named = ", ".join(f"{name} {version}" for name, version in {**self.versions, **versions}.items())
-        return f"Played on {time.strftime('%Y-%m-%d')} with {named}."
+        return f"Run on {time.strftime('%Y-%m-%d')} with {named}."
 
     def summary(self) -> str:
-        """Return how many cases there were, and how they went."""
+        """Return a sentence with the number of cases, by result."""
         count = {state: sum(row.state == state for row in self.rows) for state in ("passed", "FAILED", "not run")}
         minutes = (time.monotonic() - self.begun) / 60
-        told = f"{len(self.rows)} cases in {minutes:.0f} minutes: {count['passed']} as expected"
-        return f"{told}, {count['FAILED']} not as expected, {count['not run']} not run."
+        total = f"{len(self.rows)} cases in {minutes:.0f} minutes: {count['passed']} as expected"
+        return f"{total}, {count['FAILED']} not as expected, {count['not run']} not run."
 
     def write(self, page: Path = PAGE) -> None:
-        """Put the table into the page."""
+        """Write the table into the page."""
         page.write_text(_BETWEEN.sub(lambda _: self.markdown(), page.read_text()))
 
     def _sorted(self) -> list[Row]:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.private_broker
 OUTAGE = 60.0  # seconds
 
 
-@pytest.mark.fault(0, "None: the same load, and nothing breaks", short=True)
+@pytest.mark.fault(0, "No fault: the same load", short=True)
 def test_without_a_fault_everything_arrives_once_and_in_order(case: Case) -> None:
     case.start_relay()
     with case.visiting(), case.writing():
@@ -19,7 +19,7 @@ def test_without_a_fault_everything_arrives_once_and_in_order(case: Case) -> Non
     case.expect()
 
 
-@pytest.mark.fault(1, "Broker killed (kill -9) in the middle, and started again", short=True)
+@pytest.mark.fault(1, "Broker killed (kill -9) in the middle, then started again", short=True)
 def test_a_broker_that_is_killed_loses_nothing_that_it_has_confirmed(case: Case) -> None:
     case.start_relay()
     with case.visiting(), case.writing():
@@ -30,7 +30,7 @@ def test_a_broker_that_is_killed_loses_nothing_that_it_has_confirmed(case: Case)
     case.expect(duplicates=BATCH)
 
 
-@pytest.mark.fault(2, "Broker down before anything starts, up after a minute")
+@pytest.mark.fault(2, "Broker down at the start, started after a minute")
 def test_a_broker_that_comes_a_minute_later_finds_everything(case: Case) -> None:
     case.broker.stop()
     relay = case.start_relay()
@@ -52,7 +52,7 @@ def test_a_frozen_broker_is_left_after_the_confirm_timeout_and_found_again(case:
         with case.broker.frozen():
             frozen = time.monotonic()
             case.until_said("no confirm within 10 seconds")
-            case.note(f"left after {time.monotonic() - frozen:.0f} s")
+            case.note(f"disconnected after {time.monotonic() - frozen:.0f} s")
             time.sleep(OUTAGE - (time.monotonic() - frozen))
             assert not case.ledger.is_held()
     case.until_empty()
@@ -114,7 +114,7 @@ def test_events_that_are_routed_nowhere_are_kept_until_they_are_routed(case: Cas
     case.expect(order=False)
 
 
-@pytest.mark.fault(8, "Queue full, with reject-publish; later given room")
+@pytest.mark.fault(8, "Queue full, with reject-publish; later its limit is raised")
 def test_what_a_full_queue_refuses_is_tried_again(case: Case) -> None:
     case.limit_inbox(case.events // 3)
     case.start_relay()
@@ -140,7 +140,7 @@ def test_without_the_right_to_publish_events_wait(case: Case) -> None:
     case.expect(duplicates=BATCH)
 
 
-@pytest.mark.fault(10, "Password changed, and changed back")
+@pytest.mark.fault(10, "Password changed, then changed back")
 def test_a_relay_that_is_refused_waits_and_tells_no_password(case: Case) -> None:
     login = case.publisher()
     name, password = login["TEST_RABBITMQ_USER"], login["TEST_RABBITMQ_PASSWORD"]
@@ -156,7 +156,7 @@ def test_a_relay_that_is_refused_waits_and_tells_no_password(case: Case) -> None
     case.expect(duplicates=BATCH)
 
 
-@pytest.mark.fault(10, "Virtual host gone, made again later")
+@pytest.mark.fault(10, "Virtual host deleted, later created again")
 def test_a_relay_waits_for_its_virtual_host(case: Case) -> None:
     case.inbox.vhost = case.name
     case.start_relay(TEST_RABBITMQ_VHOST=case.name)

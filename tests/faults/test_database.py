@@ -14,9 +14,7 @@ pytestmark = pytest.mark.private_broker
 LOGGED = {"PGOPTIONS": "-c log_min_duration_statement=0"}
 
 
-@pytest.mark.fault(
-    14, "PostgreSQL stopped at once (immediate) between publishing and deleting, and started", short=True
-)
+@pytest.mark.fault(14, "PostgreSQL stopped (immediate) between publishing and deleting, then started", short=True)
 def test_a_database_that_crashes_costs_at_most_a_batch_of_duplicates(case: Case) -> None:
     with case.visiting(), case.writing():
         case.until_written(0.5)
@@ -29,7 +27,7 @@ def test_a_database_that_crashes_costs_at_most_a_batch_of_duplicates(case: Case)
     case.expect(duplicates=BATCH, errors=True)
 
 
-@pytest.mark.fault(14, "A server process of PostgreSQL killed (kill -9), which ends them all")
+@pytest.mark.fault(14, "A server process of PostgreSQL killed (kill -9), which ends all of them")
 def test_a_database_that_recovers_by_itself_loses_nothing(case: Case) -> None:
     case.start_relay()
     with case.visiting(), case.writing():
@@ -131,7 +129,9 @@ def test_no_state_without_its_event_where_statements_time_out(case: Case) -> Non
     "how",
     [
         pytest.param("cut", marks=pytest.mark.fault(32, "Relay and database cut off from each other")),
-        pytest.param("block", marks=pytest.mark.fault(32, "The same, without a word: packets vanish for a minute")),
+        pytest.param(
+            "block", marks=pytest.mark.fault(32, "The same without an error: packets are dropped for a minute")
+        ),
     ],
 )
 def test_a_relay_without_its_database_costs_at_most_a_batch_of_duplicates(case: Case, how: str) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.private_broker
 FAILURES = 5000
 
 
-@pytest.mark.fault(29, "Password spray: 5,000 failures from one address, among the events of others", short=True)
+@pytest.mark.fault(29, "Password spray: 5,000 failures from one address, among other events", short=True)
 def test_a_spray_is_a_few_events_and_an_exact_count(case: Case) -> None:
     case.start_relay()
     with case.writing():

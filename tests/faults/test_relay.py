@@ -36,7 +36,7 @@ def test_a_killed_relay_costs_at_most_a_batch_of_duplicates(case: Case) -> None:
     case.expect(duplicates=BATCH)
 
 
-@pytest.mark.fault(13, "Relay frozen (SIGSTOP) between publishing and deleting, later woken")
+@pytest.mark.fault(13, "Relay frozen (SIGSTOP) between publishing and deleting, later continued")
 def test_a_frozen_relay_is_evicted_by_the_database(case: Case) -> None:
     with case.visiting(), case.writing():
         case.until_written(0.5)
@@ -78,7 +78,7 @@ def test_a_relay_of_another_version_shares_the_shards(case: Case) -> None:
     case.expect()
 
 
-@pytest.mark.fault(16, "A worker of somebody's own, by SKIP LOCKED alone (no order promised)")
+@pytest.mark.fault(16, "A third-party worker that uses only SKIP LOCKED (no order is guaranteed)")
 def test_a_worker_without_shards_publishes_nothing_twice_either(case: Case) -> None:
     case.start_old_relay()
     with case.visiting(), case.writing():
@@ -106,7 +106,7 @@ def test_a_relay_that_is_told_to_stop_finishes_its_batch(case: Case) -> None:
         told = time.monotonic()
         assert relay.terminate() == 0
         took = time.monotonic() - told
-        case.note(f"ended after {took:.1f} s")
+        case.note(f"stopped after {took:.1f} s")
         assert took < 10
         case.start_relay()
     case.until_empty()

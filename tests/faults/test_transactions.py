@@ -30,8 +30,10 @@ def test_what_a_savepoint_undoes_was_never_said_and_the_rest_is(case: Case) -> N
 @pytest.mark.parametrize(
     "receiver",
     [
-        pytest.param("raise", marks=pytest.mark.fault(23, "A receiver of the host raises at every event")),
-        pytest.param("sleep", marks=pytest.mark.fault(23, "A receiver of the host sleeps 5 ms at every event")),
+        pytest.param(
+            "raise", marks=pytest.mark.fault(23, "A receiver of the project raises an exception at every event")
+        ),
+        pytest.param("sleep", marks=pytest.mark.fault(23, "A receiver of the project sleeps 5 ms at every event")),
     ],
 )
 def test_a_receiver_of_the_host_breaks_nothing(case: Case, receiver: str) -> None:
@@ -42,12 +44,12 @@ def test_a_receiver_of_the_host_breaks_nothing(case: Case, receiver: str) -> Non
     case.expect()
 
 
-@pytest.mark.fault(25, "Hostile input: NUL, lone surrogates, a browser name of 1 MB, marks of direction", short=True)
+@pytest.mark.fault(25, "Hostile input: NUL, lone surrogates, a user agent of 1 MB, direction marks", short=True)
 def test_hostile_input_is_recorded_as_json_and_breaks_no_login(case: Case) -> None:
     case.start_relay()
     with case.writing():
         answers = json.loads(case.run("tests.faults.hostile"))
-    case.note(f"answered {answers}")
+    case.note(f"status codes {answers}")
     assert not [status for status in answers if not 400 <= status < 500]
     case.until_empty()
     count = case.expect()

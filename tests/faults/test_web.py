@@ -21,7 +21,7 @@ def pooler(case: Case) -> Iterator[Pooler]:
     between.stop()
 
 
-@pytest.mark.fault(26, "pgbouncer in transaction mode before everybody")
+@pytest.mark.fault(26, "pgbouncer in transaction mode for all processes")
 def test_behind_a_pooler_shards_and_claims_work(case: Case, pooler: Pooler) -> None:
     case.kit["AUDIT_LISTEN"] = False
     case.variables["DATABASE_URL"] = pooler.url(case.name)

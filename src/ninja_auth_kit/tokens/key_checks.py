@@ -17,7 +17,7 @@ from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND, key_id
 # Keys that everybody can read, and that nothing else here would refuse. A published key is not a secret.
 PUBLISHED_KEYS = frozenset(
     {
-        "change-me-to-a-long-random-value-of-your-own-please",  # the README
+        "change-me-to-a-long-random-value-of-your-own-please",  # a former README of this package
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial on OAuth2 with JWT
         "a-string-secret-at-least-256-bits-long",  # jwt.io
         "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",  # jwt.io

@@ -1,4 +1,4 @@
-"""`manage.py seed`: the two users of the demo."""
+"""Create the two users of the demo: `manage.py seed`."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ USERS = (
 
 
 class Command(BaseCommand):
-    """Make the demo's users, unless they are there."""
+    """Create the users of the demo, unless they exist."""
 
-    help = "Make the two users of the demo, with verified addresses. Run again, it changes nothing."
+    help = "Create the two users of the demo, with verified email addresses. Existing users are not changed."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make them."""
+        """Create the users, and print their passwords."""
         for email, password, rights in USERS:
             if not User.objects.filter(email=email).exists():
                 user = User.objects.create_user(email, password, **rights)

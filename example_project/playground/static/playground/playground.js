@@ -1,26 +1,26 @@
-// The page at `/`: every button is one call of the API, shown as it went over the wire.
-// No framework and no build; what the server says is only ever written as text.
+// The page at `/`: every button sends one request to the API and shows it with its response.
+// There is no framework and no build step. Responses are inserted only as text, never as HTML.
 
 const AUTH = "/api/auth";
-const KEPT = 40; // calls and events that stay on the page
+const KEPT = 40; // requests and events that stay on the page
 const MAIL_PATIENCE = 10_000; // milliseconds
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const account = $("#account");
 
-// What each kind of mailed link is for, by the path in it.
+// What each kind of link in an email does, by its path.
 const LINKS = {
-  "verify-email": { text: "Verify, with the password", body: (token) => ({ token, password: password() }) },
+  "verify-email": { text: "Verify with the password", body: (token) => ({ token, password: password() }) },
   "password/reset": { text: "Set the new password", path: "password/reset/confirm", body: (token) => ({ token, new_password: newPassword() }) },
-  "email/change": { text: "Confirm the new address", path: "email/change/confirm", body: (token) => ({ token }) },
+  "email/change": { text: "Confirm the new email address", path: "email/change/confirm", body: (token) => ({ token }) },
 };
 
 const devices = Object.fromEntries(["phone", "laptop"].map((id) => [id, { id, element: document.getElementById(id), tokens: null }]));
 const calls = [];
-const names = new Map(); // request id -> what the call was, to say so beside its events
-let shown = null; // the call in the middle
+const names = new Map(); // request id -> name of the request, to show it beside its events
+let shown = null; // the request in the middle
 let decoded = null; // the access token in the middle
-let mailTurn = 0; // of two looks for mails, the later one counts
+let mailTurn = 0; // if two searches for emails overlap, only the later one shows its result
 
 // --- elements -------------------------------------------------------------------------------------------------
 
@@ -34,14 +34,14 @@ const email = () => account.elements.email.value.trim();
 const password = () => account.elements.password.value;
 const newPassword = () => $("#change-password").elements.new_password.value;
 
-// --- calls ----------------------------------------------------------------------------------------------------
+// --- requests -------------------------------------------------------------------------------------------------
 
 async function call(method, path, { body, device, bearer = true, quiet = false } = {}) {
   const id = `page-${crypto.randomUUID().slice(0, 13)}`;
   const headers = { "X-Request-ID": id };
   if (body) headers["Content-Type"] = "application/json";
   if (bearer && device?.tokens) headers.Authorization = `Bearer ${device.tokens.access_token}`;
-  const made = { id, method, path, headers, body, device: device?.id, status: 0, statusText: "no answer", answer: null };
+  const made = { id, method, path, headers, body, device: device?.id, status: 0, statusText: "no response", answer: null };
   names.set(id, `${method} ${path.replace(AUTH, "")}${device ? ` on the ${device.id}` : ""}`);
   try {
     const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" });
@@ -59,7 +59,7 @@ async function call(method, path, { body, device, bearer = true, quiet = false }
   return made;
 }
 
-// --- the wire ---------------------------------------------------------------------------------------------------
+// --- request and response -----------------------------------------------------------------------------------------
 
 function show(made) {
   shown = made;
@@ -117,14 +117,14 @@ function take(device, tokens) {
   say(device, "live", "Logged in", email());
 }
 
-// What the API has answered decides what the device shows.
-function judge(device, made) {
+// The response of the API decides what the device shows.
+function showIfEnded(device, made) {
   if (made.status === 401 && device.tokens) say(device, "ended", "Logged out", made.answer?.detail, `401 ${made.answer?.code}`);
 }
 
 function refuse(device, made) {
   const state = device.tokens ? device.element.dataset.state : "out";
-  say(device, state, "No login", made.answer?.detail ?? String(made.answer), `${made.status} ${made.answer?.code ?? ""}`);
+  say(device, state, "Login rejected", made.answer?.detail ?? String(made.answer), `${made.status} ${made.answer?.code ?? ""}`);
 }
 
 const actions = {
@@ -132,19 +132,19 @@ const actions = {
     const made = await call("POST", `${AUTH}/login`, { body: { email: email(), password: password() }, device, bearer: false });
     if (made.status !== 200) return refuse(device, made);
     take(device, made.answer);
-    await knock(device);
+    await checkOthers(device);
   },
   async notes(device) {
-    judge(device, await call("POST", "/api/notes", { body: { text: `from the ${device.id}` }, device }));
+    showIfEnded(device, await call("POST", "/api/notes", { body: { text: `from the ${device.id}` }, device }));
   },
   async refresh(device) {
     const made = await call("POST", `${AUTH}/refresh`, { body: { refresh_token: device.tokens.refresh_token }, device, bearer: false });
     if (made.status === 200) take(device, made.answer);
-    else judge(device, made);
+    else showIfEnded(device, made);
   },
   async sessions(device) {
     const made = await call("GET", `${AUTH}/sessions`, { device });
-    judge(device, made);
+    showIfEnded(device, made);
     if (made.status === 200) listSessions(device, made.answer);
   },
   async logout(device) {
@@ -154,36 +154,36 @@ const actions = {
   },
 };
 
-// The other devices ask again: what a login here has done to them is what the API says, not what this page thinks.
-async function knock(except) {
+// The other devices send a request, so that the API and not this page decides whether their sessions have ended.
+async function checkOthers(except) {
   for (const other of Object.values(devices)) {
     if (other === except || !other.tokens || other.element.dataset.state !== "live") continue;
-    judge(other, await call("GET", `${AUTH}/me`, { device: other, quiet: true }));
+    showIfEnded(other, await call("GET", `${AUTH}/me`, { device: other, quiet: true }));
   }
 }
 
 function listSessions(device, sessions) {
   $("#where").hidden = false;
   $("#sessions").replaceChildren(...sessions.map((session) => {
-    const end = element("button", { type: "button", textContent: "End it", onclick: async () => {
-      judge(device, await call("DELETE", `${AUTH}/sessions/${session.id}`, { device }));
-      await knock(null);
+    const end = element("button", { type: "button", textContent: "End session", onclick: async () => {
+      showIfEnded(device, await call("DELETE", `${AUTH}/sessions/${session.id}`, { device }));
+      await checkOthers(null);
       $("#where").hidden = true;
     } });
     const since = new Date(session.login_time).toLocaleTimeString();
-    return element("li", {}, element("span", { className: "mono", textContent: `${session.id.slice(0, 8)}… since ${since}, ${session.ip_address}${session.is_current ? ", this one" : ""} ` }), end);
+    return element("li", {}, element("span", { className: "mono", textContent: `${session.id.slice(0, 8)}… since ${since}, ${session.ip_address}${session.is_current ? " (this session)" : ""} ` }), end);
   }));
 }
 
-// --- mails ------------------------------------------------------------------------------------------------------
+// --- emails -----------------------------------------------------------------------------------------------------
 
-// Mails leave a moment after the answer, and one flow may send two: look for a while, and show what comes.
+// Emails are sent shortly after the response, and one flow may send two: poll for a while, and show what arrives.
 async function openMails({ to = email() } = {}) {
   const turn = (mailTurn += 1);
   const deadline = Date.now() + MAIL_PATIENCE;
   let found = null;
   $("#mailbox").hidden = false;
-  $("#mails").replaceChildren(element("li", { className: "empty", textContent: `Looking for mails to ${to}…` }));
+  $("#mails").replaceChildren(element("li", { className: "empty", textContent: `Waiting for emails to ${to}…` }));
   while (turn === mailTurn && Date.now() < deadline) {
     const response = await fetch(document.body.dataset.mails);
     const mails = (await response.json()).mails.filter((mail) => mail.to === to);
@@ -191,7 +191,7 @@ async function openMails({ to = email() } = {}) {
     found = mails.length;
     await new Promise((wake) => setTimeout(wake, 250));
   }
-  if (!found && turn === mailTurn) $("#mails").replaceChildren(element("li", { className: "empty", textContent: `No mail to ${to}.` }));
+  if (!found && turn === mailTurn) $("#mails").replaceChildren(element("li", { className: "empty", textContent: `No email to ${to}.` }));
 }
 
 function closeMails() {
@@ -214,22 +214,22 @@ async function follow(path, body, kind) {
   if (kind === "password/reset") account.elements.password.value = body.new_password;
   if (kind === "email/change") account.elements.email.value = $("#change-email").elements.new_email.value;
   closeMails();
-  await knock(null);
+  await checkOthers(null);
 }
 
-// --- the record ---------------------------------------------------------------------------------------------------
+// --- audit events -----------------------------------------------------------------------------------------------
 
 function listen(url) {
   const source = new EventSource(url);
   source.addEventListener("state", ({ data }) => brokerState(JSON.parse(data)));
   source.addEventListener("audit", ({ data }) => record(JSON.parse(data)));
-  source.onerror = () => brokerState({ broker: null, reason: "The server does not answer." });
+  source.onerror = () => brokerState({ broker: null, reason: "The server does not respond." });
 }
 
 function brokerState({ broker, reason, waiting }) {
   const wait = waiting === undefined ? "" : ` ${waiting} ${waiting === 1 ? "event waits" : "events wait"}.`;
   $("#broker").dataset.state = broker ? "here" : "away";
-  $("#broker").textContent = broker ? `Live, from RabbitMQ at ${broker}.` : `${reason}${wait}`;
+  $("#broker").textContent = broker ? `Connected to RabbitMQ at ${broker}.` : `${reason}${wait}`;
 }
 
 function record({ key, ...event }) {
@@ -258,13 +258,13 @@ function tick() {
   }
   if (decoded && $("#left")) {
     const left = decoded.claims.exp * 1000 - Date.now();
-    $("#left").textContent = left > 0 ? `good for ${clock(left)}` : "expired";
+    $("#left").textContent = left > 0 ? `expires in ${clock(left)}` : "expired";
   }
 }
 
-// --- what the buttons do ----------------------------------------------------------------------------------------
+// --- buttons --------------------------------------------------------------------------------------------------
 
-function somebody() {
+function newUser() {
   const name = crypto.randomUUID().slice(0, 8);
   account.elements.email.value = `walker-${name}@example.com`;
   account.elements.password.value = "a long walk in the hills";
@@ -272,13 +272,13 @@ function somebody() {
   $("#change-email").elements.new_email.value = `${name}-moved@example.com`;
   for (const device of Object.values(devices)) {
     device.tokens = null;
-    say(device, "out", "Nobody is logged in");
+    say(device, "out", "Not logged in");
   }
   $("#where").hidden = true;
   closeMails();
 }
 
-// One call at a time for each button: a second click would be a second call.
+// A button ignores clicks while its request is running; otherwise a second click would send a second request.
 function on(button, action) {
   button.addEventListener("click", async (event) => {
     event.preventDefault();
@@ -288,19 +288,19 @@ function on(button, action) {
   });
 }
 
-// A login elsewhere may have ended this one, so the device that is alive acts.
-const alive = () => Object.values(devices).find((device) => device.element.dataset.state === "live");
+// A login on the other device may have ended this session, so use the device whose session is active.
+const activeDevice = () => Object.values(devices).find((device) => device.element.dataset.state === "live");
 
 on(account.elements.register, () => call("POST", `${AUTH}/register`, { body: { email: email(), password: password() } }));
 on(account.elements.open, async () => void openMails());
-on(account.elements.another, async () => somebody());
+on(account.elements.another, async () => newUser());
 for (const device of Object.values(devices)) {
   for (const button of device.element.querySelectorAll("[data-do]")) on(button, () => actions[button.dataset.do](device));
 }
 on($("#change-password button:not([type])"), async () => {
-  const made = await call("POST", `${AUTH}/password/change`, { body: { current_password: password(), new_password: newPassword() }, device: alive() });
+  const made = await call("POST", `${AUTH}/password/change`, { body: { current_password: password(), new_password: newPassword() }, device: activeDevice() });
   if (made.status === 204) account.elements.password.value = newPassword();
-  await knock(null);
+  await checkOthers(null);
 });
 on($("#change-password").elements.reset, async () => {
   await call("POST", `${AUTH}/password/reset`, { body: { email: email() } });
@@ -308,11 +308,11 @@ on($("#change-password").elements.reset, async () => {
 });
 on($("#change-email button"), async () => {
   const next = $("#change-email").elements.new_email.value.trim();
-  const made = await call("POST", `${AUTH}/email/change`, { body: { new_email: next, password: password() }, device: alive() });
+  const made = await call("POST", `${AUTH}/email/change`, { body: { new_email: next, password: password() }, device: activeDevice() });
   if (made.status === 202) openMails({ to: next });
 });
 
-somebody();
+newUser();
 setInterval(tick, 250);
 if (document.body.dataset.events) listen(document.body.dataset.events);
 else account.elements.open.disabled = true;
