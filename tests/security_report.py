@@ -1,4 +1,4 @@
-"""What `pytest -m security` proves: for each requirement of `docs/security.md`, how many of its tests passed."""
+"""What `pytest -m security` proves: for each requirement of `docs/security-audit.md`, how many of its tests passed."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "docs" / "security.md"
+PAGE = Path(__file__).parent.parent / "docs" / "security-audit.md"
 NOT_OFFERED = "not offered"
 OTHER_SETTINGS = "for other settings"
 _ID = re.compile(r"[A-Z]+-\d\d")

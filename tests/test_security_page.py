@@ -1,4 +1,8 @@
-"""The page `docs/security.md`, held to the tests: each requirement once, each test that it names there and marked."""
+"""Check the security pages against the tests and the settings.
+
+Every requirement of `docs/security-audit.md` is listed once, with tests that exist and are marked with its id. The
+limits of `docs/security.md` are the defaults.
+"""
 
 import importlib
 import re
@@ -19,6 +23,7 @@ from tests.security_report import NOT_OFFERED, PAGE, SecurityReport, ids_of, req
 pytestmark = pytest.mark.django_db
 
 ROOT = PAGE.parent.parent
+LIMITS = PAGE.with_name("security.md")
 SIZES = {"JWT": 27, "CRED": 19, "BF": 13, "SES": 22, "VER": 11, "DOS": 4, "HTTP": 7, "AUD": 12, "CFG": 5}
 _TEST = re.compile(r"`(tests/[\w/]+\.py::test_\w+)`")
 
@@ -83,7 +88,7 @@ def test_every_id_of_a_marker_is_on_the_page() -> None:
 
 
 def test_the_limits_are_the_defaults() -> None:
-    table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    table = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", LIMITS.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert table == {rule: ", ".join(map(in_words, rates)) for rule, rates in DEFAULT_THROTTLES.items()}
 

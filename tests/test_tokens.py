@@ -117,7 +117,7 @@ UNSECURED: dict[str, Forgery] = {
     for alg in ("none", "None", "NONE", "nOnE", "none ", "", None)
     for kind in ("empty", "kept", "missing")
 }
-# Each under the requirement of docs/security.md that it tries.
+# Each under the requirement of docs/security-audit.md that it tries.
 HEADERS: dict[str, dict[str, Forgery]] = {}
 HEADERS["JWT-02"] = {**UNSECURED, "no alg": lambda f: f.with_header(drop=("alg",))}
 HEADERS["JWT-03"] = {

@@ -1,4 +1,4 @@
-"""How long after its commit an event is with a consumer, woken by NOTIFY and by looking alone."""
+"""How long after its commit an event is with a consumer, woken by NOTIFY and by polling."""
 
 import json
 import statistics
@@ -16,7 +16,7 @@ def measure(stage: Stage) -> dict[str, tuple[float, float]]:
     """Return p50 and p95 in milliseconds of each way."""
     return {
         "woken by NOTIFY": _delays(stage, "listening", AUDIT_LISTEN=True),
-        "looking alone, four times a second": _delays(stage, "looking", AUDIT_LISTEN=False),
+        "polling, four times a second": _delays(stage, "looking", AUDIT_LISTEN=False),
     }
 
 

@@ -27,29 +27,42 @@ TITLES = {
     "refresh": "Refresh",
     "logout": "Logout",
     "login": "Login, with a hasher that costs nothing",
-    "login_default": "Login, with the hasher that is the default",
+    "login_default": "Login, with the default hasher",
 }
 METHOD = """\
-One process for each contender, a minimal project as its documentation advises; the same settings, one PostgreSQL (a database each, commits
-flushed to disk), psycopg 3 with kept connections, `DEBUG` off, no middleware but what a package needs. Requests go straight to the WSGI
-application (fastapi-users: ASGI), without sockets. The contenders take turns, in an order that rotates; **ratio** is the median, over the
-rounds, of a contender's median divided by that of the limit in the same round. Statements, transaction statements (`tx`) and function calls
-are exact. The **limit** is no package: the same promises by hand, in raw SQL, one statement each. This kit runs with all its rules: limits
-counted, one session, the event of each action in the outbox. "checks": whether an access token counts only while its session does. An
-authenticated GET without that check is another, cheaper thing; compare like with like.
+## Method
 
-A login of this kit sends more than others do: it counts the attempt, finds the holder of the address, asks Django's backends, locks the user, ends
-the session before it, records both, and gives the counted attempt back. Beside the hash of a password that does not show (the last table of
-logins), and merging it into fewer statements would take the signals and the backends out of it.
+- Each contender runs in its own process, as a minimal project that follows its documentation.
+- All have the same settings and one PostgreSQL server, with a database each.
+  Commits are flushed to disk, psycopg 3 keeps its connections, `DEBUG` is off, and only the middleware that a package needs is installed.
+- Requests go straight to the WSGI application (for fastapi-users, to the ASGI application), without sockets.
+- The contenders take turns, in an order that rotates.
+  **ratio** is the median, over the rounds, of the median of a contender divided by the median of the limit in the same round.
+- The numbers of statements, transaction statements (`tx`) and function calls are exact.
+- The **limit** is not a package: it keeps the same promises, written by hand in raw SQL, with one statement per operation, and two for a login.
+- The kit runs with all its rules: rate limits are counted, there is one session, and the event of each action is written to the outbox.
+- "checks" says whether an access token is accepted only while its session is valid.
+  An authenticated GET without that check does less work, so compare it only with its own kind.
+- Where a choice was necessary, it favours the others: simplejwt, dj-rest-auth and knox use JSON only, and the rate limits of allauth are off.
+- fastapi-users has no refresh, and its logout with JWT does not end anything.
+- Not measured: other versions of Python, and a server on another machine than its database.
 
-A refresh reads the session, rotates it and records the event, in one transaction: five round trips where the limit has one, and a logout the same.
-The signal that tells the host stands between the change and its record, so these are no single statement; that is what is left of the distance.
-[What both would gain](decisions.md) by giving that up was measured, too.
+## What explains the figures
 
-The access token of a GET comes again and again, as from a client. This kit verifies a signature once; the first time takes a twentieth more.
+A login of the kit sends more statements than those of the others.
+It counts the attempt, finds the user who has the email address, asks Django's authentication backends, locks the user, ends the previous session, records both events, and gives the counted attempt back.
+Compared with the time of a real password hash, the difference is negligible (see the last table of logins).
+Fewer statements would be possible only without the signals and the backends.
 
-Kindnesses to the others: simplejwt, dj-rest-auth and knox have JSON alone, allauth's rate limits are off. fastapi-users has no refresh, and its
-logout with JWT ends nothing. What was left out: Python's other versions, a server on another machine than its database.
+A refresh reads the session, rotates it and records the event in one transaction: five round trips, where the limit has one.
+The same holds for a logout.
+The signal that informs your project is sent between the change and its record, so neither can be a single statement.
+This explains the remaining difference.
+Without that signal both would be faster; [decisions](decisions.md) has the measurements.
+
+A client sends the same access token many times, and so does the GET of this benchmark.
+The kit verifies a signature once.
+The first request with a token takes a twentieth longer.
 """
 
 
@@ -67,7 +80,8 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         "# Performance, side by side",
         "",
-        f"Measured on {time.strftime('%Y-%m-%d')} with {named}. Read the ratios: the microseconds are the machine's.",
+        f"Measured on {time.strftime('%Y-%m-%d')} with {named}.",
+        "Compare the ratios: the microseconds depend on the machine.",
         "",
         METHOD,
         "![Ratios to the limit](images/performance.svg)",
@@ -86,17 +100,20 @@ Section = tuple[str, str, list[str]]
 
 def _sockets(found: dict[str, Any]) -> Section:
     text = (
-        "The authenticated GET behind gunicorn, two workers with two threads, four kept connections of a client on the "
-        "same machine, which takes its\nshare of the time."
+        "The authenticated GET behind gunicorn, with two workers of two threads each.\n"
+        "A client on the same machine, which uses a part of the processor time, keeps four connections open."
     )
     rows = sorted(found["sockets"].items(), key=lambda item: item[1]["ratio"])
     lines = [f"{said['ratio']:.2f} | {said['rate']:,.0f} | {said['p99']:.1f}" for _, said in rows]
-    head = ["| | ratio | requests/s | slowest 1 %, ms |", "|---|--:|--:|--:|"]
+    head = ["| | ratio | requests/s | p99, ms |", "|---|--:|--:|--:|"]
     return "Over sockets", text, head + _named(found, rows, lines)
 
 
 def _growth(found: dict[str, Any]) -> Section:
-    text = "What an operation takes beside 1,000,000 users, as a multiple of what it takes beside 10,000; each with what logins leave behind."
+    text = (
+        "The time of an operation with 1,000,000 users in the database, as a multiple of its time with 10,000.\n"
+        "Each user has the rows that a login leaves behind."
+    )
     rows = list(found["growth"].items())
     operations = ("get", "refresh", "logout", "login")
     lines = [" | ".join(f"{said[one]:.2f}" if one in said else "" for one in operations) for _, said in rows]
@@ -106,9 +123,10 @@ def _growth(found: dict[str, Any]) -> Section:
 
 def _purge(found: dict[str, Any]) -> Section:
     text = (
-        "Of 1,000,000 users what 100,000 have left behind has expired. The command of each package deletes it, in a process "
-        "of its own, while another takes\nlogins. The seconds are without the start of that process, the memory is the most "
-        "that it had. knox has no such command."
+        "Of 1,000,000 users, 100,000 have left rows that have expired.\n"
+        "The command of each package deletes these rows in a separate process, while another process takes logins.\n"
+        "The seconds do not include the start of that process, and the memory is its peak.\n"
+        "knox has no such command."
     )
     rows = sorted(found["purge"].items(), key=lambda item: item[1]["seconds"] / item[1]["rows"])
     lines = [
@@ -117,7 +135,7 @@ def _purge(found: dict[str, Any]) -> Section:
         for _, said in rows
     ]
     head = [
-        "| | rows | seconds | seconds for 100,000 | MB | a slow login (95 %) before, ms | meanwhile, ms |",
+        "| | rows | seconds | seconds for 100,000 | MB | p95 of a login before, ms | p95 during the purge, ms |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     return "Purge", text, head + _named(found, rows, lines)
@@ -125,19 +143,20 @@ def _purge(found: dict[str, Any]) -> Section:
 
 def _start(found: dict[str, Any]) -> Section:
     text = (
-        "A fresh process until its WSGI application is there, Python, Django, URLs and models included; no query is sent. "
-        "This kit takes the longest: it makes\nthe classes of its events and an API of its own, and loads neither pika nor "
-        "what is for other processes."
+        "From the start of a process until its WSGI application is loaded, including Python, Django, URLs and models.\n"
+        "No query is sent.\n"
+        "The kit takes longest: it creates the classes of its events and its own API.\n"
+        "It does not load pika, nor the modules of other processes."
     )
     rows = sorted(found["start"].items(), key=lambda item: item[1]["seconds"])
     lines = [f"{1000 * said['seconds']:,.0f} | {said['modules']:.0f} | {said['memory']:.0f}" for _, said in rows]
-    return "Start", text, ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
+    return "Startup", text, ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
 
 
 def _memory(found: dict[str, Any]) -> Section:
     rows = list(found["memory"].items())
     lines = [f"{value:.0f}" for _, value in rows]
-    return "Memory of a worker, after all that", "", ["| | MB |", "|---|--:|", *_named(found, rows, lines)]
+    return "Memory of a worker, after all measurements", "", ["| | MB |", "|---|--:|", *_named(found, rows, lines)]
 
 
 def _named(found: dict[str, Any], rows: list[tuple[str, Any]], lines: list[str]) -> list[str]:
