@@ -51,6 +51,12 @@ def block(page: str, language: str, name: str) -> str:
     return found[0]
 
 
+def executed(code: str, **names: Any) -> dict[str, Any]:
+    """Run the code of a page with some names defined; return the settings that it leaves."""
+    exec(code, names)  # noqa: S102  # of our own pages
+    return {name: value for name, value in names.items() if name.isupper()}
+
+
 def program(name: str) -> str:
     """Return where a program of Node is. Without it the test is skipped, and fails in CI."""
     found = shutil.which(name)
@@ -125,11 +131,10 @@ class Project:
             file.write(f"\n{lines}\n")
 
     def app(self, name: str, **modules: str) -> None:
-        """Add an app of these modules to the project."""
+        """Write an app of these modules; the settings must name it."""
         self.write(f"{name}/__init__.py", "")
         for module, text in modules.items():
             self.write(f"{name}/{module}.py", text)
-        self.settings(f"INSTALLED_APPS += [{name!r}]")
 
     def python(self, *arguments: str, succeeds: bool = True) -> str:
         """Run Python in the project; return what it prints."""
@@ -179,9 +184,7 @@ class Project:
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=20)
 
-    def call(
-        self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str
-    ) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> tuple[int, Any]:
         """Send a request to the web server; return the status and the parsed answer."""
         data = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}

@@ -2,11 +2,13 @@
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import time_machine
 from django.conf import settings
@@ -16,11 +18,12 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from ninja_auth_kit import services
 from ninja_auth_kit.api.errors import STATUSES
 from ninja_auth_kit.exceptions import InvalidCredentialsError
 from ninja_auth_kit.testing import override_auth_kit
 from tests.conftest import Api
-from tests.howto import HOWTO, PASSWORD, Project, block, install_from_npm, program, run_in
+from tests.howto import HOWTO, PASSWORD, Project, block, executed, install_from_npm, program, run_in
 from tests.servers import ROOT
 from tests.test_example import database
 
@@ -301,9 +304,7 @@ def code(response: Any) -> tuple[int, str]:
 def test_an_app_that_lost_an_answer_gets_it_again_for_as_long_as_the_page_says(
     api: Api, user: Any, clock: time_machine.Traveller
 ) -> None:
-    chosen: dict[str, Any] = {}
-    exec(block("mobile", "python", "settings.py"), chosen)
-    with override_auth_kit(**chosen["NINJA_AUTH_KIT"]):
+    with override_auth_kit(**executed(block("mobile", "python", "settings.py"))["NINJA_AUTH_KIT"]):
         pair = api.pair()
         lost = refresh(api, pair).json()
         clock.shift(timedelta(seconds=60))
@@ -359,9 +360,8 @@ def preflight(path: str, method: str, headers: str, origin: str = "https://app.e
 @pytest.fixture
 def cors() -> Iterator[None]:
     """Use the settings of the page."""
-    chosen = {"INSTALLED_APPS": list(settings.INSTALLED_APPS), "MIDDLEWARE": [COMMON]}
-    exec(block("cors", "python", "settings.py"), chosen)
-    with override_settings(**{name: value for name, value in chosen.items() if name.isupper()}):
+    page, apps = block("cors", "python", "settings.py"), list(settings.INSTALLED_APPS)
+    with override_settings(**executed(page, INSTALLED_APPS=apps, MIDDLEWARE=[COMMON])):
         yield
 
 
@@ -407,3 +407,166 @@ def test_a_preflight_is_counted_by_no_limit_and_asks_no_database(
 
 def test_without_the_middleware_the_kit_refuses_a_preflight(api: Api) -> None:
     assert code(preflight("/api/auth/login", "POST", "content-type")) == (405, "method_not_allowed")
+
+
+USERS_PAGE = "custom-user-models"
+HANDLE = "email and a handle"
+
+
+def with_users(project: Project, kind: str, *, settings: str = "settings.py\n", **modules: str) -> None:
+    """Put a user model of the page into the project, and migrate."""
+    project.app("accounts", models=block(USERS_PAGE, "python", f"accounts/models.py: {kind}\n"), **modules)
+    project.settings(block(USERS_PAGE, "python", settings))
+    project.manage("makemigrations", "accounts", "--verbosity", "0")
+    project.manage("migrate", "--verbosity", "0")
+
+
+def test_users_with_an_email_address_alone_register_and_log_in(project: Project) -> None:
+    with_users(project, "email only")
+    assert "no issues" in project.manage("check")
+    create = "from accounts.models import User; User.objects.create_superuser('root@example.com')"
+    project.manage("shell", "-c", create)
+    project.serve()
+
+    project.sign_up(EMAIL)
+
+    me = project.call("GET", "/api/auth/me", token=project.login(EMAIL)["access_token"])[1]
+    assert (me["email"], me["username"]) == (EMAIL, None)
+    status, said = project.post("register", email="new@example.com", password=PASSWORD, username="new")
+    assert (status, said["errors"][0]["code"]) == (422, "unknown_field")
+
+
+def test_users_choose_their_handle_after_the_registration_and_none_has_that_of_another(project: Project) -> None:
+    schemas = block(USERS_PAGE, "python", "accounts/schemas.py\n")
+    with_users(project, HANDLE, settings=f"settings.py: {HANDLE}\n", schemas=schemas)
+    assert "no issues" in project.manage("check")
+    project.serve()
+    for address in (EMAIL, "bob@example.com"):
+        project.sign_up(address)
+    ada, bob = (project.login(address)["access_token"] for address in (EMAIL, "bob@example.com"))
+
+    assert project.call("GET", "/api/auth/me", token=ada)[1]["handle"] is None
+    assert project.call("PATCH", "/api/auth/me", {"handle": "countess"}, token=ada)[1]["handle"] == "countess"
+    status, said = project.call("PATCH", "/api/auth/me", {"handle": "countess"}, token=bob)
+    assert (status, said["errors"][0]["field"], said["errors"][0]["code"]) == (422, "handle", "taken")
+    assert project.call("PATCH", "/api/auth/me", {"handle": ""}, token=bob)[0] == 422
+
+
+def test_users_whose_key_is_a_uuid_have_it_in_their_tokens_and_register_with_a_name(project: Project) -> None:
+    with_users(project, "UUID")
+    project.serve()
+    project.sign_up(EMAIL, username="ada")
+
+    token = project.login(EMAIL)["access_token"]
+    me = project.call("GET", "/api/auth/me", token=token)[1]
+
+    assert str(uuid.UUID(me["id"])) == me["id"] == jwt.decode(token, options={"verify_signature": False})["sub"]
+    assert project.post("login", username="ada", password=PASSWORD)[0] == 200
+    status, said = project.post("register", email="bob@example.com", password=PASSWORD, username="ada")
+    assert (status, said["errors"][0]["code"]) == (422, "username_taken")
+
+
+def test_the_checks_name_what_the_page_says_a_user_model_must_not_have(project: Project) -> None:
+    schemas = block(USERS_PAGE, "python", "accounts/schemas.py\n")
+    schemas += (
+        "\n\nfrom ninja_auth_kit.api.schemas import RegistrationIn\n\n\n"
+        "class Registration(RegistrationIn):\n    handle: str = ''\n"
+    )
+    with_users(project, HANDLE, settings=f"settings.py: {HANDLE}\n", schemas=schemas)
+    models = project.folder / "accounts" / "models.py"
+    good = models.read_text(encoding="utf-8")
+    models.write_text(good.replace(", null=True", ""))
+    assert "ninja_auth_kit.W002) Registration cannot fill User.handle" in project.manage("check")
+    models.write_text(good.replace("null=True", 'default="none"'))
+    assert "ninja_auth_kit.W002" in project.manage("check")
+    models.write_text(good.replace("null=True", "default=__import__('uuid').uuid4"))
+    assert "no issues" in project.manage("check")
+    models.write_text(good)
+
+    project.settings('NINJA_AUTH_KIT["REGISTRATION_SCHEMA"] = "accounts.schemas.Registration"')
+
+    assert "ninja_auth_kit.E012" in project.manage("check", succeeds=False)
+    assert "ninja_auth_kit.E012" in project.manage("shell", "-c", "import mysite.urls", succeeds=False)
+
+
+SSO_PROVIDER = """
+def verified_claims(code):
+    verified = not code.startswith("unverified")
+    return {"iss": "https://id.example.com", "sub": code, "email": f"{code}@example.com", "email_verified": verified}
+"""
+
+
+SSO_REFUSES = "raise InvalidCredentialsError\n    return"
+SSO_CREATES = "return services.start_session(create_user(claims), request=request)\n    return"
+
+
+def with_sso(project: Project, *, creates_users: bool = False) -> None:
+    """Put the code of the page into the project, migrate and start it."""
+    modules = {name: block("single-sign-on", "python", f"sso/{name}.py") for name in ("models", "api", "users")}
+    assert SSO_REFUSES in modules["api"]
+    if creates_users:  # as the page says
+        modules["api"] = modules["api"].replace(SSO_REFUSES, SSO_CREATES)
+        modules["api"] = f"from sso.users import create_user\n{modules['api']}"
+    project.app("sso", provider=SSO_PROVIDER, **modules)
+    project.settings('INSTALLED_APPS += ["sso"]')
+    urls = (project.folder / "mysite" / "urls.py").read_text(encoding="utf-8")
+    project.write(
+        "mysite/urls.py", urls.replace("api = NinjaAPI()", block("single-sign-on", "python", "mysite/urls.py"))
+    )
+    project.manage("makemigrations", "sso", "--verbosity", "0")
+    project.manage("migrate", "--verbosity", "0")
+    project.serve()
+
+
+needs_start_session = pytest.mark.skipif(
+    not hasattr(services, "start_session"), reason="services.start_session is not there yet"
+)
+
+
+@needs_start_session
+def test_a_view_that_finishes_a_single_sign_on_starts_a_session_as_a_login_does(project: Project) -> None:
+    with_sso(project)
+    project.sign_up(EMAIL, username="ada")
+
+    def sso(path: str, subject: str, **token: str) -> tuple[int, Any]:
+        return project.call("POST", f"/api/sso/{path}", {"code": subject}, **token)
+
+    first = project.login(EMAIL)["access_token"]
+    status, said = sso("login", "countess")
+    assert (status, said["code"]) == (401, "invalid_credentials")
+    assert sso("link", "countess", token=first)[0] == 204
+
+    status, pair = sso("login", "countess")
+
+    assert status == 200
+    assert project.call("GET", "/api/hello", token=pair["access_token"]) == (200, {"hello": EMAIL})
+    assert project.call("GET", "/api/hello", token=first)[1]["code"] == "session_ended"
+    assert project.post("refresh", refresh_token=pair["refresh_token"])[0] == 200
+    project.sign_up("bob@example.com", username="bob")
+    assert sso("link", "countess", token=project.login("bob@example.com")["access_token"])[0] == 409
+    project.manage("shell", "-c", "from django.contrib.auth.models import User; User.objects.update(is_active=False)")
+    status, said = sso("login", "countess")
+    assert (status, said["code"]) == (401, "invalid_credentials")
+
+
+@needs_start_session
+def test_users_of_an_identity_provider_are_created_with_a_verified_address_and_take_over_no_account(
+    project: Project,
+) -> None:
+    with_sso(project, creates_users=True)
+    project.sign_up(EMAIL, username="ada")
+    assert project.post("register", email="early@example.com", password=PASSWORD, username="early")[0] == 202
+
+    answers = {
+        subject: project.call("POST", "/api/sso/login", {"code": subject})
+        for subject in ("grace", "grace", "ada", "early", "unverified-bob")
+    }
+
+    assert {subject: status for subject, (status, _) in answers.items()} == {
+        "grace": 200,
+        "ada": 401,
+        "early": 401,
+        "unverified-bob": 401,
+    }
+    me = project.call("GET", "/api/auth/me", token=answers["grace"][1]["access_token"])[1]
+    assert (me["email"], me["email_verified"]) == ("grace@example.com", True)
