@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import http.client
 import json
 import os
 import re
@@ -168,21 +169,26 @@ class Project:
         process = self.start(sys.executable, "-m", *command, "--no-control-socket")
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
             try:
-                self.call("GET", "/")
-            except urllib.error.URLError:
+                connection.request("GET", "/")
+                connection.getresponse()
+            except OSError:
                 time.sleep(0.1)
             else:
                 return f"http://127.0.0.1:{self.port}"
-        self.stop()
-        raise AssertionError(f"the project did not start:\n{process.stdout and process.stdout.read()}")
+            finally:
+                connection.close()
+        raise AssertionError(f"the project did not start:\n{self.stop()}")
 
-    def stop(self) -> None:
-        """Stop every process of the project."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.communicate(timeout=20)
+    def stop(self) -> str:
+        """Stop every process of the project; return what those that were running have printed."""
+        printed = ""
+        while self._processes:
+            process = self._processes.pop()
+            process.send_signal(signal.SIGTERM)  # no signal is sent to one that has ended
+            printed += process.communicate(timeout=20)[0] or ""
+        return printed
 
     def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> tuple[int, Any]:
         """Send a request to the web server; return the status and the parsed answer."""

@@ -1,7 +1,13 @@
 """The how-to pages: their code is run in a reader's project, and does what the page says."""
 
 import json
+import os
 import re
+import secrets
+import subprocess
+import sys
+import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,9 +17,10 @@ from typing import Any
 import jwt
 import pytest
 import time_machine
+import yaml
 from django.conf import settings
 from django.core.checks import run_checks
-from django.core.management import call_command
+from django.core.management import call_command, load_command_class
 from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -23,7 +30,9 @@ from ninja_auth_kit.api.errors import STATUSES
 from ninja_auth_kit.exceptions import InvalidCredentialsError
 from ninja_auth_kit.testing import override_auth_kit
 from tests.conftest import Api
-from tests.howto import HOWTO, PASSWORD, Project, block, executed, install_from_npm, program, run_in
+from tests.consumer.conftest import until
+from tests.howto import HOWTO, PASSWORD, Project, block, blocks, executed, install_from_npm, program, run_in
+from tests.private_broker import free_port
 from tests.servers import ROOT
 from tests.test_example import database
 
@@ -570,3 +579,113 @@ def test_users_of_an_identity_provider_are_created_with_a_verified_address_and_t
     }
     me = project.call("GET", "/api/auth/me", token=answers["grace"][1]["access_token"])[1]
     assert (me["email"], me["email_verified"]) == ("grace@example.com", True)
+
+
+COMPOSE = yaml.safe_load(block("docker", "yaml", "compose.yaml"))["services"]
+MANIFESTS = {
+    (manifest["kind"], manifest["metadata"]["name"]): manifest
+    for file in blocks("kubernetes", "yaml")
+    for manifest in yaml.safe_load_all(file)
+}
+
+
+def container(kind: str, name: str) -> dict[str, Any]:
+    spec = MANIFESTS[kind, name]["spec"]
+    pod = spec.get("jobTemplate", {}).get("spec", spec)["template"]["spec"]
+    (found,) = pod["containers"]
+    return dict(found)
+
+
+RELAY = container("Deployment", "mysite-relay")
+
+
+@pytest.fixture
+def deployed(project: Project) -> Project:
+    """Configure the project as the page for Docker has it."""
+    project.settings(block("docker", "python", "mysite/settings.py"))
+    project.settings("SECURE_SSL_REDIRECT = True")
+    with (project.folder / "mysite" / "urls.py").open("a") as file:
+        file.write(f"\n{block('docker', 'python', 'mysite/urls.py')}")
+    chosen = dict(line.split("=", 1) for line in block("docker", "sh", ".env").splitlines()[1:])
+    missing = {name: secrets.token_urlsafe(64) for name, value in chosen.items() if value == "..."}
+    here = {**project.environment, "RABBITMQ_HOST": "127.0.0.1"}
+    project.environment = {**here, **chosen, **missing, **{name: here[name] for name in chosen if name in here}}
+    return project
+
+
+def test_the_compose_file_is_one_by_its_schema(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(block("docker", "yaml", "compose.yaml"))
+
+    run_in(tmp_path, sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file))
+
+
+def test_the_manifests_fit_together() -> None:
+    assert [kind for kind, _ in MANIFESTS] == ["Job", "Deployment", "Service", "Deployment", "CronJob"]
+    for kind, name in MANIFESTS:
+        if kind != "Service":
+            assert container(kind, name)["envFrom"] == [{"secretRef": {"name": "mysite"}}]
+    for name in ("mysite-web", "mysite-relay"):
+        spec = MANIFESTS["Deployment", name]["spec"]
+        assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+    service, web = MANIFESTS["Service", "mysite-web"]["spec"], MANIFESTS["Deployment", "mysite-web"]["spec"]
+    assert service["selector"] == web["selector"]["matchLabels"]
+    assert container("Job", "mysite-migrate-1")["command"] == COMPOSE["migrate"]["command"]
+    command, subcommand, *_ = container("CronJob", "mysite-prune")["command"][1:]
+    assert load_command_class("ninja_auth_kit", subcommand).create_parser(command, subcommand).parse_args([])
+
+
+def test_the_web_service_answers_its_health_check_and_the_probe(deployed: Project) -> None:
+    migrate = COMPOSE["migrate"]["command"]
+    deployed.python(*migrate[1:], "--verbosity", "0")
+    (command,) = re.findall(r"^CMD (.*)$", block("docker", "dockerfile", "Dockerfile"), re.MULTILINE)
+    assert container("Deployment", "mysite-web").get("command") is None  # that of the image
+    deployed.serve(*(part.replace("0.0.0.0:8000", f"127.0.0.1:{deployed.port}") for part in json.loads(command)))
+
+    _, _, *check = COMPOSE["web"]["healthcheck"]["test"]
+    deployed.python(*(part.replace(":8000", f":{deployed.port}") for part in check))
+    probe = container("Deployment", "mysite-web")["readinessProbe"]["httpGet"]
+    sent = {header["name"]: header["value"] for header in probe["httpHeaders"]}
+    assert deployed.call("GET", probe["path"], **sent)[0] == 200
+    assert deployed.call("GET", probe["path"], Host="10.0.0.7")[0] == 400
+
+
+@pytest.mark.parametrize("how", ["compose", "kubernetes"])
+def test_the_relay_is_healthy_while_it_waits_for_the_broker_and_not_when_it_hangs(
+    deployed: Project, tmp_path: Path, how: str
+) -> None:
+    deployed.manage("migrate", "--verbosity", "0")
+    health, metrics = tmp_path / "relay", free_port()
+    _, *command = COMPOSE["relay"]["command"] if how == "compose" else RELAY["command"]
+    *_, check = (
+        COMPOSE["relay"]["healthcheck"]["test"] if how == "compose" else RELAY["livenessProbe"]["exec"]["command"]
+    )
+    check = check.replace("$$", "$").replace("/tmp/relay", str(health))
+
+    def is_healthy() -> bool:
+        return subprocess.run(["sh", "-c", check], capture_output=True, check=False).returncode == 0
+
+    assert not is_healthy()
+    replaced = {"/tmp/relay": str(health), "9100": str(metrics), "0.0.0.0": "127.0.0.1"}  # noqa: S104
+    for here, there in replaced.items():
+        command = [part.replace(here, there) for part in command]
+    relay = deployed.start(sys.executable, *command)
+    until(is_healthy)
+
+    if how == "kubernetes":
+        figures = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=20).read().decode()
+        assert 'ninja_auth_kit_audit_oldest_seconds{database="default"} 0' in figures
+    deployed.stop()
+    assert relay.returncode == 0
+    health.touch()
+    os.utime(health, (time.time() - 121,) * 2)
+    assert not is_healthy()
+
+
+def test_check_deploy_warns_of_what_the_page_says_and_of_no_more(deployed: Project) -> None:
+    deployed.environment["RABBITMQ_HOST"] = "rabbitmq"
+
+    said = deployed.manage("check", "--deploy")
+
+    emails = {"W019"}  # the emails of this test go into files
+    assert set(re.findall(r"ninja_auth_kit\.([EW]\d+)", said)) - emails == {"W012"}
