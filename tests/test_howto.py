@@ -1,5 +1,6 @@
 """The how-to pages: their code is run in a reader's project, and does what the page says."""
 
+import errno
 import json
 import os
 import re
@@ -18,17 +19,21 @@ import jwt
 import pytest
 import time_machine
 import yaml
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.checks import run_checks
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import call_command, load_command_class
 from django.test import Client, override_settings
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from ninja import NinjaAPI
+from ninja.testing import TestAsyncClient
+from pytest_django import DjangoAssertNumQueries, Settings
 
-from ninja_auth_kit import services
+from ninja_auth_kit import JWTAuth, __version__, checks, services
 from ninja_auth_kit.api.errors import STATUSES
 from ninja_auth_kit.exceptions import InvalidCredentialsError
-from ninja_auth_kit.testing import override_auth_kit
+from ninja_auth_kit.testing import auth_headers, override_auth_kit
 from tests.conftest import Api
 from tests.consumer.conftest import until
 from tests.howto import HOWTO, PASSWORD, Project, block, blocks, executed, install_from_npm, program, run_in
@@ -352,13 +357,6 @@ def test_a_second_device_ends_the_session_of_the_first_or_is_refused(api: Api, u
         assert code(api.login()) == (409, "session_limit_reached")
         api.post("logout", {"refresh_token": second["refresh_token"]})
         assert api.login().status_code == 200
-
-
-def test_every_code_on_the_pages_is_one_of_the_kit() -> None:
-    known = {error.code for error in STATUSES}
-    for page in HOWTO.glob("*.md"):
-        named = re.findall(r"\b[45]\d\d `([a-z_]+)`", page.read_text(encoding="utf-8"))
-        assert set(named) <= known, page.name
 
 
 def preflight(path: str, method: str, headers: str, origin: str = "https://app.example.com") -> Any:
@@ -689,3 +687,135 @@ def test_check_deploy_warns_of_what_the_page_says_and_of_no_more(deployed: Proje
 
     emails = {"W019"}  # the emails of this test go into files
     assert set(re.findall(r"ninja_auth_kit\.([EW]\d+)", said)) - emails == {"W012"}
+
+
+EVERY_PAGE = "\n".join(page.read_text(encoding="utf-8") for page in HOWTO.glob("*.md"))
+SOURCE = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "src").rglob("*.py"))
+IN_PIECES = re.compile(r'"\s*\n\s*f?"')  # a text that goes on in the next line
+# What is seen, and is not a text of the kit.
+OTHERS = {"ConnectionRefusedError", "connection refused", "=3D", "="}
+
+
+def test_every_code_on_the_pages_has_the_status_that_is_given_with_it() -> None:
+    known = {(str(status.value), error.code) for error, status in STATUSES.items()}
+
+    named = {
+        pair
+        for page in HOWTO.glob("*.md")
+        for pair in re.findall(r"\b([45]\d\d) `([a-z_]+)`", page.read_text("utf-8"))
+    }
+
+    assert len(named) > 15
+    assert named <= known
+
+
+def test_every_check_on_the_pages_is_one_of_the_kit() -> None:
+    known = set(re.findall(r"^ +([EW]\d{3}) ", str(checks.__doc__), re.MULTILINE))
+
+    named = set(re.findall(r"\b[EW]\d{3}\b", EVERY_PAGE))
+
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_what_the_page_for_troubles_quotes_is_said_by_the_kit() -> None:
+    said = IN_PIECES.sub("", SOURCE)
+    page = (HOWTO / "troubleshooting.md").read_text(encoding="utf-8")
+    seen = {
+        text for cell in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for text in re.findall("`([^`]+)`", cell)
+    }
+    words = {text for text in seen if not re.fullmatch(r"ninja_auth_kit\.[EW]\d+|/[a-z/-]+", text)}
+
+    assert [text for text in sorted(words - OTHERS) if text not in said] == []
+    assert os.strerror(errno.ECONNREFUSED).lower() == "connection refused"
+
+
+def test_a_path_with_a_slash_at_its_end_is_answered_by_the_kit(api: Api, user: Any) -> None:
+    assert code(api.post("login/", {"email": "ada@example.com", "password": "x"})) == (404, "not_found")
+
+
+def test_a_project_without_the_tables_answers_with_the_code_that_the_page_says(project: Project) -> None:
+    project.settings('MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]')
+    project.serve()
+
+    status, said = project.post("login", email=EMAIL, password=PASSWORD)
+
+    assert (status, said["code"]) == (500, "server_error")
+    assert "does not exist" in project.stop()
+    assert "Has migrate been run?" in project.manage("authkit_status", succeeds=False)
+
+
+def test_an_async_route_that_trusts_the_token_alone_gets_its_user_by_auser(user: Any) -> None:
+    own = NinjaAPI(urls_namespace="howto-async")
+
+    @own.get("/wrong", auth=JWTAuth(check_session=False))
+    async def wrong(request: Any) -> str:
+        return str(request.user.email)
+
+    @own.get("/right", auth=JWTAuth(check_session=False))
+    async def right(request: Any) -> str:
+        return str((await request.auser()).email)
+
+    headers = auth_headers(user)
+
+    async def ask(path: str) -> Any:
+        return (await TestAsyncClient(own).get(path, headers=headers)).json()
+
+    assert async_to_sync(ask)("/right") == EMAIL
+    with pytest.raises(SynchronousOnlyOperation):
+        async_to_sync(ask)("/wrong")
+
+
+def test_the_kit_sets_no_cookie_and_its_sessions_are_apart_from_those_of_django(
+    api: Api, user: Any, settings: Settings
+) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sessions"]
+    settings.MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    api.client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+
+    answer = api.login()
+    token = answer.json()["access_token"]
+
+    assert not answer.cookies
+    assert api.client.session["_auth_user_id"] == str(user.pk)
+    api.client.logout()
+    assert api.is_in(token)
+    api.client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    assert api.post("logout", token=token).status_code == 204
+    assert api.client.session["_auth_user_id"] == str(user.pk)
+
+
+@pytest.mark.parametrize("how", ["logout/all", "authkit_revoke", "set_password", "is_active"])
+def test_every_way_to_log_a_user_out_everywhere_counts_on_the_next_request(api: Api, user: Any, how: str) -> None:
+    with override_auth_kit(SESSION_LIMIT=None):
+        tokens = [api.pair()["access_token"] for _ in range(2)]
+    match how:
+        case "logout/all":
+            assert api.post(how, token=tokens[0]).status_code == 204
+        case "authkit_revoke":
+            call_command(how, EMAIL, verbosity=0)
+        case "set_password":
+            user.set_password("another walk in the hills")
+            user.save()
+        case "is_active":
+            user.is_active = False
+            user.save()
+
+    assert [code(api.get("me", token=token)) for token in tokens] == [(401, "session_ended")] * 2
+
+
+def test_the_checklist_has_ten_ticks_and_each_of_them_a_link() -> None:
+    ticks = (HOWTO / "production-checklist.md").read_text(encoding="utf-8").splitlines()[2:]
+
+    assert len(ticks) == 10
+    assert all(re.fullmatch(r"- \[ \] .+\]\([a-z/._-]+\)\.", tick) for tick in ticks)
+
+
+def test_the_page_for_upgrades_has_a_section_of_this_version() -> None:
+    minor = ".".join(__version__.split(".")[:2])
+
+    assert f"\n## {minor}\n" in (HOWTO / "upgrading.md").read_text(encoding="utf-8")
