@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import django
 import pytest
 
+import ninja_auth_kit
 from tests.private_broker import free_port
 from tests.servers import ROOT
 
@@ -106,6 +107,7 @@ class Project:
             "PGPORT": str(url.port or 5432),
             "PGUSER": unquote(url.username or ""),
             "PGPASSWORD": unquote(url.password or ""),
+            "PYTHONPATH": str(Path(ninja_auth_kit.__file__).parents[1]),  # the package that this process has
             "PYTHONUNBUFFERED": "1",
         }
         self._processes: list[subprocess.Popen[str]] = []
