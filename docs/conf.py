@@ -9,6 +9,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinxcontrib.mermaid", "sphinx_copybutton"]
 exclude_patterns = ["_build", "events.intro.md"]
 myst_fence_as_directive = ["mermaid"]
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"{project} {version}"

@@ -24,7 +24,7 @@ const [base, email, password] = process.argv.slice(2);
 const counts = {};
 const real = globalThis.fetch;
 globalThis.fetch = (url, options) => {
-  const name = String(url).slice(base.length + 1);
+  const name = String(url.url ?? url).slice(base.length + 1);
   counts[name] = (counts[name] ?? 0) + 1;
   return real(url, options);
 };
@@ -111,6 +111,23 @@ def test_errors_have_a_code_and_a_broken_network_signs_nobody_out(
 
     refused = [True, 401, "invalid_credentials"]
     assert said == {"refused": refused, "broken": "no network", "mended": 200, "isSignedIn": False}
+
+
+def test_a_request_object_is_sent_again_with_its_headers_and_its_body(
+    servers: Callable[..., Server], user: Any, tmp_path: Path
+) -> None:
+    script = """
+    const session = new AuthSession(base);
+    await session.login({ email, password });
+    await wait(2.1);
+    const headers = { "Content-Type": "application/json" };
+    const answer = await session.fetch(new Request(`${base}/me`, { method: "PATCH", headers, body: "{}" }));
+    console.log(JSON.stringify({ status: answer.status, refreshes: counts.refresh, calls: counts.me }));
+    """
+
+    said = run(servers(ACCESS_TOKEN_LIFETIME=2), script, tmp_path)
+
+    assert said == {"status": 200, "refreshes": 1, "calls": 2}
 
 
 def test_the_typescript_that_is_generated_compiles_and_runs_the_flow(

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,11 @@ from ninja_auth_kit.exceptions import SessionLimitReachedError
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.testing import acting_as, auth_headers, capture_audit_events, issue_tokens, override_auth_kit
 from tests.conftest import EMAIL, Api
-from tests.servers import ROOT, database_url
+from tests.howto import Project
+from tests.servers import ROOT
+from tests.test_example import database
+
+__all__ = ["database"]  # a fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -196,29 +198,12 @@ def test_a_key_that_is_none_and_a_value_that_does_not_fit_are_refused(keys: dict
         override_auth_kit(**keys)
 
 
-def test_the_tests_of_the_page_run_as_they_stand_in_the_example(tmp_path: Path, transactional_db: None) -> None:
-    tests, conftest, fixtures = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    (tmp_path / "conftest.py").write_text(conftest)
-    (tmp_path / "test_page.py").write_text(f"{tests}\n\n{fixtures}")
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "example_project"), os.environ.get("PYTHONPATH", "")]),
-        "SECRET_KEY": "of the tests alone, and long enough for anybody who looks at it",
-        "JWT_SECRET_KEY": "another one of the tests, 0123456789abcdefghijklmnopqrstuvwxyz",
-        "DATABASE_URL": database_url(),
-        "RABBITMQ_HOST": "",
-        "EMAIL_FILE_PATH": str(tmp_path / "mails"),
-    }
+def test_the_tests_of_the_page_pass_in_the_project_of_the_quickstart(tmp_path: Path, database: str) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    project = Project(tmp_path, database)
+    for name, code in re.findall(r"```python\n# (\S+\.py)\n(.*?)```", page, re.DOTALL):
+        project.write(name, code)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    said = project.python("-m", "pytest", "--ds=mysite.settings", "-q", "-p", "no:cacheprovider", "-c", os.devnull)
 
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert "5 passed" in said

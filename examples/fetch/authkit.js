@@ -22,9 +22,15 @@ export function localStore(key = "authkit") {
 
 /** An error response of the API; `code` is for programs, `message` for people. */
 export class AuthError extends Error {
+  /**
+   * @param {number} status
+   * @param {{detail?: string, code?: string, errors?: {field: string, code: string, message: string}[]}} problem
+   */
   constructor(status, problem) {
     super(problem.detail ?? `HTTP ${status}`);
-    Object.assign(this, { status, code: problem.code, errors: problem.errors ?? [] });
+    this.status = status;
+    this.code = problem.code;
+    this.errors = problem.errors ?? [];
   }
 }
 
@@ -58,19 +64,25 @@ export class AuthSession {
     if (tokens) await this.#post("logout", { refresh_token: tokens.refresh_token });
   }
 
-  /** Call the global `fetch` with the access token. After a 401, refresh once for all requests, and try once more. */
-  async fetch(url, options = {}) {
+  /**
+   * Send a request as the global `fetch` does, with the access token. After a 401, refresh once and send it again.
+   *
+   * @param {RequestInfo | URL} input
+   * @param {RequestInit} [options]
+   * @returns {Promise<Response>}
+   */
+  async fetch(input, options) {
     const sent = this.store.get();
-    const answer = await this.#send(url, options, sent);
+    const request = new Request(input, options);
+    const answer = await this.#send(request.clone(), sent); // a body can be read once, and there may be a second try
     if (answer.status !== 401 || !sent) return answer;
     if (!(await this.#renewed(sent))) return answer;
-    return this.#send(url, options, this.store.get());
+    return this.#send(request, this.store.get());
   }
 
-  #send(url, options, tokens) {
-    const headers = new Headers(options.headers);
-    if (tokens) headers.set("Authorization", `Bearer ${tokens.access_token}`);
-    return fetch(url, { ...options, headers });
+  #send(request, tokens) {
+    if (tokens) request.headers.set("Authorization", `Bearer ${tokens.access_token}`);
+    return fetch(request);
   }
 
   /** Return whether there are newer tokens than those that were sent. At most one refresh runs at a time. */

@@ -1,0 +1,244 @@
+"""The how-to pages as tests use them: the code on a page, and a reader's project that it is put into."""
+
+import email
+import email.policy
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import django
+import pytest
+
+import ninja_auth_kit
+from tests.private_broker import free_port
+from tests.servers import ROOT
+
+HOWTO = ROOT / "docs" / "howto"
+PASSWORD = "a long walk in the hills"
+START_TIMEOUT = 30  # seconds
+
+# From Django 6.1 on emails are configured in MAILERS.
+_MAILS = (
+    'MAILERS = {"default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", '
+    '"OPTIONS": {"file_path": MAILS}}}'
+    if django.VERSION >= (6, 1)
+    else 'EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\nEMAIL_FILE_PATH = MAILS'
+)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page in one language."""
+    text = (HOWTO / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def block(page: str, language: str, name: str) -> str:
+    """Return the block of a page whose first line is a comment that begins with a name, such as that of a file."""
+    found = [code for code in blocks(page, language) if re.match(rf"(#|//) {re.escape(name)}", code)]
+    assert len(found) == 1, f"{page}.md has {len(found)} blocks for {name}"
+    return found[0]
+
+
+def executed(code: str, **names: Any) -> dict[str, Any]:
+    """Run the code of a page with some names defined; return the settings that it leaves."""
+    exec(code, names)  # noqa: S102  # of our own pages
+    return {name: value for name, value in names.items() if name.isupper()}
+
+
+def program(name: str) -> str:
+    """Return where a program of Node is. Without it the test is skipped, and fails in CI."""
+    found = shutil.which(name)
+    if found is None:
+        assert not os.environ.get("CI"), f"{name} is needed to check the code for clients"
+        pytest.skip(f"no {name} on this machine to check the code for clients with")
+    return found
+
+
+def install_from_npm(folder: Path, *packages: str) -> None:
+    """Install packages of exact versions. If npm cannot get them, the test is skipped, and fails in CI."""
+    folder.mkdir(exist_ok=True)
+    (folder / "package.json").write_text(json.dumps({"name": "reader", "private": True}))
+    command = [program("npm"), "install", "--no-audit", "--no-fund", "--omit=optional", *packages]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0 and not os.environ.get("CI"):
+        pytest.skip(f"npm cannot get {', '.join(packages)}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_in(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command that must succeed; return what it prints."""
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Project:
+    """A project as `startproject` makes it and the quickstart configures it, in a directory and with a database.
+
+    Args:
+        folder: an empty directory.
+        database: the URL of an empty database.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        url = urlsplit(database)
+        self.folder, self.mails = folder, folder / "mails"
+        self.port = free_port()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "RABBITMQ_"))},
+            "JWT_SECRET_KEY": secrets.token_urlsafe(64),
+            "PGDATABASE": url.path.lstrip("/"),
+            "PGHOST": parse_qs(url.query).get("host", [url.hostname or ""])[0],
+            "PGPORT": str(url.port or 5432),
+            "PGUSER": unquote(url.username or ""),
+            "PGPASSWORD": unquote(url.password or ""),
+            "PYTHONPATH": str(Path(ninja_auth_kit.__file__).parents[1]),  # the package that this process has
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._processes: list[subprocess.Popen[str]] = []
+        self.python("-m", "django", "startproject", "mysite", ".")
+        quickstart = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+        for name in ("settings", "urls"):
+            found = re.search(rf"<!-- quickstart: mysite/{name}.py -->\n```python\n(.*?)```", quickstart, re.DOTALL)
+            assert found is not None
+            if name == "urls":
+                self.write("mysite/urls.py", found[1])
+            else:
+                self.settings(re.sub(r"EMAIL_BACKEND = .*", "", found[1]))
+        self.settings(f"MAILS = {str(self.mails)!r}\n{_MAILS}")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the project."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def settings(self, lines: str) -> None:
+        """Append lines to the settings."""
+        with (self.folder / "mysite" / "settings.py").open("a") as file:
+            file.write(f"\n{lines}\n")
+
+    def app(self, name: str, **modules: str) -> None:
+        """Write an app of these modules; the settings must name it."""
+        self.write(f"{name}/__init__.py", "")
+        for module, text in modules.items():
+            self.write(f"{name}/{module}.py", text)
+
+    def python(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run Python in the project; return what it prints."""
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def manage(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run a management command; return what it prints."""
+        return self.python("manage.py", *arguments, succeeds=succeeds)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a process in the project, to be stopped by `stop`."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def serve(self, *command: str) -> str:
+        """Start the web server, and wait until it answers; return the address of the site."""
+        command = command or ("gunicorn", "mysite.wsgi", "--threads", "4", "--bind", f"127.0.0.1:{self.port}")
+        process = self.start(sys.executable, "-m", *command, "--no-control-socket")
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            try:
+                connection.request("GET", "/")
+                connection.getresponse()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return f"http://127.0.0.1:{self.port}"
+            finally:
+                connection.close()
+        raise AssertionError(f"the project did not start:\n{self.stop()}")
+
+    def stop(self) -> str:
+        """Stop every process of the project; return what those that were running have printed."""
+        printed = ""
+        while self._processes:
+            process = self._processes.pop()
+            process.send_signal(signal.SIGTERM)  # no signal is sent to one that has ended
+            printed += process.communicate(timeout=20)[0] or ""
+        return printed
+
+    def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> tuple[int, Any]:
+        """Send a request to the web server; return the status and the parsed answer."""
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, _parsed(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _parsed(error.read())
+
+    def post(self, path: str, **body: Any) -> tuple[int, Any]:
+        """Send a body to an endpoint of the kit."""
+        return self.call("POST", f"/api/auth/{path}", body)
+
+    def sign_up(self, address: str, **fields: str) -> None:
+        """Register and verify an address."""
+        assert self.post("register", email=address, password=PASSWORD, **fields)[0] == 202
+        token = self.mailed_token(address)
+        assert self.post("verify-email", token=token, password=PASSWORD)[0] == 200
+
+    def login(self, address: str) -> dict[str, Any]:
+        """Log in; return the answer."""
+        status, pair = self.post("login", email=address, password=PASSWORD)
+        assert status == 200, pair
+        return dict(pair)
+
+    def mailed_token(self, address: str) -> str:
+        """Return the token of an email to an address; emails are sent after the answer."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            for file in sorted(self.mails.glob("*.log")) if self.mails.exists() else ():
+                for message in file.read_bytes().split(b"-" * 79):
+                    mail = email.message_from_bytes(message.lstrip(), policy=email.policy.default)
+                    body = mail.get_body(("plain",)) if mail["To"] == address else None
+                    found = body and re.search(r"#token=(\S+)", body.get_content())
+                    if found:
+                        return found[1]
+            time.sleep(0.1)
+        raise AssertionError(f"no email to {address} has a token")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode()
