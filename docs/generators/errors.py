@@ -25,14 +25,14 @@ The content type is `application/problem+json`:
 - `code` is for programs. It is never translated.
 - `detail` is for people, in the language of the request.
 - A 422 also has `errors`, a list of `{"field", "code", "message"}`.
-- A 401 has the header `WWW-Authenticate: Bearer`. If a token was rejected, the header also has `error="invalid_token"`.
+- A 401 has the header `WWW-Authenticate: Bearer`. If a token was rejected, it also has `error="invalid_token"`.
 - A 429 has the header `Retry-After`: the exact number of seconds to wait.
 - No response repeats what the client sent.
 
 In Python, each error is a class that derives from `AuthKitError`.
 The services raise the classes of `ninja_auth_kit.exceptions`, which do not depend on HTTP.
 
-`ninja_auth_kit.install(api)` makes your API answer these errors in the same way, including those of `JWTAuth` on your own routes.
+With `ninja_auth_kit.install(api)`, your API answers these errors in the same way, including those of `JWTAuth`.
 If you mount the kit with `include`, call `ninja_auth_kit.add_error_handlers(api)` for each of your own APIs.
 With `install`, an unknown path gets the 404 of your project.
 

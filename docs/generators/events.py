@@ -16,8 +16,9 @@ INTRODUCTION = DOCS / "events.intro.md"
 MAPPINGS = """\
 - OCSF: the class and the activity in the [Open Cybersecurity Schema Framework](https://schema.ocsf.io).
 - CAEP, RISC: the corresponding event of OpenID's shared signals.
-- ECS: `event.category` and `event.type` in the Elastic Common Schema. The other fields are `event.outcome` (`data.outcome`),
-  `event.action` (the name), `user.id` (`data.target.id`) and `source.ip` (`data.client.ip`).
+- ECS: `event.category` and `event.type` in the Elastic Common Schema.
+  The other fields are `event.outcome` (`data.outcome`), `event.action` (the name), `user.id` (`data.target.id`) and
+  `source.ip` (`data.client.ip`).
 """
 
 

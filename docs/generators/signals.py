@@ -23,10 +23,11 @@ def print_login(sender, *, user, client, **kwargs):
 signals.logged_in.connect(print_login)
 ```
 
-- `signals.logged_in.connect(receiver)` calls the receiver **after the commit**. The action is final, and a signal is not sent for an
-  action that was rolled back. If the receiver raises an exception, it is logged and has no other effect.
-- `signals.logged_in.in_transaction.connect(receiver)` calls the receiver **inside the transaction**. If the receiver raises an
-  exception, the action is rolled back.
+- `signals.logged_in.connect(receiver)` calls the receiver **after the commit**.
+  The action is final, and a signal is not sent for an action that was rolled back.
+  If the receiver raises an exception, it is logged and has no other effect.
+- `signals.logged_in.in_transaction.connect(receiver)` calls the receiver **inside the transaction**.
+  If the receiver raises an exception, the action is rolled back.
 
 Every signal has the arguments `user` (None if no user is known) and `client`, a `ClientInfo` (None outside a request).
 If an administrator performed the action, it also has `by="admin"` and `actor_id`.

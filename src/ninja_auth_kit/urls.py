@@ -34,8 +34,9 @@ def path_not_found(request: HttpRequest) -> HttpResponse:
 
 operations = api.urls
 for operation in operations[0]:
-    # LoginRequiredMiddleware would redirect users who want to log in. The operations check the access token
-    # themselves. Ninja's pages of the documentation and the schema still require a login.
+    # LoginRequiredMiddleware would redirect users who want to log in. The operations check the
+    # access token themselves. Ninja's pages of the documentation and the schema still require a
+    # login.
     if isinstance(operation, URLPattern) and str(operation.name).startswith("auth_"):
         login_not_required(operation.callback)
 

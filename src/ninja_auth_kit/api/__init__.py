@@ -21,8 +21,8 @@ def install(api: NinjaAPI, prefix: str = "/auth") -> None:
     Raises:
         ImproperlyConfigured: a setting names a schema that cannot be used.
     """
-    # Imported late: the endpoints import the schemas of the project, which import `ninja_auth_kit.api.schemas` and
-    # with it this module.
+    # Imported late: the endpoints import the schemas of the project, which import
+    # `ninja_auth_kit.api.schemas` and with it this module.
     from ninja_auth_kit.api.routes import router
 
     add_error_handlers(api)

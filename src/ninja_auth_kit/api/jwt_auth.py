@@ -25,8 +25,8 @@ from ninja_auth_kit.models.users import may_authenticate, user_by_pk
 from ninja_auth_kit.services.sessions import session_of
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
-# RFC 6750 section 2.1: the scheme in any case, one space, one token. Tokens in the query, the body or a
-# cookie are not accepted.
+# RFC 6750 section 2.1: the scheme in any case, one space, one token. Tokens in the query, the body
+# or a cookie are not accepted.
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
 
 
@@ -151,7 +151,8 @@ def optional_bearer_token(request: HttpRequest) -> str | None:
 
 
 def _bearer_token(request: HttpRequest) -> str:
-    # Servers set META. The test clients of Ninja keep the case of the header, which `headers` ignores.
+    # Servers set META. The test clients of Ninja keep the case of the header, and `headers` ignores
+    # it.
     header = request.META.get("HTTP_AUTHORIZATION") or request.headers.get("Authorization", "")
     if header.partition(" ")[0].lower() != "bearer":
         raise MissingTokenError

@@ -61,8 +61,8 @@ def _field_errors(faults: list[ErrorDetails]) -> Iterable[FieldError]:
 
 def _field_error(fault: ErrorDetails) -> FieldError:
     code, message = _MESSAGES.get(fault["type"], _INVALID)
-    # Only the name of a field of the schema is returned. The name of an unknown field and the keys of an object
-    # inside a field are input, which errors do not repeat.
+    # Only the name of a field of the schema is returned. The name of an unknown field and the keys
+    # of an object inside a field are input, which errors do not repeat.
     field = "" if code == "unknown_field" else str(next(iter(fault["loc"]), ""))
     return FieldError(field, code, message)
 
@@ -100,7 +100,7 @@ def _require_encodable(value: SecretStr) -> SecretStr:
 Text = Annotated[str, Field(max_length=254), AfterValidator(_require_printable)]
 Email = Annotated[Text, Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"])]
 Username = Annotated[Text, Field(examples=["ada"])]
-# A password has at most 1,024 bytes. A new password is checked again, in bytes and with its own error.
+# A password has at most 1,024 bytes. A new password is checked again, in bytes, with its own error.
 Password = Annotated[
     SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_require_encodable)
 ]

@@ -60,7 +60,8 @@ def page_url(page: str) -> str:
             path = reverse(f"{namespace}:auth_{page}_page")
         except NoReverseMatch:  # the API is not in the URLconf
             continue
-        # The script prefix comes from the request. If Django is mounted below a path, BASE_URL contains it.
+        # The script prefix comes from the request. If Django is mounted below a path, BASE_URL has
+        # it.
         return f"{settings.BASE_URL}/{path.removeprefix(get_script_prefix())}"
     raise ImproperlyConfigured(
         f"The link in an email needs a page {page!r}, and the URLs of the kit are not in the URLconf. Add "
