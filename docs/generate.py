@@ -1,8 +1,9 @@
-"""Write what is generated of the docs: `python -m docs.generate`. A test fails where they are stale.
+"""Write the generated pages of the documentation: `python -m docs.generate`. A test fails if they are stale.
 
-events.md and asyncapi.json come from the event classes, the words before them from events.intro.md, and the examples in both,
-examples.json, from a test run: `AUTHKIT_RECORD=1 pytest tests/audit/test_contract.py`. settings.md, errors.md, signals.md, checks.md
-and the end of each page of a feature come from the code of these.
+- events.md and asyncapi.json are generated from the event classes. The introduction of events.md is
+  events.intro.md. The examples are in examples.json, which a test run writes:
+  `AUTHKIT_RECORD=1 pytest tests/audit/test_contract.py`.
+- settings.md, errors.md, signals.md, checks.md and the end of each page of a feature are generated from the code.
 """
 
 import os
@@ -14,17 +15,17 @@ from docs.generators.events import DOCS
 
 
 def pages() -> dict[str, str]:
-    """Return what stands in each generated file, by its name."""
+    """Return the text of each generated file, by its name."""
     from docs.generators import checks, errors, events, features, settings, signals
 
-    ends = {f"features/{name}.md": features.reference(feature) for name, feature in features.FEATURES.items()}
+    references = {f"features/{name}.md": features.reference(feature) for name, feature in features.FEATURES.items()}
     return {
         **events.pages(),
         "settings.md": settings.page(),
         "errors.md": errors.page(),
         "signals.md": signals.page(),
         "checks.md": checks.page(),
-        **{name: (DOCS / name).read_text().partition(features.MARK)[0] + end for name, end in ends.items()},
+        **{name: (DOCS / name).read_text().partition(features.MARK)[0] + text for name, text in references.items()},
     }
 
 

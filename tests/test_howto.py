@@ -30,7 +30,7 @@ from ninja import NinjaAPI
 from ninja.testing import TestAsyncClient
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from ninja_auth_kit import JWTAuth, __version__, checks, services
+from ninja_auth_kit import JWTAuth, __version__, checks
 from ninja_auth_kit.api.errors import STATUSES
 from ninja_auth_kit.exceptions import InvalidCredentialsError
 from ninja_auth_kit.testing import auth_headers, override_auth_kit
@@ -43,7 +43,7 @@ from tests.test_example import database
 
 __all__ = ["database"]  # a fixture
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
 
 EMAIL = "ada@example.com"
 TYPESCRIPT = json.loads((ROOT / "examples" / "typescript" / "package.json").read_text(encoding="utf-8"))
@@ -159,6 +159,7 @@ const logIn = async (secret) => {
 """
 
 
+@pytest.mark.one_django
 def test_the_code_for_react_has_sound_types_and_shows_a_login_a_refusal_and_a_login_elsewhere(
     project: Project, served: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -229,6 +230,7 @@ const brief = ({ status, said }) => [status, said.code ?? Object.keys(said).sort
 """
 
 
+@pytest.mark.one_django
 def test_the_route_handler_for_next_has_sound_types_and_keeps_the_refresh_token_in_a_cookie(
     project: Project, served: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -271,6 +273,7 @@ def test_the_route_handler_for_next_has_sound_types_and_keeps_the_refresh_token_
     assert said["cookies"] == [kept] * 3 + [dropped] * 2
 
 
+@pytest.mark.one_django
 def test_the_page_for_next_puts_the_access_token_of_the_cookie_into_memory(tmp_path: Path) -> None:
     front = tmp_path / "front"
     install_from_npm(front, f"typescript@{TYPESCRIPT['devDependencies']['typescript']}")
@@ -525,12 +528,6 @@ def with_sso(project: Project, *, creates_users: bool = False) -> None:
     project.serve()
 
 
-needs_start_session = pytest.mark.skipif(
-    not hasattr(services, "start_session"), reason="services.start_session is not there yet"
-)
-
-
-@needs_start_session
 def test_a_view_that_finishes_a_single_sign_on_starts_a_session_as_a_login_does(project: Project) -> None:
     with_sso(project)
     project.sign_up(EMAIL, username="ada")
@@ -556,7 +553,6 @@ def test_a_view_that_finishes_a_single_sign_on_starts_a_session_as_a_login_does(
     assert (status, said["code"]) == (401, "invalid_credentials")
 
 
-@needs_start_session
 def test_users_of_an_identity_provider_are_created_with_a_verified_address_and_take_over_no_account(
     project: Project,
 ) -> None:

@@ -51,7 +51,7 @@ def test_who_is_not_stored_or_has_no_place_gets_none(make_user: Callable[..., An
             issue_tokens(user)
     user.delete()
 
-    with pytest.raises(ValueError, match="save it first"):
+    with pytest.raises(ValueError, match="Save the user first"):
         issue_tokens(user)
 
 

@@ -1,1 +1,1 @@
-"""What writes the pages of the docs that say what the code says already."""
+"""Generate the pages of the documentation that follow from the code."""

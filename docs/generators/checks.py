@@ -1,4 +1,4 @@
-"""checks.md: every system check, read from the source of `ninja_auth_kit.checks`."""
+"""Generate checks.md: every system check, read from the source of `ninja_auth_kit.checks`."""
 
 import ast
 import re
@@ -11,25 +11,31 @@ from ninja_auth_kit import checks
 INTRODUCTION = """\
 # System checks
 
-`manage.py check` names every mistake in the settings, and `manage.py check --deploy` also what is unsafe in production. A weak key
-is more than a mistake: the process does not start with one. Silence a warning that you know better with
-`SILENCED_SYSTEM_CHECKS = ["ninja_auth_kit.W003"]`.
+`manage.py check` reports mistakes in the settings.
+`manage.py check --deploy` also reports settings that are unsafe in production.
+A weak `JWT_SECRET_KEY` or `SIGNING_KEYS` is not a check: the process does not start with one.
+To silence a warning, add its id to `SILENCED_SYSTEM_CHECKS`, for example `["ninja_auth_kit.W003"]`.
 """
 PARTS = {
-    "E": "## Errors\n\nThe kit would not work, or not safely.",
+    "E": "## Errors\n\nWith these mistakes, the kit does not work or is not safe.",
     "W0": "## Warnings",
-    "W": "## Warnings of `check --deploy`\n\nUnsafe on a server, and fine on a laptop.",
+    "W": "## Warnings of `check --deploy`\n\nThese settings work on a laptop and are unsafe on a server.",
 }
-# What these say is made when they are.
-OTHERWISE = {
-    "E011": ("What a dotted path names cannot be imported, or is no schema or callable.", "The message says why."),
-    "E012": ("A schema has fields that it must not have, or lacks some that it must have.", "The message says which."),
-    "W019": ("Mails would not leave this machine.", "Name a mail server, or the backend of your mail service."),
+# The message and the hint of checks whose source does not contain them.
+OVERRIDES = {
+    "E011": (
+        "A dotted path in a setting cannot be imported, or names the wrong kind of object.",
+        "The message says which setting and why.",
+    ),
+    "E012": (
+        "A custom schema has a field that it must not have, or changes or requires one that it must not.",
+        "The message says which field and why.",
+    ),
 }
 
 
 class Check(NamedTuple):
-    """One call that makes a message."""
+    """One message of a check."""
 
     number: str
     message: str
@@ -40,16 +46,16 @@ def page() -> str:
     """Return the page."""
     lines = [INTRODUCTION]
     for part, heading in PARTS.items():
-        lines += [heading, "", "| id | what is wrong | what to do |", "|---|---|---|"]
+        lines += [heading, "", "| id | message | hint |", "|---|---|---|"]
         lines += [f"| `{number}` | {message} | {hint} |" for number, message, hint in found() if _part(number) == part]
         lines.append("")
     return "\n".join(lines)
 
 
 def found() -> list[Check]:
-    """Return the checks, by number."""
+    """Return the messages, sorted by number."""
     folder = Path(checks.__file__).parent
-    return sorted({check for path in folder.glob("*.py") for check in _of(ast.parse(path.read_text()))})
+    return sorted({check for path in folder.glob("*.py") for check in _checks(ast.parse(path.read_text()))})
 
 
 def _part(number: str) -> str:
@@ -58,24 +64,26 @@ def _part(number: str) -> str:
     return "W" if number in re.findall(r"^ +(W\d+) .*\(--deploy\)$", checks.__doc__ or "", re.MULTILINE) else "W0"
 
 
-def _of(module: ast.Module) -> Iterator[Check]:
+def _checks(module: ast.Module) -> Iterator[Check]:
     for function in ast.walk(module):
         if not isinstance(function, ast.FunctionDef):
             continue
-        words: dict[str, ast.expr] = {}
+        variables: dict[str, ast.expr] = {}
         nodes = [node for node in ast.walk(function) if isinstance(node, ast.Assign | ast.Call)]
         for node in sorted(nodes, key=lambda node: node.lineno):
             if isinstance(node, ast.Assign):
-                words[ast.unparse(node.targets[0])] = node.value
+                variables[ast.unparse(node.targets[0])] = node.value
             elif ast.unparse(node.func) in {"error", "warning"} and len(node.args) == 3:
-                number, message, hint = (_text(words.get(ast.unparse(part), part)) for part in node.args)
-                yield Check(number, *OTHERWISE.get(number, (message, hint)))
+                number, message, hint = (_text(variables.get(ast.unparse(part), part)) for part in node.args)
+                yield Check(number, *OVERRIDES.get(number, (message, hint)))
 
 
 def _text(node: ast.AST) -> str:
-    """Return a text of the source, with dots for what is put in when it is made."""
+    """Return a text of the source, with an ellipsis for each part that is only known at run time."""
     if isinstance(node, ast.Constant):
         return str(node.value).replace("|", "\\|").replace("**", r"\*\*")
     if isinstance(node, ast.JoinedStr):
-        return "".join(map(_text, node.values))
+        return re.sub("…(\\.?…)+", "…", "".join(map(_text, node.values)))
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "did_you_mean":
+        return "Did you mean …?"
     return "…"

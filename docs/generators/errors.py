@@ -1,15 +1,16 @@
-"""errors.md: every code, its status and its words, from the classes and the table of statuses."""
+"""Generate errors.md: every code and its status, from the error classes and the table of statuses."""
 
 import inspect
 
+from docs.generators.features import COMMON
 from ninja_auth_kit.api.errors import STATUSES, status_of
-from ninja_auth_kit.api.openapi import ALWAYS, WITH_BODY
 from ninja_auth_kit.exceptions import AuthKitError
 
 INTRODUCTION = """\
 # Errors
 
-Every error of the kit is a problem of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457), `application/problem+json`:
+Every error of the kit is a problem as defined by [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457).
+The content type is `application/problem+json`:
 
 ```json
 {
@@ -21,15 +22,21 @@ Every error of the kit is a problem of [RFC 9457](https://www.rfc-editor.org/rfc
 }
 ```
 
-Programs look at `code`, which is never translated; `detail` is for people and comes in their language. A 422 has `errors` too, a
-list of `{"field", "code", "message"}`. What was sent is never in an answer. A 401 has `WWW-Authenticate: Bearer`, with
-`error="invalid_token"` where a token was sent, and a 429 a `Retry-After` in seconds that is true. In Python each is a class of
-`ninja_auth_kit.exceptions`, below `AuthKitError`, and knows no HTTP.
+- `code` is for programs. It is never translated.
+- `detail` is for people, in the language of the request.
+- A 422 also has `errors`, a list of `{"field", "code", "message"}`.
+- A 401 has the header `WWW-Authenticate: Bearer`. If a token was rejected, it also has `error="invalid_token"`.
+- A 429 has the header `Retry-After`: the exact number of seconds to wait.
+- No response repeats what the client sent.
 
-On your own API `ninja_auth_kit.install(api, ...)` answers them so too, those of `JWTAuth` among them. Where the kit is mounted by `include`,
-`ninja_auth_kit.add_error_handlers(api)` does that for an API of yours.
+In Python, each error is a class that derives from `AuthKitError`.
+The services raise the classes of `ninja_auth_kit.exceptions`, which do not depend on HTTP.
 
-| status | code | class | when |
+With `ninja_auth_kit.install(api)`, your API answers these errors in the same way, including those of `JWTAuth`.
+If you mount the kit with `include`, call `ninja_auth_kit.add_error_handlers(api)` for each of your own APIs.
+With `install`, an unknown path gets the 404 of your project.
+
+| status | code | class | description |
 |--:|---|---|---|
 """
 
@@ -38,11 +45,11 @@ def page() -> str:
     """Return the page."""
     kinds = sorted(STATUSES, key=lambda kind: (status_of(kind), kind.code, kind.__name__))
     rows = [f"| {status_of(kind).value} | `{kind.code}` | `{kind.__name__}` | {_first_line(kind)} |" for kind in kinds]
-    common = ", ".join(sorted({f"{status_of(kind).value} `{kind.code}`" for kind in (*ALWAYS, *WITH_BODY)}))
+    common = ", ".join(f"{status} `{code}`" for status, code in sorted(COMMON))
     return (
         INTRODUCTION
         + "\n".join(rows)
-        + f"\n\nThe pages of the features leave out what any request may get: {common}.\n"
+        + f"\n\nThe pages of the features do not list the errors that most endpoints have in common: {common}.\n"
     )
 
 

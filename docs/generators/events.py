@@ -1,4 +1,4 @@
-"""events.md and asyncapi.json, from the event classes and from examples that a test run has recorded."""
+"""Generate events.md and asyncapi.json, from the event classes and from examples that a test run has recorded."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,11 @@ EXAMPLES = DOCS / "examples.json"
 
 INTRODUCTION = DOCS / "events.intro.md"
 MAPPINGS = """\
-OCSF: class/activity of the [Open Cybersecurity Schema Framework](https://schema.ocsf.io). CAEP and RISC: the event of
-OpenID's shared signals that says the same. ECS: `event.category` and `event.type` of the Elastic Common Schema;
-`event.outcome` is `data.outcome`, `event.action` the name, `user.id` `data.target.id`, `source.ip` `data.client.ip`.
+- OCSF: the class and the activity in the [Open Cybersecurity Schema Framework](https://schema.ocsf.io).
+- CAEP, RISC: the corresponding event of OpenID's shared signals.
+- ECS: `event.category` and `event.type` in the Elastic Common Schema.
+  The other fields are `event.outcome` (`data.outcome`), `event.action` (the name), `user.id` (`data.target.id`) and
+  `source.ip` (`data.client.ip`).
 """
 
 
@@ -29,7 +31,7 @@ def events_page(examples: dict[str, Any]) -> str:
         for kind in kinds
     ]
     table = [
-        "## All of them",
+        "## All events",
         "",
         MAPPINGS,
         "| event | routing key | fact | OCSF | CAEP, RISC | ECS |",
@@ -42,40 +44,41 @@ def events_page(examples: dict[str, Any]) -> str:
 
 
 def kit_events() -> list[type[Event]]:
-    """Return the events of the kit itself."""
+    """Return the events of the kit, without custom events."""
     return [kind for kind in all_events() if kind.signal]
 
 
 def anchor(kind: type[Event]) -> str:
+    """Return the anchor of an event in events.md."""
     return kind.name.replace(".", "")
 
 
 def section(kind: type[Event], example: Any) -> str:
-    """Return what is said of one event."""
+    """Return the section about one event."""
     details = schema_of(kind)["properties"]["data"]["properties"]["details"]["properties"]
     lines = [f"## {kind.name}", "", summary_of(kind), ""]
     lines += [f"- class `{kind.__name__}`, type `{kind.type}`, signal `signals.{kind.signal}`"]
     if details:
-        said = ", ".join(f"`{name}` ({words(member)})" for name, member in details.items())
-        lines.append(f"- `details`: {said}. {summary_of(details_of(kind))}")
+        members = ", ".join(f"`{name}` ({type_name(member)})" for name, member in details.items())
+        lines.append(f"- `details`: {members}. {summary_of(details_of(kind))}")
     if kind.reasons:
         lines.append("- `reason`:")
-        lines += [f"  - `{word}`: {meaning}" for word, meaning in kind.reasons.items()]
+        lines += [f"  - `{reason}`: {meaning}" for reason, meaning in kind.reasons.items()]
     if kind.merges:
-        lines.append("- many at once are merged, with a count")
+        lines.append("- aggregated: if there are many at once, some of them are published as one event with a count")
     shown = json.dumps(example, indent=2, ensure_ascii=False)
     return "\n".join([*lines, "", "```json", shown, "```", ""])
 
 
-def words(member: dict[str, Any]) -> str:
-    """Return the type of a member in a word or two."""
+def type_name(member: dict[str, Any]) -> str:
+    """Return the type of a member in words."""
     if "enum" in member:
         return " or ".join(f'"{value}"' for value in member["enum"])
     return {"integer": "number", "boolean": "true or false", "array": "list"}.get(member["type"], member["type"])
 
 
 def ecs(kind: type[Event]) -> tuple[str, str]:
-    """Return event.category and event.type of the Elastic Common Schema."""
+    """Return `event.category` and `event.type` in the Elastic Common Schema."""
     entity, action = kind.name.split(".")
     if entity == "session":
         types = {"logged_in": "start", "login_failed": "start", "logged_out": "end", "revoked": "end"}
@@ -88,18 +91,18 @@ def ecs(kind: type[Event]) -> tuple[str, str]:
 
 
 def pages() -> dict[str, str]:
-    """Return what stands in each generated file, by its name."""
+    """Return the text of each generated file, by its name."""
     examples = json.loads(EXAMPLES.read_text())
     asyncapi = document(exchange="auth.events", version=__version__, examples=examples)
-    asyncapi = {**asyncapi, **{part: kits_alone(asyncapi[part]) for part in ("channels", "operations")}}
-    asyncapi["components"] = {"messages": kits_alone(asyncapi["components"]["messages"])}
+    asyncapi = {**asyncapi, **{part: without_custom_events(asyncapi[part]) for part in ("channels", "operations")}}
+    asyncapi["components"] = {"messages": without_custom_events(asyncapi["components"]["messages"])}
     return {
         "events.md": events_page(examples),
         "asyncapi.json": json.dumps(asyncapi, indent=2, ensure_ascii=False) + "\n",
     }
 
 
-def kits_alone(members: dict[str, Any]) -> dict[str, Any]:
-    """Leave out events of a host, which the tests have some of."""
+def without_custom_events(members: dict[str, Any]) -> dict[str, Any]:
+    """Leave out custom events, because the tests define some."""
     known = {kind.name for kind in kit_events()}
     return {name: member for name, member in members.items() if name.removeprefix("send.") in known}

@@ -1,4 +1,4 @@
-"""The reference at the end of each page of a feature: requests, errors, signals, events and settings, from the code."""
+"""Generate the reference at the end of each page of a feature: endpoints, signals, events and settings."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ from ninja_auth_kit.api.errors import status_of
 from ninja_auth_kit.api.openapi import ALWAYS, WITH_BODY
 
 MARK = "<!-- What follows is written by `python -m docs.generate`. -->"
-# What any request may get: a page of its own says so.
+# The errors that most endpoints have in common. They are listed in errors.md only.
 COMMON = {(status_of(kind).value, kind.code) for kind in (*ALWAYS, *WITH_BODY) if kind.code != "validation_error"}
 
 
 class Feature(NamedTuple):
-    """What belongs to a page: operations, events and settings."""
+    """The operations, events and settings of a page."""
 
     operations: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
@@ -84,13 +84,18 @@ FEATURES = {
 
 
 def reference(feature: Feature) -> str:
-    """Return the end of a page."""
+    """Return the reference of a feature."""
     lines = [MARK, ""]
     if feature.operations:
-        lines += ["## Requests", "", "What any request may get is on the [page of errors](../errors.md).", ""]
+        lines += [
+            "## Endpoints",
+            "",
+            "[Errors](../errors.md) lists the errors that most endpoints have in common.",
+            "",
+        ]
         lines += [line for name in feature.operations for line in _operation(name)]
     if feature.events:
-        lines += ["## Signals and events", "", "| signal | event | fact | what it says |", "|---|---|---|---|"]
+        lines += ["## Signals and events", "", "| signal | event | fact | description |", "|---|---|---|---|"]
         lines += [_event(name) for name in feature.events] + [""]
     if feature.settings:
         lines += ["## Settings", "", *settings.table(list(feature.settings), to="../"), ""]
@@ -100,39 +105,34 @@ def reference(feature: Feature) -> str:
 def _event(name: str) -> str:
     kind = {kind.name: kind for kind in kit_events()}[name]
     fact = "yes" if kind.fact else ""
-    said = (kind.__doc__ or "").partition("\n")[0]
-    return f"| `{kind.signal}` | [`{name}`](../events.md#{anchor(kind)}) | {fact} | {said} |"
+    description = (kind.__doc__ or "").partition("\n")[0]
+    return f"| `{kind.signal}` | [`{name}`](../events.md#{anchor(kind)}) | {fact} | {description} |"
 
 
 def _operation(name: str) -> list[str]:
-    path, method, said = operations()[name]
-    bearer = "with an access token" if said.get("security") else "without an access token"
-    lines = [
-        f"### `{method.upper()} {path}`",
-        "",
-        f"{said['summary']}, {bearer}. {said.get('description', '')}".strip(),
-        "",
-    ]
-    lines += _body(said)
-    lines += ["| answer | |", "|---|---|"]
-    lines += [row for status, answer in said["responses"].items() for row in _answers(int(status), answer)]
+    path, method, operation = operations()[name]
+    token = "required" if operation.get("security") else "not required"
+    lines = [f"### `{method.upper()} {path}`", "", operation["description"], "", f"Access token: {token}.", ""]
+    lines += _body(operation)
+    lines += ["| status | response |", "|---|---|"]
+    lines += [row for status, response in operation["responses"].items() for row in _response(int(status), response)]
     return [*lines, ""]
 
 
-def _body(said: dict[str, Any]) -> list[str]:
-    if "requestBody" not in said:
+def _body(operation: dict[str, Any]) -> list[str]:
+    if "requestBody" not in operation:
         return []
-    schema = _resolved(said["requestBody"]["content"]["application/json"]["schema"])
+    schema = _resolved(operation["requestBody"]["content"]["application/json"]["schema"])
     required = schema.get("required", [])
     rows = [
         f"| `{name}` | {_type(member)} | {'yes' if name in required else member.get('description', 'no')} |"
         for name, member in schema.get("properties", {}).items()
     ]
-    return ["| member | type | required |", "|---|---|---|", *rows, ""] if rows else []
+    return ["| field | type | required |", "|---|---|---|", *rows, ""] if rows else []
 
 
-def _answers(status: int, answer: dict[str, Any]) -> list[str]:
-    (content,) = answer.get("content", {"": {}}).values()
+def _response(status: int, response: dict[str, Any]) -> list[str]:
+    (content,) = response.get("content", {"": {}}).values()
     schema = _resolved(content.get("schema", {}))
     if status >= 400:
         codes = [code for code in schema["properties"]["code"]["enum"] if (status, code) not in COMMON]
@@ -159,12 +159,12 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def operations() -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Return path, method and description of every operation, by its id."""
+    """Return the path, the method and the description of every operation, by its id."""
     paths = _document()["paths"]
     return {
-        said["operationId"]: (path, method, said)
+        operation["operationId"]: (path, method, operation)
         for path, methods in paths.items()
-        for method, said in methods.items()
+        for method, operation in methods.items()
     }
 
 

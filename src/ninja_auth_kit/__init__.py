@@ -1,7 +1,7 @@
-"""Complete authentication for Django Ninja.
+"""Authentication for Django Ninja: registration, email verification, login, sessions and passwords.
 
-The public names below load on first use, so that this package can be imported before Django's settings exist
-(`ninja` itself cannot). What is not listed here, or in the docs of the module it lives in, is not public.
+A name is public only if it is in `__all__` here, or in the documentation of its module. The names here are imported
+on first use: this package must be importable before Django's settings are configured, and `ninja` is not.
 """
 
 from importlib import import_module
@@ -27,7 +27,8 @@ __all__ = [
     "signals",
 ]
 
-_HOMES = {
+# The module of each name that is imported on first use.
+_MODULES = {
     "AuthKitError": "ninja_auth_kit.exceptions",
     "JWTAuth": "ninja_auth_kit.api.jwt_auth",
     "add_error_handlers": "ninja_auth_kit.api.errors",
@@ -39,8 +40,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in {"services", "signals"}:
         return import_module(f"ninja_auth_kit.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -24,9 +24,11 @@ Duration = timedelta | int
 
 # The default rate limits, by name. Each may have several rates.
 DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
-    # Wrong passwords for one account, from anywhere. NIST SP 800-63B-4 section 3.2.2: at most 100 in a row.
+    # Wrong passwords for one account, from anywhere (NIST SP 800-63B-4 section 3.2.2: at most 100
+    # in a row).
     "login_account": ("10/15m", "20/h", "100/30d"),
-    # The same from a network that the account has logged in from, so that attackers elsewhere lock out no owner.
+    # The same from a network that the account has logged in from, so that attackers elsewhere
+    # cannot lock out the owner.
     "login_known_network": ("10/15m", "100/30d"),
     # Wrong passwords from one network (an IPv4 address or an IPv6 /64), for any account.
     "login_network": ("20/m", "200/h"),
@@ -38,12 +40,14 @@ DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
     "hash_network": ("60/m",),
     # Rejected tokens from one network.
     "token_network": ("60/m",),
-    # Emails that anyone can cause: to one recipient, from one network to one recipient, and from one network. Beyond
-    # the limit, emails are not sent. The limits per network keep strangers from using up the emails of the owner.
+    # Emails that anyone can cause: to one recipient, from one network to one recipient, and from
+    # one network. Beyond the limit, emails are not sent. The limits per network keep strangers from
+    # using up the emails of the owner.
     "mail_recipient": ("10/h", "30/d"),
     "mail_recipient_network": ("3/h",),
     "mail_network": ("20/h",),
-    # Emails to one recipient that only say "you have an account", so that these do not use up the others.
+    # Emails to one recipient that only say "you have an account", so that they do not use up the
+    # others.
     "mail_notice": ("1/h",),
     # Emails that tell an owner about a change of the account.
     "mail_owner": ("10/h",),
@@ -120,7 +124,8 @@ class AuthKitSettings(TypedDict, total=False):
         str,
         Setting("ninja-auth-kit", rules.WORD, ACCESS_TOKENS, "The `aud` claim of access tokens, compared exactly."),
     ]
-    # Short, because services that verify by signature alone cannot see that a session ended (RFC 9068 section 5).
+    # Short, because services that verify by signature alone cannot see that a session ended (RFC
+    # 9068 section 5).
     ACCESS_TOKEN_LIFETIME: Annotated[
         Duration,
         Setting(
@@ -284,7 +289,7 @@ class AuthKitSettings(TypedDict, total=False):
             "[Rate limits](features/throttling.md), by name. `{}` turns all of them off.",
         ),
     ]
-    # The stream has the name of the exchange with `.audit` at its end, and a name has at most 255 bytes.
+    # The stream is named after the exchange, with the suffix `.audit`. A name has at most 255 bytes.
     AUDIT_EXCHANGE: Annotated[
         str,
         Setting("auth.events", rules.exchange_name(255 - len(".audit")), AUDIT_EVENTS, "The exchange in RabbitMQ."),

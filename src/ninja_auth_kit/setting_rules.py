@@ -152,7 +152,7 @@ def _is_url(value: Any) -> bool:
     try:
         parts = urlsplit(value)
         is_absolute = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is not a number
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
         return False
     return is_absolute and "@" not in parts.netloc and "#" not in value
 

@@ -1,11 +1,12 @@
-"""The kit in Django's admin: what there is, read-only, and a few actions that go through the services.
+"""The kit in Django's admin: read-only pages, and actions that call the services.
 
-Django imports this package where the host has `django.contrib.admin`, and nothing else does. Nobody adds, changes or
-deletes a row here: a deleted session or blacklisted token would undo a revocation, and pruning is a command. Who may
-view a model sees it; its actions need the permission to change it.
+Django imports this package if `django.contrib.admin` is installed, and nothing else imports it.
 
-No page, filter, sort order or action shows a digest or tells anything about one. One-time tokens, shadow
-registrations and throttle buckets hold nothing else that a person could use, so they are not here.
+- Rows cannot be added, changed or deleted here. Deleting a session or a blacklisted token would undo a revocation, and
+  pruning is a command.
+- The pages require the permission to view a model, and the actions the permission to change it.
+- No page, filter, sort order or action shows a digest or reveals anything about one. One-time tokens, shadow
+  registrations and throttle buckets contain nothing else that is useful to a person, so they have no pages.
 """
 
 from ninja_auth_kit.admin import audit, email_addresses, sessions

@@ -1,4 +1,4 @@
-"""Audit events on their way: those that wait for the relay, and those that the broker refused."""
+"""Audit events that are not published yet: those that wait for the relay, and those that the broker rejected."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,9 +14,9 @@ from ninja_auth_kit.models import AuditDeferred, AuditOutbox
 
 @admin.register(AuditOutbox)
 class AuditOutboxAdmin(ReadOnlyAdmin):
-    """What waits, the next to be sent first. Rows that stay here tell of a relay that does not run."""
+    """Events that wait for the relay, the next one first. If rows stay here, the relay is not running."""
 
-    unread = ("payload",)
+    deferred = ("payload",)
 
     list_display = ("id", "routing_key", "event_id", "created_at")
     ordering = ("pk",)
@@ -25,9 +25,9 @@ class AuditOutboxAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditDeferred)
 class AuditDeferredAdmin(ReadOnlyAdmin):
-    """What the broker refused, the oldest first."""
+    """Events that the broker rejected, the oldest first."""
 
-    unread = ("payload",)
+    deferred = ("payload",)
 
     list_display = ("id", "routing_key", "event_id", "created_at", "state", "reason", "attempts", "next_attempt_at")
     ordering = ("pk",)
@@ -47,7 +47,7 @@ class AuditDeferredAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["act"], description=_("Move back to the outbox"))
     def requeue_selected(self, request: HttpRequest, queryset: QuerySet[AuditDeferred]) -> None:
-        """Let the relay try them again, and say how many those are."""
+        """Move the events back to the outbox, and show how many were moved."""
         chosen = list(queryset[:ROWS])
         moved = requeue([event.pk for event in chosen], using=accounts_database())
         self.note(request, [event for event in chosen if event.pk in moved], gettext("Moved back to the outbox."))

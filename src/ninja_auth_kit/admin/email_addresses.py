@@ -1,4 +1,4 @@
-"""E-mail addresses, for which an administrator can vouch, or have the link mailed again."""
+"""Email addresses, with actions that mark them as verified or send the verification link again."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,33 +16,33 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import EmailAddress
 from ninja_auth_kit.services.admin_actions import Outcome, mark_verified_by_admin, resend_link_by_admin
 
-NAMED = 10  # as many skipped addresses stand in one message
+NAMED = 10  # how many skipped addresses one message names
 
 
-class WaitingFilter(admin.SimpleListFilter):
-    """Only addresses that nobody has proved."""
+class UnverifiedFilter(admin.SimpleListFilter):
+    """Show only addresses that are not verified."""
 
     title = _("state")
     parameter_name = "waits"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the one choice beside "all"."""
+        """Return the only choice besides "all"."""
         return [("1", _("Not verified"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return those that wait, or all."""
+        """Return the addresses that are not verified, or all."""
         return queryset.filter(verified_at=None) if self.value() == "1" else queryset
 
 
 @admin.register(EmailAddress)
 class EmailAddressAdmin(ReadOnlyAdmin):
-    """Whose address is which, and whether it is proved: the newest first."""
+    """Email addresses, the newest first, with their users and the time of the verification."""
 
-    unread = ("user__password",)
+    deferred = ("user__password",)
 
     list_display = ("email", "user", "verified_at")
     list_select_related = ("user",)
-    list_filter = (WaitingFilter,)
+    list_filter = (UnverifiedFilter,)
     ordering = ("-pk",)
     search_fields = ("canonical", "user")
     search_help_text = _("Enter a complete email address, or the primary key of a user.")
@@ -53,7 +53,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search by what has an index."""
+        """Search by columns that have an index."""
         term = search_term.strip()
         return (queryset.filter(user__in=matching_users(term)) if term else queryset), False
 
@@ -65,8 +65,8 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         ),
     )
     def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
-        """Vouch for each, and say which were skipped and why."""
-        done = self._each(request, queryset, mark_verified_by_admin, note=gettext("Marked as verified."))
+        """Mark each address as verified, and show which were skipped and why."""
+        done = self._apply(request, queryset, mark_verified_by_admin, note=gettext("Marked as verified."))
         text = ngettext(
             "%(count)d email address was marked as verified.",
             "%(count)d email addresses were marked as verified.",
@@ -76,9 +76,9 @@ class EmailAddressAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["act"], description=_("Send a verification link"))
     def send_link(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
-        """Have a link mailed to each that waits, and say which were skipped and why."""
+        """Send a link to each address that is not verified, and show which were skipped and why."""
         try:
-            done = self._each(request, queryset, resend_link_by_admin, note=gettext("Sent a verification link."))
+            done = self._apply(request, queryset, resend_link_by_admin, note=gettext("Sent a verification link."))
         except ImproperlyConfigured as error:
             self.message_user(request, str(error), messages.ERROR)
             return
@@ -87,10 +87,10 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         )
         self.message_user(request, text % {"count": done})
 
-    def _each(
+    def _apply(
         self, request: HttpRequest, queryset: QuerySet[EmailAddress], act: Callable[..., Outcome], *, note: str
     ) -> int:
-        """Do it to each address, and return to how many it was done."""
+        """Call `act` for each address, show which were skipped and why, and return the number of the others."""
         client = ClientInfo.of(request)
         outcomes: dict[Outcome, list[EmailAddress]] = defaultdict(list)
         for address in queryset[:ROWS]:

@@ -1,4 +1,4 @@
-"""What the kit's pages have in common: nothing can be edited, and every query is bounded."""
+"""What the pages of the kit have in common: they are read-only, and their queries read a limited number of rows."""
 
 from contextlib import suppress
 from functools import cached_property
@@ -17,20 +17,21 @@ from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import EmailAddress
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 
-ROWS = 1000  # how deep a list goes, and how many rows one action takes; what lies deeper is found by a search
+# The number of rows that a list shows and that an action takes. A search finds the others.
+ROWS = 1000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # cannot be subscripted before Django 6
-    """Pages over the first `ROWS` rows. It never counts a table, which takes PostgreSQL a scan of it."""
+    """Pages of the first `ROWS` rows. Counting all rows would make PostgreSQL scan the table."""
 
     @cached_property
     def count(self) -> int:
-        """How many rows there are to page through."""
+        """The number of rows in all pages."""
         return min(self._found, ROWS)
 
     @property
-    def is_cut(self) -> bool:
-        """Whether there are more rows than that."""
+    def is_truncated(self) -> bool:
+        """Whether there are more rows than the pages show."""
         return self._found > ROWS
 
     @cached_property
@@ -40,89 +41,92 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # cannot be subscr
 
 
 class BoundedChangeList(ChangeList):
-    """A list that says when it is cut, and is always in the order that an index has."""
+    """A list that says if it is truncated, and whose order is always that of an index."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.paginator.is_cut:
+        if self.paginator.is_truncated:
             self.title = _("Only the first %(count)d rows are shown") % {"count": ROWS}
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Return the order of the page; not what the query string asks for, which would sort the table."""
+        """Return the order of the page. An order from the query string would sort the whole table."""
         return list(self.model_admin.ordering or ())
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be subscripted at run time
-    """Pages that show rows of a model of the kit. Derive from it, and say which fields.
+    """Read-only pages for a model of the kit. A subclass names the fields.
 
     Attributes:
-        unread: columns that are not even read for a list: digests, and what is long.
+        deferred: columns that a list does not read: digests and long values.
     """
 
-    unread: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
 
     list_per_page = 100
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count
+    show_facets = admin.ShowFacets.NEVER  # facets count rows
     sortable_by = ()
     paginator = BoundedPaginator
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that is bounded."""
+        """Return the change list with a limited number of rows."""
         return BoundedChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows, from where the kit writes them."""
-        return super().get_queryset(request).using(accounts_database()).defer(*self.unread)
+        """Return the rows, from the database that the kit writes to."""
+        return super().get_queryset(request).using(accounts_database()).defer(*self.deferred)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return every field that is shown."""
+        """Return all fields that are shown."""
         return self.fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody."""
+        """Disallow adding rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: saving a row as it was read could bring back a session that has ended since."""
+        """Disallow changing rows: saving one could reactivate a session that has ended since it was read."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Disallow deleting rows."""
         return False
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        """Tell whether somebody may run the actions: who has the permission to change the model."""
+        """Return whether the user has the permission to change the model, which the actions require."""
         codename = get_permission_codename("change", self.opts)
         return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
-        """Return the actions of this page alone: one of the whole site, such as an export, would read every column.
+        """Return only the actions of this page. An action of the whole site, such as an export, reads all columns.
 
         Django 5.2 and 6.0 have no `action_location`.
         """
-        where = {} if action_location is None else {"action_location": action_location}
-        found = super().get_actions(request, **where)
-        return {name: action for name, action in found.items() if name in (self.actions or ())}
+        location = {} if action_location is None else {"action_location": action_location}
+        actions = super().get_actions(request, **location)
+        return {name: action for name, action in actions.items() if name in (self.actions or ())}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow the filters that are on the page; `?refresh_token__startswith=` would spell out a digest."""
+        """Allow only the filters of the page: `?refresh_token__startswith=` would reveal a digest."""
         return lookup in {getattr(one, "parameter_name", None) for one in self.list_filter}
 
     def note(self, request: HttpRequest, rows: list[Model], message: str) -> None:
-        """Write into the history of these rows what an administrator has done."""
-        from django.contrib.admin.models import CHANGE, LogEntry  # needs the app, this module does not
+        """Add an entry about an action to the history of the rows."""
+        from django.contrib.admin.models import CHANGE, LogEntry  # a model of another app, which must be loaded
 
         if rows:
             LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
 
 
 def matching_users(term: str) -> list[Any]:
-    """Return the keys of the users whom a search can mean, by the address, whatever its case, or by the key itself."""
+    """Return the primary keys of the users that a search term can mean.
+
+    The term is an email address, in any case, or a primary key.
+    """
     keys: list[Any] = []
     with suppress(InvalidEmailError):
-        holders = EmailAddress.objects.filter(canonical=canonical_email(term))
-        keys += holders.values_list("user_id", flat=True)
+        addresses = EmailAddress.objects.filter(canonical=canonical_email(term))
+        keys += addresses.values_list("user_id", flat=True)
     with suppress(ValidationError):
         keys.append(get_user_model()._meta.pk.clean(term, None))
     return keys

@@ -1,4 +1,4 @@
-"""Sessions, which an administrator can end, and withdrawn refresh tokens."""
+"""Sessions, with an action that ends them, and blacklisted refresh tokens."""
 
 from contextlib import suppress
 from typing import Any
@@ -17,34 +17,36 @@ from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.services.admin_actions import revoke_selected_sessions
 
 
-class LiveFilter(admin.SimpleListFilter):
-    """Only sessions that have neither ended nor expired."""
+class ActiveFilter(admin.SimpleListFilter):
+    """Show only sessions that have neither ended nor expired."""
 
     title = _("state")
     parameter_name = "live"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the one choice beside "all". The opposite has no index and is most of the table anyway."""
+        """Return the only choice besides "all". The opposite has no index and would match most of the table."""
         # Translators: a filter for sessions.
         return [("1", _("Neither ended nor expired"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the live ones, or all."""
+        """Return the sessions that have neither ended nor expired, or all."""
         if self.value() != "1":
             return queryset
         now = timezone.now()
-        return queryset.filter(is_active=True, refresh_expires_at__gt=now, expires_at__gt=now)  # which has an index
+        return queryset.filter(
+            is_active=True, refresh_expires_at__gt=now, expires_at__gt=now
+        )  # expires_at has an index
 
 
 @admin.register(UserSession)
 class UserSessionAdmin(ReadOnlyAdmin):
-    """Who is and was logged in, and where, by the absolute limit: the latest comes first."""
+    """Sessions, ordered by their absolute limit, the latest first."""
 
-    unread = ("refresh_token", "auth_hash", "user__password")
+    deferred = ("refresh_token", "auth_hash", "user__password")
 
     list_display = ("id", "user", "login_time", "refreshed_at", "is_active", "end_reason", "ip_address", "user_agent")
     list_select_related = ("user",)
-    list_filter = (LiveFilter,)
+    list_filter = (ActiveFilter,)
     ordering = ("-expires_at", "-pk")
     search_fields = ("id", "user")
     search_help_text = _(
@@ -71,18 +73,18 @@ class UserSessionAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search by what has an index."""
+        """Search by columns that have an index."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(user__in=matching_users(term))
+        condition = Q(user__in=matching_users(term))
         with suppress(ValueError):
-            wanted |= Q(pk=UUID(term))
-        return queryset.filter(wanted), False
+            condition |= Q(pk=UUID(term))
+        return queryset.filter(condition), False
 
     @admin.action(permissions=["act"], description=_("End selected sessions"))
     def end_selected(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
-        """End them, and say how many there were to end."""
+        """End the sessions, and show how many were ended."""
         chosen = list(queryset[:ROWS])
         ended = revoke_selected_sessions(sessions=chosen, admin=request.user, client=ClientInfo.of(request))
         self.note(request, [session for session in chosen if session.pk in ended], gettext("Ended the session."))
@@ -97,9 +99,9 @@ class UserSessionAdmin(ReadOnlyAdmin):
 
 @admin.register(BlacklistedToken)
 class BlacklistedTokenAdmin(ReadOnlyAdmin):
-    """When refresh tokens were withdrawn; which ones, nobody needs to read."""
+    """The times at which refresh tokens were blacklisted. The digests are not shown."""
 
-    unread = ("token",)
+    deferred = ("token",)
 
     list_display = ("id", "blacklisted_at")
     ordering = ("-blacklisted_at", "-pk")

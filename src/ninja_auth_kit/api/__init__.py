@@ -1,4 +1,4 @@
-"""`install`, which puts the kit's endpoints on an API."""
+"""`install`, which adds the kit's endpoints to a NinjaAPI."""
 
 from ninja import NinjaAPI
 
@@ -9,19 +9,20 @@ __all__ = ["install"]
 
 
 def install(api: NinjaAPI, prefix: str = "/auth") -> None:
-    """Put the kit's endpoints on an API of yours, so that one OpenAPI document covers both.
+    """Add the kit's endpoints to an API of your project, so that one OpenAPI document describes both.
 
-    The API also learns to answer the kit's errors as problems, those of `JWTAuth` on your own routes among them. Paths
-    that nobody has stay yours to answer.
+    The API then also answers the kit's errors as problems, including those of `JWTAuth` on your own routes. It still
+    answers unknown paths itself.
 
     Args:
-        api: the API; before its `urls` are read.
-        prefix: where below the API the endpoints are.
+        api: the API. Call `install` before its `urls` are read.
+        prefix: the prefix of the endpoints below the API.
 
     Raises:
-        ImproperlyConfigured: a schema that the settings name is none that can be used.
+        ImproperlyConfigured: a setting names a schema that cannot be used.
     """
-    # Not with this module: the endpoints import the host's schemas, and these import `schemas`, and so this module.
+    # Imported late: the endpoints import the schemas of the project, which import
+    # `ninja_auth_kit.api.schemas` and with it this module.
     from ninja_auth_kit.api.routes import router
 
     add_error_handlers(api)

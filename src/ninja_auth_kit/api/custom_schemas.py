@@ -1,10 +1,11 @@
-"""The schemas that a host may replace by a dotted path. They are read once, when the first API is built.
+"""The schemas that your project can replace, each named by a dotted path in the settings.
 
-    REGISTRATION_SCHEMA   derives from `schemas.RegistrationIn`, and adds fields of the user model
-    PROFILE_SCHEMA        any schema; each of its fields is one of the user model, and has a default
-    USER_SCHEMA           a Ninja schema that a user can fill; derived from `schemas.UserOut` it keeps what that has
+    REGISTRATION_SCHEMA   derives from `schemas.RegistrationIn` and adds fields of the user model
+    PROFILE_SCHEMA        any schema; each field is a field of the user model and has a default
+    USER_SCHEMA           a Ninja schema that the user model can fill; `schemas.UserOut` is a base class to extend
 
-What they let in is checked here, at start: a field that gives rights must not wait for the first who tries it.
+They are imported once, when the first API is built, and their fields are checked at that moment. A field that grants
+permissions must not be found by the first client that sends it.
 """
 
 from collections.abc import Iterator
@@ -19,16 +20,21 @@ from ninja_auth_kit.api.schemas import Body, ProfileIn, RegistrationIn, Registra
 from ninja_auth_kit.conf import imported
 from ninja_auth_kit.models.users import has_username, is_unique, settable_field
 
+# The hints of E011, by setting.
 HINTS = {
-    "REGISTRATION_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.RegistrationIn, and name it in full.",
-    "PROFILE_SCHEMA": "Write a ninja.Schema of optional fields of the user model, and name it in full.",
-    "USER_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.UserOut, and name it in full.",
+    "REGISTRATION_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.RegistrationIn, and set the key to its "
+    "full dotted path.",
+    "PROFILE_SCHEMA": "Write a ninja.Schema of optional fields of the user model, and set the key to its full dotted "
+    "path.",
+    "USER_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.UserOut, and set the key to its full dotted path.",
 }
+# The hint of E012.
 FIELDS_HINT = (
-    "Leave it out. Registration takes editable fields of the user model that are not unique, PATCH me optional ones; "
-    "password and address have endpoints of their own, and rights are given by administrators."
+    "Remove the field from the schema. REGISTRATION_SCHEMA can have editable fields of the user model that are not "
+    "unique, and PROFILE_SCHEMA editable fields that have a default. Passwords and email addresses have endpoints of "
+    "their own, and administrators grant permissions."
 )
-BASES: dict[str, type[BaseModel]] = {
+_BASES: dict[str, type[BaseModel]] = {
     "REGISTRATION_SCHEMA": RegistrationIn,
     "PROFILE_SCHEMA": BaseModel,
     "USER_SCHEMA": Schema,
@@ -36,164 +42,179 @@ BASES: dict[str, type[BaseModel]] = {
 
 
 def registration_schema() -> type[RegistrationIn]:
-    """Return the body of a registration: the host's or the kit's, with a username where users have one.
+    """Return the schema of a registration. It has a username if users have one.
 
     Raises:
-        ImproperlyConfigured: `REGISTRATION_SCHEMA` names nothing of the kind, or asks for a field that it must not.
+        ImproperlyConfigured: `REGISTRATION_SCHEMA` names the wrong kind of object, or a schema with a field that it
+            must not have.
     """
-    chosen: type[RegistrationIn] | None = _accepted("REGISTRATION_SCHEMA")
-    if chosen is None:
-        return _kits_registration()
-    if not has_username() or "username" in chosen.model_fields:
-        return chosen
+    custom: type[RegistrationIn] | None = _checked_schema("REGISTRATION_SCHEMA")
+    if custom is None:
+        return _default_registration()
+    if not has_username() or "username" in custom.model_fields:
+        return custom
     return create_model(
-        chosen.__name__,
-        __base__=chosen,
-        __module__=chosen.__module__,
-        __doc__=chosen.__doc__,
+        custom.__name__,
+        __base__=custom,
+        __module__=custom.__module__,
+        __doc__=custom.__doc__,
         username=(Username, ...),
     )
 
 
 def profile_schema() -> type[Body]:
-    """Return what PATCH me takes: the host's fields, as strict as every body of the kit, or none.
+    """Return the schema of `PATCH me`. It rejects unknown fields, even if the schema of your project allows them.
 
     Raises:
-        ImproperlyConfigured: `PROFILE_SCHEMA` names nothing of the kind, or has a field that it must not.
+        ImproperlyConfigured: `PROFILE_SCHEMA` names the wrong kind of object, or a schema with a field that it must
+            not have.
     """
-    chosen = _accepted("PROFILE_SCHEMA")
-    if chosen is None:
+    custom = _checked_schema("PROFILE_SCHEMA")
+    if custom is None:
         return ProfileIn
-    # Of several configurations the last one counts: with that of Body nothing is let in that is not a field.
-    return create_model(chosen.__name__, __base__=(chosen, Body), __module__=chosen.__module__, __doc__=chosen.__doc__)
+    # The configuration of the last base class wins, and that of Body rejects unknown fields.
+    return create_model(custom.__name__, __base__=(custom, Body), __module__=custom.__module__, __doc__=custom.__doc__)
 
 
 def user_schema() -> type[Schema]:
-    """Return what a user is shown as.
+    """Return the schema of the response of `GET me`.
 
     Raises:
-        ImproperlyConfigured: `USER_SCHEMA` names nothing of the kind, or shows the password's hash.
+        ImproperlyConfigured: `USER_SCHEMA` names the wrong kind of object, or a schema that shows the hash of the
+            password.
     """
-    return _accepted("USER_SCHEMA") or UserOut
+    return _checked_schema("USER_SCHEMA") or UserOut
 
 
-def further_fields(body: BaseModel, *, sent_alone: bool) -> dict[str, Any]:
-    """Return what a body says of fields of the user model: declared ones, whatever else the host's schema lets in.
+def _checked_schema(setting: str) -> Any:
+    """Return the schema that a setting names, or None.
 
-    Args:
-        body: of a schema of the host.
-        sent_alone: whether to leave out what was not sent.
+    The error has the text of the system check. If the URLconf imports the API, this error comes before any check.
     """
-    names = set(_further(type(body)))
-    # Not `exclude_unset`, which would take the defaults out of nested models too.
-    values = body.model_dump(include=names & body.model_fields_set if sent_alone else names)
-    return {name: _plain(value) for name, value in values.items()}
+    try:
+        schema = custom_schema(setting)
+    except ImproperlyConfigured as error:
+        raise _as_check("E011", str(error), HINTS[setting]) from error
+    if schema is not None:
+        for fault in faults(setting, schema):
+            raise _as_check("E012", fault, FIELDS_HINT)
+    return schema
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as a field of a model takes it: the value of a choice, and of a secret what it hides."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, SecretBytes):  # what is no text becomes lone surrogates, which no field takes
-        return value.get_secret_value().decode(errors="surrogateescape")
-    if isinstance(value, dict):
-        return {_plain(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else value
+def _as_check(number: str, message: str, hint: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"(ninja_auth_kit.{number}) {message}\n\tHINT: {hint}")
 
 
 def custom_schema(setting: str) -> Any:
     """Return the class that a setting names, or None.
 
     Raises:
-        ImproperlyConfigured: it names nothing, or nothing of the kind.
+        ImproperlyConfigured: the path cannot be imported, or names the wrong kind of object.
     """
-    found, base = imported(setting), BASES[setting]
-    if found is None:
+    custom, base = imported(setting), _BASES[setting]
+    if custom is None:
         return None
-    if isinstance(found, type) and issubclass(found, base):
-        return _completed(setting, found)
-    raise ImproperlyConfigured(
-        f"NINJA_AUTH_KIT[{setting!r}] must name a class derived from {base.__module__}.{base.__qualname__}."
-    )
-
-
-def _completed(setting: str, schema: type[BaseModel]) -> type[BaseModel]:
+    if not (isinstance(custom, type) and issubclass(custom, base)):
+        raise ImproperlyConfigured(
+            f"NINJA_AUTH_KIT[{setting!r}] must name a class that derives from {base.__module__}.{base.__qualname__}."
+        )
     try:
-        schema.model_rebuild()  # does nothing where no annotation has waited for a name
+        custom.model_rebuild()  # resolves annotations that name a class defined later
     except NameError as error:
         cause = f"{type(error).__name__}: {error}"
         raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{setting!r}] cannot be imported: {cause}") from error
-    return schema
+    return custom
 
 
 def faults(setting: str, schema: type[BaseModel]) -> Iterator[str]:
-    """Say what is wrong with the fields of a schema of the host, in sentences."""
+    """Yield a sentence about each field that a custom schema must not have."""
     if setting == "REGISTRATION_SCHEMA":
-        for name in _further(schema):
-            yield from _unsettable(setting, name, may_be_unique=False)
-        yield from _changed(schema)
+        for name in _additional_names(schema):
+            yield from _faults_of_field(setting, name, may_be_unique=False)
+        yield from _faults_of_redeclared_fields(schema)
     if setting == "PROFILE_SCHEMA":
         for name, field in schema.model_fields.items():
-            yield from _unsettable(setting, name, may_be_unique=True)
+            yield from _faults_of_field(setting, name, may_be_unique=True)
             if field.is_required():
-                yield f"NINJA_AUTH_KIT[{setting!r}] must not require {name!r}: a PATCH has what changes and no more."
+                yield (
+                    f"NINJA_AUTH_KIT[{setting!r}] must not require the field {name!r}: a PATCH request contains only "
+                    "the fields that change."
+                )
     if setting == "USER_SCHEMA":
-        yield from _revealing(schema)
+        yield from _faults_of_shown_fields(schema)
 
 
-def _unsettable(setting: str, name: str, *, may_be_unique: bool) -> Iterator[str]:
+def _faults_of_field(setting: str, name: str, *, may_be_unique: bool) -> Iterator[str]:
     try:
         field = settable_field(name)
     except ValueError as error:
-        yield f"NINJA_AUTH_KIT[{setting!r}] must not have {name!r}: {error}."
+        yield f"NINJA_AUTH_KIT[{setting!r}] must not have the field {name!r}: {error}."
         return
     if is_unique(field) and not may_be_unique:
-        yield f"NINJA_AUTH_KIT[{setting!r}] must not have {name!r}: it is unique, and would tell who has an account."
+        yield (
+            f"NINJA_AUTH_KIT[{setting!r}] must not have the field {name!r}: it is unique, so a registration would "
+            "reveal who has an account."
+        )
 
 
-def _revealing(schema: type[BaseModel]) -> Iterator[str]:
-    for name, field in schema.model_fields.items():
-        if "password" in (name, field.alias, field.validation_alias):
-            yield f"NINJA_AUTH_KIT['USER_SCHEMA'] must not have {name!r}: who sees the hash can guess the password."
+def _faults_of_redeclared_fields(schema: type[BaseModel]) -> Iterator[str]:
+    """Yield a sentence about each of the kit's fields that a registration declares again in another way.
 
-
-def _changed(schema: type[BaseModel]) -> Iterator[str]:
-    """Find the fields of the kit that a registration of the host declares anew, and as something else.
-
-    A type alone would drop the bound of the length, and the look for what no hasher takes.
+    A new declaration with a type alone would drop the maximum length and the check for characters that hashers do not
+    accept.
     """
-    for name, own in _kits_registration().model_fields.items():
-        field = schema.model_fields.get(name, own)
-        is_as_it_was = field.annotation is own.annotation and field.metadata == own.metadata
-        if not is_as_it_was or not field.is_required():
+    for name, original in _default_registration().model_fields.items():
+        field = schema.model_fields.get(name, original)
+        is_unchanged = field.annotation is original.annotation and field.metadata == original.metadata
+        if not is_unchanged or not field.is_required():
             yield (
-                f"NINJA_AUTH_KIT['REGISTRATION_SCHEMA'] must leave {name!r} required, and of the type and with the "
-                "rules that it has."
+                f"NINJA_AUTH_KIT['REGISTRATION_SCHEMA'] must not change the field {name!r}, which it inherits: it is "
+                "required, and its type and its rules stay the same."
             )
 
 
-def _accepted(setting: str) -> Any:
-    try:
-        schema = custom_schema(setting)
-    except ImproperlyConfigured as error:
-        raise _numbered("E011", str(error), HINTS[setting]) from error
-    if schema is not None:
-        for fault in faults(setting, schema):
-            raise _numbered("E012", fault, FIELDS_HINT)
-    return schema
+def _faults_of_shown_fields(schema: type[BaseModel]) -> Iterator[str]:
+    for name, field in schema.model_fields.items():
+        if "password" in (name, field.alias, field.validation_alias):
+            yield (
+                f"NINJA_AUTH_KIT['USER_SCHEMA'] must not have the field {name!r}: it shows the hash of the password, "
+                "and an attacker who has the hash can guess the password."
+            )
 
 
-def _numbered(number: str, fault: str, hint: str) -> ImproperlyConfigured:
-    """Return an error that reads as the system check would: where the URLconf has the kit, no check comes so far."""
-    return ImproperlyConfigured(f"(ninja_auth_kit.{number}) {fault}\n\tHINT: {hint}")
+def additional_fields(body: BaseModel, *, only_sent: bool) -> dict[str, Any]:
+    """Return the values that a body has for fields of the user model, by name.
+
+    Fields that the schema does not declare are ignored, even if the schema of your project allows them.
+
+    Args:
+        body: an instance of the schema of a registration or of a profile.
+        only_sent: whether to leave out fields that the client did not send.
+    """
+    names = set(_additional_names(type(body)))
+    # `exclude_unset` would also remove the defaults of nested models.
+    values = body.model_dump(include=names & body.model_fields_set if only_sent else names)
+    return {name: _plain_value(value) for name, value in values.items()}
 
 
-def _kits_registration() -> type[RegistrationIn]:
-    return RegistrationWithUsernameIn if has_username() else RegistrationIn
+def _plain_value(value: Any) -> Any:
+    """Return a value as a model field accepts it: the value of a choice, and the content of a secret."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, SecretBytes):  # bytes that are not text become lone surrogates, which every field rejects
+        return value.get_secret_value().decode(errors="surrogateescape")
+    if isinstance(value, dict):
+        return {_plain_value(key): _plain_value(one) for key, one in value.items()}
+    return [_plain_value(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else value
 
 
-def _further(schema: type[BaseModel]) -> list[str]:
-    own = _kits_registration().model_fields if issubclass(schema, RegistrationIn) else {}
+def _additional_names(schema: type[BaseModel]) -> list[str]:
+    """Return the names of the fields that a schema has and the kit's own registration does not."""
+    own = _default_registration().model_fields if issubclass(schema, RegistrationIn) else {}
     return [name for name in schema.model_fields if name not in own]
+
+
+def _default_registration() -> type[RegistrationIn]:
+    return RegistrationWithUsernameIn if has_username() else RegistrationIn

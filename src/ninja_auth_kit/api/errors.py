@@ -1,4 +1,4 @@
-"""Errors on the wire: which status each has, and the problem body (RFC 9457)."""
+"""Errors as HTTP responses: the status of each error, and the problem body (RFC 9457)."""
 
 import logging
 from collections.abc import Callable
@@ -20,49 +20,52 @@ logger = logging.getLogger("ninja_auth_kit.api")
 
 
 class MalformedBodyError(AuthKitError):
-    """The body is not one JSON object in UTF-8 without repeated members."""
+    """The body is not one JSON object in UTF-8, or has a member twice."""
 
     code = "malformed_body"
     message = _("The request body must be a single JSON object, encoded in UTF-8, without duplicate keys.")
 
 
 class BodyTooLargeError(AuthKitError):
-    """The body is larger than any request to the kit can be."""
+    """The body is larger than 64 KiB."""
 
     code = "body_too_large"
     message = _("The request body is too large. It must not exceed 64 KiB.")
 
 
 class LengthRequiredError(AuthKitError):
-    """The body comes in chunks, and this server does not read such a body (RFC 9110 section 15.5.12)."""
+    """The body is chunked, and this server does not read chunked bodies (RFC 9110 section 15.5.12)."""
 
     code = "length_required"
     message = _("The length of the request body is missing. Send the Content-Length header.")
 
 
 class UnsupportedMediaTypeError(AuthKitError):
-    """The body is not sent as application/json: a cross-site form could send anything else without a preflight."""
+    """The content type is not application/json. A cross-site form can send other types without a preflight request."""
 
     code = "unsupported_media_type"
     message = _("The media type of the request body is not supported. Send the body as application/json.")
 
 
 class MethodNotAllowedError(AuthKitError):
-    """The path exists, but not with this method."""
+    """The path exists and does not allow the method."""
 
     code = "method_not_allowed"
     message = _("This HTTP method is not allowed for this URL. Use one of the methods in the Allow header.")
 
 
 class PathNotFoundError(AuthKitError):
-    """There is no such path where `ninja_auth_kit.urls` is mounted; with `install` it is Django's own 404."""
+    """The path does not exist below `ninja_auth_kit.urls`, or there are no public keys to publish.
+
+    With `install`, an unknown path gets the 404 of your project.
+    """
 
     code = "not_found"
     message = _("This URL does not exist. Check the path.")
 
 
 class ServerError(AuthKitError):
-    """Something failed that is nobody's input; the log has it, the answer does not."""
+    """An unexpected exception was raised. It is logged, and the response does not describe it."""
 
     code = "server_error"
     message = _("An internal server error occurred. Try again later.")
@@ -95,12 +98,12 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
 
 
 def status_of(error: type[AuthKitError]) -> HTTPStatus:
-    """Return the status of an error, or of the nearest error that it derives from."""
+    """Return the status of an error class, or of its nearest base class that has one."""
     return next(STATUSES[cls] for cls in error.__mro__ if cls in STATUSES)
 
 
 def problem_response(error: AuthKitError) -> HttpResponse:
-    """Return the answer to an error: `application/problem+json`, never with anything of what the caller sent."""
+    """Return the response to an error, as `application/problem+json`. It never repeats what the client sent."""
     status = status_of(type(error))
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -123,48 +126,52 @@ def problem_response(error: AuthKitError) -> HttpResponse:
 
 
 def _challenge(error: AuthKitError) -> str:
-    """Return what RFC 9110 section 11.6.1 and RFC 6750 section 3 ask of a 401: only a bad token has an error."""
-    bad_token = isinstance(error, exceptions.InvalidTokenError)
-    return getattr(error, "challenge", 'Bearer error="invalid_token"' if bad_token else "Bearer")
+    """Return the challenge that a 401 must have (RFC 9110 section 11.6.1).
+
+    It names an error only if a token was rejected (RFC 6750 section 3).
+    """
+    is_token_rejected = isinstance(error, exceptions.InvalidTokenError)
+    return getattr(error, "challenge", 'Bearer error="invalid_token"' if is_token_rejected else "Bearer")
 
 
 def add_error_handlers(api: NinjaAPI) -> None:
-    """Teach an API to answer the kit's errors as problems, those of `JWTAuth` on the host's own routes among them.
+    """Make an API answer the kit's errors as problems, including those of `JWTAuth` on your own routes.
 
     Args:
-        api: one of the host; `install` does it by itself.
+        api: an API of your project. `install` adds the handler itself.
     """
 
-    def answer(request: HttpRequest, error: Any) -> HttpResponse:
+    def respond(request: HttpRequest, error: Any) -> HttpResponse:
         return problem_response(error)
 
-    api.add_exception_handler(AuthKitError, answer)
+    api.add_exception_handler(AuthKitError, respond)
 
 
-def converting_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate an endpoint so that a database that is away is a 503, and any other failure a 500 without a word.
+def convert_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate an endpoint: convert an unavailable database to a 503, and other exceptions to a 500 without details.
 
-    Reports of the failure, Django's and others', have no local variables: see `clear_local_variables`.
+    The exception is logged and reported without local variables, because passwords and tokens are among them: see
+    `clear_local_variables`.
     """
 
     @sensitive_variables()
     @wraps(endpoint)
-    def translated(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def converted(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return endpoint(request, *args, **kwargs)
         except AuthKitError:
             raise
         except (OperationalError, InterfaceError) as error:
-            args, kwargs = (), {}
+            args, kwargs = (), {}  # the variables of a frame that is still running cannot be cleared
             clear_local_variables(error)
-            logger.error("The database did not answer.", exc_info=error)
+            logger.error("The database is not available.", exc_info=error)
             raise exceptions.ServiceUnavailableError from error
         except Exception as error:
             args, kwargs = (), {}
             clear_local_variables(error)
-            # As Django's own handler does, so that error trackers and the test client hear of it.
+            # Django's own handler sends it too. Error trackers and the test client rely on it.
             got_request_exception.send(sender=None, request=request)
-            logger.error("An endpoint of ninja_auth_kit failed.", exc_info=error)
+            logger.error("An endpoint of ninja_auth_kit raised an exception.", exc_info=error)
             raise ServerError from error
 
-    return translated
+    return converted

@@ -1,4 +1,4 @@
-"""`JWTAuth`: guards a route with an access token. One object for sync and async routes, under WSGI and ASGI."""
+"""`JWTAuth`, which protects a route with an access token."""
 
 import re
 from functools import cache
@@ -25,39 +25,58 @@ from ninja_auth_kit.models.users import may_authenticate, user_by_pk
 from ninja_auth_kit.services.sessions import session_for
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
-# RFC 6750 section 2.1: the scheme in any case, one space, one token. Not the query, not the body, not a cookie.
+# RFC 6750 section 2.1: the scheme in any case, one space, one token. Tokens in the query, the body
+# or a cookie are not accepted.
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
 
 
 class MissingTokenError(InvalidTokenError):
-    """There is no bearer token at all: the same body as for a bad one, but the challenge names no error."""
+    """No bearer token was sent. Only the challenge differs from that of a rejected token: it names no error."""
 
     challenge = "Bearer"
 
 
 class AuthenticatedRequest(HttpRequest):
-    """What a request is behind `JWTAuth`: for annotations alone, no request is made of this class."""
+    """The type of a request that `JWTAuth` has authenticated.
+
+    For annotations only: Django does not create requests of this class.
+    """
 
     auth: Any
     auth_claims: AccessClaims
-    auth_session: UserSession  # not with check_session=False
+    auth_session: UserSession  # not set with check_session=False
 
 
 class JWTAuth(HttpBearer):
-    """Let in who has a live session.
+    """Require the access token of a valid session.
 
-    `request.auth` and `request.user` become the user, `request.auth_session` the `UserSession` (without those of its
-    fields that are for the kit), and `request.auth_claims` what the token says, an `AccessClaims` with the claims of
-    `ACCESS_TOKEN_CLAIMS` in `extra`; annotate a request as `AuthenticatedRequest`, and its type is known. The check is
-    one indexed query that fetches the user too; logout, replacement, a ban, deletion and a changed password count on
-    the very next request, and a database that does not answer is a 503, never a 200 (ASVS 7.4.1, 16.5.3). In a list of
-    authenticators it comes last: it refuses, where others pass on.
+        @api.get("/notes", auth=JWTAuth())
+        def notes(request: AuthenticatedRequest) -> list[str]: ...
+
+    The request has these attributes in the endpoint:
+
+    - `request.user` and `request.auth`: the user.
+    - `request.auth_session`: the `UserSession`. Fields that only the kit uses are deferred: reading one
+      makes another query.
+    - `request.auth_claims`: the claims of the token, an `AccessClaims`. Claims that
+      `ACCESS_TOKEN_CLAIMS` added are in `extra`.
+
+    Each request checks the session with one indexed query, which also loads the user. A token is rejected
+    from the next request on if its session ended (by a logout, another login or a changed password), or if
+    the user was deleted or deactivated. If the database does not answer, the response is a 503
+    (ASVS 7.4.1, 16.5.3).
+
+    Put `JWTAuth` last in a list of authenticators. It raises an error if it rejects a request, and Django
+    Ninja then does not call the authenticators after it.
+
+    One object can protect sync and async endpoints, under WSGI and ASGI.
 
     Args:
-        check_session: False trusts the token alone until it expires: no query until the user is used, and nothing
-            that ended the session counts until then. `request.auth_session` is not set. Async code gets the user by
-            `await request.auser()`: using `request.user` would query the database in the event loop.
-        with_email: True loads `user.authkit_email` by the same query, for routes that look at it.
+        check_session: whether to check the session. If False, the token of an ended session is accepted until
+            it expires, and `request.auth_session` is not set. No query is made until the user is used, and a
+            user who was deleted or deactivated is rejected at that moment. In an async endpoint, call
+            `await request.auser()`, because `request.user` would query the database in the event loop.
+        with_email: whether the same query loads `user.authkit_email`, the `EmailAddress` of the user.
     """
 
     openapi_bearerFormat = "JWT"  # noqa: N815  # OpenAPI's spelling
@@ -67,20 +86,22 @@ class JWTAuth(HttpBearer):
         self.check_session, self.with_email = check_session, with_email
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Authenticate a request; Ninja calls it.
+        """Return the user of a request. Django Ninja calls this method.
 
         Raises:
-            InvalidTokenError: and the errors derived from it; also a Ninja `AuthenticationError`.
-            ServiceUnavailableError: the database did not answer; also a Ninja `HttpError`.
+            InvalidTokenError: the token is missing or rejected. The error is also an `AuthenticationError`
+                of Django Ninja.
+            ServiceUnavailableError: the database does not answer. The error is also an `HttpError` of Django
+                Ninja.
         """
         try:
             return self.authenticate(request, _bearer_token(request))
         except (InvalidTokenError, ServiceUnavailableError) as error:
-            raise _known_to_ninja(error) from error
+            raise _as_ninja_error(error) from error
 
     @sensitive_variables()
     def authenticate(self, request: HttpRequest, token: str) -> Any:
-        """Return the user of a token, and put it on the request."""
+        """Return the user of a token, and set the attributes of the request."""
         claims = read_access_token(token)
         if self.check_session:
             session = session_for(claims, with_email=self.with_email)
@@ -90,39 +111,39 @@ class JWTAuth(HttpBearer):
 
 
 class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the stubs alone
-    """The user of a token that was trusted alone: fetched at first use, and still refused if gone or disabled."""
+    """The user of a token whose session is not checked: loaded at first use, and rejected if deleted or inactive."""
 
     def __init__(self, claims: AccessClaims) -> None:
-        super().__init__(lambda: _user_of(claims))
+        super().__init__(lambda: _load_user(claims))
 
     def __bool__(self) -> bool:
-        return True  # Ninja asks it of every authenticator's answer, and asking must not cost a query
+        return True  # Ninja tests the result of each authenticator, and that must not make a query
 
     def loaded(self) -> Any:
-        """Return the user itself."""
+        """Return the user."""
         if self._wrapped is empty:
             self._setup()
         return self._wrapped
 
 
-def _user_of(claims: AccessClaims) -> Any:
+def _load_user(claims: AccessClaims) -> Any:
     try:
         user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
     except Error as error:
-        raise _known_to_ninja(ServiceUnavailableError()) from error
+        raise _as_ninja_error(ServiceUnavailableError()) from error
     if user is None or not may_authenticate(user):
-        raise _known_to_ninja(SessionEndedError())
+        raise _as_ninja_error(SessionEndedError())
     return user
 
 
 def current_session(request: HttpRequest) -> UserSession:
-    """Return the session of a request that `JWTAuth()` let in."""
+    """Return the session of a request that `JWTAuth()` has authenticated."""
     session: UserSession = request.auth_session  # type: ignore[attr-defined]
     return session
 
 
 def optional_bearer_token(request: HttpRequest) -> str | None:
-    """Return the bearer token of a request, or None where there is none or it cannot be one."""
+    """Return the bearer token of a request, or None if it is missing or malformed."""
     try:
         return _bearer_token(request)
     except InvalidTokenError:
@@ -130,7 +151,8 @@ def optional_bearer_token(request: HttpRequest) -> str | None:
 
 
 def _bearer_token(request: HttpRequest) -> str:
-    # Servers write it so; Ninja's test clients keep the case of the caller, which `headers` does not mind.
+    # Servers set META. The test clients of Ninja keep the case of the header, and `headers` ignores
+    # it.
     header = request.META.get("HTTP_AUTHORIZATION") or request.headers.get("Authorization", "")
     if header.partition(" ")[0].lower() != "bearer":
         raise MissingTokenError
@@ -149,14 +171,15 @@ def _set_user(request: HttpRequest, user: Any) -> Any:
     return user
 
 
-def _known_to_ninja(error: AuthKitError) -> Exception:
-    """Return the error as one that Ninja answers too, on a host's API that has not been taught the kit's errors."""
-    twin = _twin(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    known: Exception = twin(status_of(type(error)).value, str(error))
-    return known
+def _as_ninja_error(error: AuthKitError) -> Exception:
+    """Return the error as one that Django Ninja handles, because an API may not have the kit's error handlers."""
+    ninja_class = _ninja_class(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    converted: Exception = ninja_class(status_of(type(error)).value, str(error))
+    return converted
 
 
 @cache
-def _twin(kind: type[Any]) -> type[Any]:
-    ninja_kind = AuthenticationError if issubclass(kind, InvalidTokenError) else HttpError
-    return type(kind.__name__, (kind, ninja_kind), {"__doc__": kind.__doc__})
+def _ninja_class(kind: type[Any]) -> type[Any]:
+    """Return a class that derives from an error of the kit and from one of Django Ninja."""
+    base = AuthenticationError if issubclass(kind, InvalidTokenError) else HttpError
+    return type(kind.__name__, (kind, base), {"__doc__": kind.__doc__})

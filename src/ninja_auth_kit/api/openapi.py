@@ -1,4 +1,4 @@
-"""What OpenAPI says about an operation: its id, its answer, and every error it can give with the codes of each."""
+"""How an operation is described in OpenAPI: its id, its responses, and the code of every error that it can raise."""
 
 import copy
 from collections import defaultdict
@@ -14,7 +14,7 @@ from ninja_auth_kit.api.errors import (
     MalformedBodyError,
     ServerError,
     UnsupportedMediaTypeError,
-    converting_failures,
+    convert_failures,
     status_of,
 )
 from ninja_auth_kit.exceptions import (
@@ -30,10 +30,10 @@ from ninja_auth_kit.exceptions import (
 Errors = Iterable[type[AuthKitError]]
 
 ALWAYS: Errors = (ServerError, ServiceUnavailableError)
-# `bodies` looks at any body.
+# Raised by `request_checks`, which checks the body of every request but GET and HEAD.
 WRITING: Errors = (MalformedBodyError, LengthRequiredError, BodyTooLargeError, UnsupportedMediaTypeError)
 WITH_BODY: Errors = (*WRITING, InvalidInputError)
-# Somebody could guess by it, cause mails or flood.
+# An operation that could be abused to guess, to send emails or to cause load has a rate limit.
 LIMITED: Errors = (*WITH_BODY, ThrottledError)
 WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
 
@@ -49,14 +49,14 @@ _FIELD_ERRORS = {
 _HEADERS: dict[HTTPStatus, dict[str, Any]] = {
     HTTPStatus.UNAUTHORIZED: {
         "WWW-Authenticate": {
-            "description": "Names an error where the token was bad, and none where there was no token.",
+            "description": "Names an error if a token was sent and rejected, and no error if no token was sent.",
             "required": True,
             "schema": {"type": "string", "enum": ["Bearer", 'Bearer error="invalid_token"']},
         }
     },
     HTTPStatus.TOO_MANY_REQUESTS: {
         "Retry-After": {
-            "description": "In how many seconds it makes sense to try again.",
+            "description": "The number of seconds after which the request can be repeated.",
             "required": True,
             "schema": {"type": "integer", "minimum": 1},
         }
@@ -73,21 +73,24 @@ def operation(
     auth: Any = None,
     body_is_optional: bool = False,
 ) -> dict[str, Any]:
-    """Return the keyword arguments that describe an operation to Ninja; the endpoint's docstring is its description.
+    """Return the keyword arguments that describe an operation to Django Ninja.
+
+    The docstring of the endpoint is the description of the operation.
 
     Args:
-        name: `auth_<name>` is the operation id in OpenAPI and the name of the URL.
-        summary: a few words.
-        success: the statuses of success and their schemas.
-        errors: what it can raise; each stands in OpenAPI with its code.
-        auth: the authenticator, or None for everybody. Never left out: a host's API may have one for all its routes.
-        body_is_optional: whether no body is as good as one.
+        name: the operation id in OpenAPI and the name of the URL, without the prefix `auth_`.
+        summary: the title of the operation in a few words.
+        success: the successful statuses and their schemas.
+        errors: the errors that the operation can raise. OpenAPI lists each with its code.
+        auth: the authenticator, or None if the operation needs no access token. It is always passed on, because the
+            API of your project can have an authenticator for all its routes.
+        body_is_optional: whether the body can be left out.
     """
-    if auth is not None:  # Ninja runs it before the endpoint, and it can fail as well
-        auth = copy.copy(auth)  # it may guard others
-        auth.authenticate = converting_failures(auth.authenticate)
-    with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE says
-        extra: dict[str, Any] = {"responses": _problems((*errors, *ALWAYS))}
+    if auth is not None:  # Ninja calls it before the endpoint, so its failures must be converted as well
+        auth = copy.copy(auth)  # the same object can protect other routes
+        auth.authenticate = convert_failures(auth.authenticate)
+    with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE is
+        extra: dict[str, Any] = {"responses": _responses((*errors, *ALWAYS))}
     if body_is_optional:
         extra["requestBody"] = {"required": False}
     return {
@@ -101,14 +104,14 @@ def operation(
     }
 
 
-def _problems(errors: Errors) -> dict[int, Any]:
+def _responses(errors: Errors) -> dict[int, Any]:
     by_status: defaultdict[HTTPStatus, list[type[AuthKitError]]] = defaultdict(list)
     for error in errors:
         by_status[status_of(error)].append(error)
-    return {status.value: _problem(status, kinds) for status, kinds in sorted(by_status.items())}
+    return {status.value: _response(status, kinds) for status, kinds in sorted(by_status.items())}
 
 
-def _problem(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, Any]:
+def _response(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
@@ -127,10 +130,10 @@ def _problem(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, A
         properties["errors"] = _FIELD_ERRORS
         example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
     schema = {"type": "object", "title": "Problem", "required": sorted(properties), "properties": properties}
-    problem: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": " ".join(dict.fromkeys(str(kind.message) for kind in kinds)),
         "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
     if status in _HEADERS:
-        problem["headers"] = _HEADERS[status]
-    return problem
+        response["headers"] = _HEADERS[status]
+    return response

@@ -1,4 +1,4 @@
-"""The kit's own pages behind mailed links, for hosts without a front end of their own."""
+"""The pages that links in emails open, unless `FRONTEND_URLS` names a page of your front end."""
 
 import secrets
 from typing import Any
@@ -8,10 +8,11 @@ from django.shortcuts import render
 
 
 def token_page(request: HttpRequest, page: str, **context: Any) -> HttpResponse:
-    """Return the page `ninja_auth_kit/pages/<page>.html`: a form that posts the token of the URL's fragment.
+    """Return the page `ninja_auth_kit/pages/<page>.html`, whose form posts the token in the fragment of the URL.
 
-    Opening it uses nothing up: mail scanners open links. A fragment is never sent, so no log and no referrer has the
-    token; nothing from elsewhere is loaded, and no script runs but the page's own.
+    - Opening the page does not use the token, because mail scanners open links.
+    - Browsers do not send the fragment, so the token is not in logs or in referrers.
+    - The page loads nothing from other sites, and only its own script runs.
     """
     nonce = secrets.token_urlsafe(16)
     response = render(request, f"ninja_auth_kit/pages/{page}.html", {"nonce": nonce, **context})

@@ -1,4 +1,4 @@
-"""What holds for every request to the kit and every answer of it, whichever API carries the endpoint."""
+"""The check of the body of every request to the kit, and the headers that keep every response out of caches."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,42 +19,35 @@ from ninja_auth_kit.api.errors import (
 from ninja_auth_kit.exceptions import AuthKitError
 from ninja_auth_kit.strict_json import parse_object
 
-MAXIMUM_BODY = 65_536  # bytes; the largest honest body, a registration, has under 2,000
+MAXIMUM_BODY = 65_536  # bytes; the largest ordinary body, a registration, has less than 2,000
 
 
 def with_checked_body(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate an operation: the body is checked before anything else looks at it, and no answer is ever stored."""
+    """Decorate an operation: check the body before anything else reads it, and let no cache store the response."""
 
     @wraps(run)
     def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             _check_body(request)
         except AuthKitError as error:
-            return never_stored(problem_response(error))
-        return never_stored(run(request, *args, **kwargs))
+            return _never_stored(problem_response(error))
+        return _never_stored(run(request, *args, **kwargs))
 
     return view
 
 
-def never_stored(response: HttpResponse) -> HttpResponse:
-    """Keep an answer out of every cache (RFC 6749 section 5.1; ASVS 14.3.2)."""
-    response["Cache-Control"] = "no-store"
-    patch_vary_headers(response, ["Authorization"])
-    return response
-
-
 def _check_body(request: HttpRequest) -> None:
-    """Refuse what is too large, not JSON by its label, or not one strict JSON object; no body counts as `{}`."""
+    """Raise an error unless the body is one strict JSON object of a limited size. A missing body counts as `{}`."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
         return
     length = _declared_length(request)
-    if length > MAXIMUM_BODY:  # before it is read into memory
+    if length > MAXIMUM_BODY:  # before the body is read into memory
         raise BodyTooLargeError
     if length and request.content_type != "application/json":
         raise UnsupportedMediaTypeError
-    body = _read(request)
+    body = _read_body(request)
     if not body:
-        if "HTTP_TRANSFER_ENCODING" in request.META:  # Django under WSGI reads a chunked body as none at all
+        if "HTTP_TRANSFER_ENCODING" in request.META:  # under WSGI, Django reads a chunked body as an empty one
             raise LengthRequiredError
         request._body = b"{}"
         return
@@ -68,18 +61,25 @@ def _check_body(request: HttpRequest) -> None:
 
 def _declared_length(request: HttpRequest) -> int:
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    if not declared.isdecimal():  # Django's own server hands it on, and Django fails over it
+    if not declared.isdecimal():  # Django's development server passes it on, and Django would raise ValueError
         raise MalformedBodyError
     return int(declared[:20])
 
 
-def _read(request: HttpRequest) -> bytes:
+def _read_body(request: HttpRequest) -> bytes:
     try:
         body = request.body
     except RequestDataTooBig as error:
         raise BodyTooLargeError from error
-    except UnreadablePostError as error:  # the client went away
+    except UnreadablePostError as error:  # the client closed the connection
         raise MalformedBodyError from error
     if len(body) > MAXIMUM_BODY:
         raise BodyTooLargeError
     return body
+
+
+def _never_stored(response: HttpResponse) -> HttpResponse:
+    """Keep a response out of every cache (RFC 6749 section 5.1; ASVS 14.3.2)."""
+    response["Cache-Control"] = "no-store"
+    patch_vary_headers(response, ["Authorization"])
+    return response

@@ -1,13 +1,15 @@
-"""The HTTP surface, on one page: every endpoint module, and what holds for all of them.
+"""The router of the kit: the endpoints of every feature, and what they have in common.
 
-Importing it builds the endpoints with the host's schemas, so `install` does, and nothing before it.
+Importing this module imports the schemas of your project and builds the endpoints with them. `install` imports it
+when it is called.
 """
 
 from collections.abc import Callable
-from inspect import Parameter, Signature
-from string import Formatter
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from ninja import Router
 from ninja.operation import PathView
 
@@ -23,59 +25,72 @@ from ninja_auth_kit.api.endpoints import (
     sessions,
     verification,
 )
-from ninja_auth_kit.api.errors import MethodNotAllowedError, converting_failures, problem_response
+from ninja_auth_kit.api.errors import MethodNotAllowedError, convert_failures, problem_response
 from ninja_auth_kit.api.request_checks import with_checked_body
 
 FEATURES = (registration, verification, login, refresh, logout, account, sessions, passwords, email_change, jwks)
 
-router = Router()
-router.add_decorator(converting_failures, mode="operation")
-router.add_decorator(with_checked_body, mode="view")
 
+class StrictPathView(PathView):
+    """The operations of one path. HEAD is answered like GET, and any other method with a problem.
 
-class _AnyMethod(str):
-    """Equals every method, as methods are what callers make up: QUERY, PROPFIND, FOO.
-
-    Ninja asks the operations of a path in their order whether the method is among theirs, so it stands in the last.
+    Django Ninja answers HEAD with 405, and 405 with plain text, and has no hook for either.
     """
 
-    __slots__ = ()
-    __hash__ = str.__hash__
+    @classmethod
+    def of(cls, view: PathView) -> "StrictPathView":
+        """Return a path with the same operations."""
+        strict = cls()
+        vars(strict).update(vars(view))
+        return strict
 
-    def __eq__(self, other: object) -> bool:
-        return True
+    def clone(self) -> "StrictPathView":
+        """Return a copy for one API. Django Ninja's own method always returns a plain `PathView`."""
+        return self.of(super().clone())
+
+    def add_head(self) -> None:
+        """Answer HEAD where GET is answered (RFC 9110 section 9.1): scanners of links in emails send it.
+
+        A second operation, because every method of an operation appears in OpenAPI.
+        """
+        for operation in [operation for operation in self.operations if "GET" in operation.methods]:
+            head = operation.clone()
+            head.methods, head.include_in_schema = ["HEAD"], False
+            self.operations.append(head)
+
+    def get_view(self) -> Callable[..., HttpResponseBase]:
+        """Return the view of the path.
+
+        The response 405 is not an operation, because an operation lists its methods, and clients can send any method.
+        """
+        view = super().get_view()
+        allowed = sorted({method for operation in self.operations for method in operation.methods})
+
+        @csrf_exempt
+        def strict_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method in allowed:
+                response: HttpResponseBase = view(request, *args, **kwargs)
+                return response
+            return method_not_allowed(request, allowed)
+
+        return strict_view
 
 
-def _refuse_other_methods(feature_router: Router) -> None:
-    """Answer the methods that a path does not have with a problem, where Ninja would send plain text."""
-    for path, view in feature_router.path_operations.items():
-        _serve_head(view)
-        allowed = {method for operation in view.operations for method in operation.methods}
-        refuse = feature_router.api_operation([_AnyMethod("*")], path, auth=None, include_in_schema=False)
-        refuse(_refusal(path, allowed))
+@with_checked_body
+def method_not_allowed(request: HttpRequest, allowed: list[str]) -> HttpResponse:
+    """Return the answer to a method that a path does not have."""
+    response = problem_response(MethodNotAllowedError())
+    response["Allow"] = ", ".join(allowed)
+    return response
 
 
-def _serve_head(view: PathView) -> None:
-    """Answer HEAD where GET is answered (RFC 9110 section 9.1): scanners of mailed links ask so. Not in OpenAPI."""
-    for operation in [operation for operation in view.operations if "GET" in operation.methods]:
-        head = operation.clone()
-        head.methods, head.include_in_schema = ["HEAD"], False
-        view.operations.append(head)
-
-
-def _refusal(path: str, allowed: set[str]) -> Callable[..., HttpResponse]:
-    def method_not_allowed(request: HttpRequest, **_: str) -> HttpResponse:
-        response = problem_response(MethodNotAllowedError())
-        response["Allow"] = ", ".join(sorted(allowed))
-        return response
-
-    # Ninja warns of a path whose parameters the function does not name.
-    names = ["request", *(name for _, name, _, _ in Formatter().parse(path) if name)]
-    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    method_not_allowed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return method_not_allowed
-
+router = Router()
+router.add_decorator(convert_failures, mode="operation")
+router.add_decorator(with_checked_body, mode="view")
 
 for feature in FEATURES:
-    _refuse_other_methods(feature.router)
+    paths = feature.router.path_operations
+    for path, view in paths.items():
+        paths[path] = strict = StrictPathView.of(view)
+        strict.add_head()
     router.add_router("", feature.router)

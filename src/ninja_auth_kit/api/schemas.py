@@ -1,7 +1,7 @@
-"""The bodies of requests and answers.
+"""The schemas of requests and responses.
 
-A request body that does not fit raises `InvalidInputError`, with a code for each field and nothing of the input.
-A host may derive from `RegistrationIn` and `UserOut`, and put its own in their place; see `custom_schemas`.
+An invalid request body raises `InvalidInputError`, which has a code for each field and does not repeat the input. Your
+project can derive schemas from `RegistrationIn` and `UserOut`, and replace these by its own; see `custom_schemas`.
 """
 
 import re
@@ -31,6 +31,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import email_field, has_username, is_verified
 
+# The code and the message for each type of a pydantic error. Any other type is `_INVALID`.
 _MESSAGES: dict[str, tuple[str, str | Promise]] = {
     "missing": ("required", _("This field is required.")),
     "extra_forbidden": ("unknown_field", _("The request contains an unknown field. Send only the documented fields.")),
@@ -42,7 +43,7 @@ _MESSAGES: dict[str, tuple[str, str | Promise]] = {
     ),
     "one_identifier": ("one_identifier", _("Send either username or email, and only one of them.")),
 }
-_OTHER = ("invalid", _("This value is not valid."))
+_INVALID = ("invalid", _("This value is not valid."))
 
 
 def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -54,68 +55,74 @@ def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any
 
 
 def _field_errors(faults: list[ErrorDetails]) -> Iterable[FieldError]:
-    """Return the errors, each once: thousands of unknown fields would make an answer of many times the request."""
+    """Return each error once.
+
+    Otherwise thousands of unknown fields would cause a response that is many times as large as the request.
+    """
     return {(one.field, one.code): one for one in map(_field_error, faults)}.values()
 
 
 def _field_error(fault: ErrorDetails) -> FieldError:
-    code, message = _MESSAGES.get(fault["type"], _OTHER)
-    # The name of an unknown field is input, as are the keys of an object in a field, and input is not repeated.
+    code, message = _MESSAGES.get(fault["type"], _INVALID)
+    # Only the name of a field of the schema is returned. The name of an unknown field and the keys
+    # of an object inside a field are input, which errors do not repeat.
     field = "" if code == "unknown_field" else str(next(iter(fault["loc"]), ""))
     return FieldError(field, code, message)
 
 
 class Body(BaseModel):
-    """A request body: no fields but its own, and errors that never repeat what was sent."""
+    """The base class of request bodies. Unknown fields are rejected, and errors do not repeat the input."""
 
     model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Put the translation of errors around everything, the validators of subclasses among it."""
-        inner: Any = {**handler(source)}  # a copy, as pydantic keeps the original
-        name = inner.pop("ref", None)  # so that OpenAPI still knows it as a component
+        """Convert the errors of all validators, including those of subclasses."""
+        inner: Any = {**handler(source)}  # a copy, because pydantic keeps the original
+        name = inner.pop("ref", None)  # on the outer schema, so that OpenAPI still lists the class as a component
         return core_schema.no_info_wrap_validator_function(_with_field_errors, inner, ref=name)
 
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _printable(value: str) -> str:
-    """Refuse NUL, which PostgreSQL does not store, and the other controls, which belong in no name and no address."""
+def _require_printable(value: str) -> str:
+    """Reject control characters. PostgreSQL does not store NUL, and no name or address contains the others."""
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
         raise PydanticCustomError("control_character", "control character")
     return value
 
 
-def _encodable(value: SecretStr) -> SecretStr:
-    """Refuse NUL and lone surrogates, which no database and no hasher takes; of a secret everything else counts."""
+def _require_encodable(value: SecretStr) -> SecretStr:
+    """Reject NUL and lone surrogates, which databases and hashers do not accept. Anything else can be in a secret."""
     if _UNENCODABLE.search(value.get_secret_value()):
         raise PydanticCustomError("control_character", "control character")
     return value
 
 
-Text = Annotated[str, Field(max_length=254), AfterValidator(_printable)]
+Text = Annotated[str, Field(max_length=254), AfterValidator(_require_printable)]
 Email = Annotated[Text, Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"])]
 Username = Annotated[Text, Field(examples=["ada"])]
-# 1,024 bytes is what a password may have; checked again in bytes, with a message of its own, where it is chosen.
+# A password has at most 1,024 bytes. A new password is checked again, in bytes, with its own error.
 Password = Annotated[
-    SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_encodable)
+    SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_require_encodable)
 ]
 OneTimeToken = Annotated[
     SecretStr,
-    Field(max_length=4096, examples=["nako_the-token-of-the-mail"]),
-    AfterValidator(_encodable),
+    Field(max_length=4096, examples=["nako_the-token-from-the-email"]),
+    AfterValidator(_require_encodable),
 ]
 REFRESH_TOKEN = "nakr_the-refresh-token"  # noqa: S105  # an example
-RefreshToken = Annotated[SecretStr, Field(max_length=4096, examples=[REFRESH_TOKEN]), AfterValidator(_encodable)]
+RefreshToken = Annotated[
+    SecretStr, Field(max_length=4096, examples=[REFRESH_TOKEN]), AfterValidator(_require_encodable)
+]
 
 
 class RegistrationIn(Body):
-    """An address and the password it will log in with.
+    """The email address and the password of a new account.
 
-    `REGISTRATION_SCHEMA` may name a class derived from this one. Its further fields are fields of the user model; the
-    kit adds `username` where users have one.
+    `REGISTRATION_SCHEMA` can name a class that derives from this one. Its additional fields are fields of the user
+    model. The kit adds `username` if users have one.
     """
 
     email: Email
@@ -123,51 +130,51 @@ class RegistrationIn(Body):
 
 
 class RegistrationWithUsernameIn(RegistrationIn):
-    """An address, a name, and the password they will log in with."""
+    """The email address, the username and the password of a new account."""
 
     username: Username
 
 
 class ProfileIn(Body):
-    """What users may change of themselves: nothing, unless `PROFILE_SCHEMA` names a schema of fields."""
+    """The fields that users can change. Without `PROFILE_SCHEMA`, no field can be changed."""
 
 
 class VerifyEmailIn(Body):
-    """The token of the mail, and the password of the account unless the settings say that it is not needed."""
+    """The token from the email, and the password of the account."""
 
     token: OneTimeToken
-    password: Password | None = Field(None, description="Needed unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.")
+    password: Password | None = Field(None, description="Required unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.")
 
 
 class EmailIn(Body):
-    """An address."""
+    """An email address."""
 
     email: Email
 
 
 class PasswordChangeIn(Body):
-    """The password as it is, and as it is to be."""
+    """The current password and the new password."""
 
     current_password: Password
     new_password: Password
 
 
 class PasswordResetIn(Body):
-    """The token of the mail, and the new password."""
+    """The token from the email, and the new password."""
 
     token: OneTimeToken
     new_password: Password
 
 
 class EmailChangeIn(Body):
-    """The new address, and the password of the account."""
+    """The new email address, and the password of the account."""
 
     new_email: Email
     password: Password
 
 
 class OneTimeTokenIn(Body):
-    """The token of the mail."""
+    """The token from the email."""
 
     token: OneTimeToken
 
@@ -179,10 +186,12 @@ class PasswordIn(Body):
 
 
 class LoginIn(Body):
-    """A password, and exactly one of username and email."""
+    """The password, and either the username or the email address."""
 
-    username: Text | None = Field(None, examples=[None], description="This or `email`.")
-    email: Text | None = Field(None, examples=["ada@example.com"], description="This or `username`.")
+    username: Text | None = Field(None, examples=[None], description="Send exactly one of `username` and `email`.")
+    email: Text | None = Field(
+        None, examples=["ada@example.com"], description="Send exactly one of `username` and `email`."
+    )
     password: Password
 
     @model_validator(mode="after")
@@ -193,39 +202,39 @@ class LoginIn(Body):
 
 
 class RefreshIn(Body):
-    """A refresh token; `refresh` is accepted as another name for it, as clients of other packages send it."""
+    """A refresh token. The name `refresh` is also accepted, because clients of other packages send it."""
 
     refresh_token: RefreshToken = Field(validation_alias=AliasChoices("refresh_token", "refresh"))
 
 
-def _text_or_nothing(value: Any) -> Any:
+def _string_or_none(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
 class LogoutIn(Body):
-    """The refresh token of the session to end, where no access token is sent. Garbage is no error here."""
+    """The refresh token of the session to end, if no access token is sent. An invalid value is not an error."""
 
     model_config = ConfigDict(extra="ignore")
 
-    refresh_token: Annotated[SecretStr | None, BeforeValidator(_text_or_nothing)] = Field(
+    refresh_token: Annotated[SecretStr | None, BeforeValidator(_string_or_none)] = Field(
         None, validation_alias=AliasChoices("refresh_token", "refresh"), examples=[REFRESH_TOKEN]
     )
 
 
 class Detail(BaseModel):
-    """A sentence for people."""
+    """A message for the user."""
 
     detail: str = Field(examples=["We have sent you an email."])
 
 
 class VerifiedEmail(Detail):
-    """The address that was proved."""
+    """The email address that was verified."""
 
     email: str = Field(examples=["ada@example.com"])
 
 
 class TokenPairOut(BaseModel):
-    """A token pair; lifetimes in seconds."""
+    """An access token and a refresh token. The lifetimes are in seconds."""
 
     access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiI3In0.c2ln"])
     token_type: str = Field("Bearer", examples=["Bearer"])
@@ -238,7 +247,7 @@ class TokenPairOut(BaseModel):
 class UserOut(Schema):
     """The user of the access token.
 
-    `USER_SCHEMA` may name another, derived from this one or not: any Ninja schema that the user model can fill.
+    `USER_SCHEMA` can name any other Ninja schema that the user model can fill. It need not derive from this one.
     """
 
     id: str = Field(examples=["7"])
@@ -250,32 +259,32 @@ class UserOut(Schema):
 
     @staticmethod
     def resolve_id(user: Any) -> str:
-        """Return the key, whatever type it has."""
+        """Return the primary key as a string."""
         return str(user.pk)
 
     @staticmethod
     def resolve_username(user: Any) -> str | None:
-        """Return the name that the user has beside the address."""
+        """Return the username, or None if users log in by email address only."""
         return user.get_username() if has_username() else None
 
     @staticmethod
     def resolve_email(user: Any) -> str:
-        """Return the address, whatever the model calls it."""
+        """Return the email address, from the email field of the user model."""
         return getattr(user, email_field()) or ""
 
     @staticmethod
     def resolve_email_verified(user: Any) -> bool:
-        """Tell whether it is the address that was proved."""
+        """Return whether the email address is verified."""
         return is_verified(user)
 
     @staticmethod
     def resolve_date_joined(user: Any) -> datetime | None:
-        """Return None where the model does not note it."""
+        """Return the date, or None if the user model has no such field."""
         return getattr(user, "date_joined", None)
 
     @staticmethod
     def resolve_last_login(user: Any) -> datetime | None:
-        """Return None where the model does not note it."""
+        """Return the time, or None if the user model has no such field."""
         return getattr(user, "last_login", None)
 
 
@@ -294,19 +303,21 @@ _KID = "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"  # of the key in RFC 7515 a
 
 
 class PublicKeyOut(BaseModel):
-    """A public key as a JWK (RFC 7517 section 4). No member of a private key has a place here."""
+    """A public key as a JWK (RFC 7517 section 4). The schema has no member of a private key."""
 
     kid: str = Field(description="The RFC 7638 thumbprint of the key.", examples=[_KID])
     kty: str = Field(examples=["EC"])
     alg: str = Field(examples=["ES256"])
     use: str = Field("sig", examples=["sig"])
-    crv: str | None = Field(None, description="Of EC and OKP keys.", examples=["P-256"])
+    crv: str | None = Field(None, description="Only for EC and OKP keys.", examples=["P-256"])
     x: str | None = Field(
-        None, description="Of EC and OKP keys.", examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"]
+        None, description="Only for EC and OKP keys.", examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"]
     )
-    y: str | None = Field(None, description="Of EC keys.", examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"])
-    n: str | None = Field(None, description="Of RSA keys.", examples=[None])
-    e: str | None = Field(None, description="Of RSA keys.", examples=[None])
+    y: str | None = Field(
+        None, description="Only for EC keys.", examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"]
+    )
+    n: str | None = Field(None, description="Only for RSA keys.", examples=[None])
+    e: str | None = Field(None, description="Only for RSA keys.", examples=[None])
 
 
 class PublicKeysOut(BaseModel):

@@ -43,8 +43,9 @@ deploy.py
     W023  times are local, with daylight saving time (--deploy)
     W024  rate limits are off (--deploy)
 
-The checks marked (--deploy) run with `manage.py check --deploy`: right on a laptop, unsafe on a server. They are
-warnings, so that a project with a reason, such as a private network, can list them in SILENCED_SYSTEM_CHECKS.
+The checks marked (--deploy) run with `manage.py check --deploy`: what they report is fine on a laptop and unsafe on a
+server. They are warnings, so that a project with a reason, such as a private network, can list them in
+SILENCED_SYSTEM_CHECKS.
 
 If the kit is mounted, E011 and E012 of a schema are also the error that importing the URLconf raises, with the id and
 the hint in its text: the API is not built with such a schema, so no check is printed.

@@ -32,7 +32,7 @@ _FAST_ALGORITHMS = {"md5", "sha1", "unsalted_md5", "unsalted_sha1", "crypt"}
 
 @register(Tags.urls, deploy=True)
 def check_links(**_: Any) -> list[CheckMessage]:
-    """W010 and W011: a link in an email carries a token, so nobody else may read or forge the page it opens."""
+    """W010 and W011: a link in an email carries a token, so others must not be able to read or forge its page."""
     if not are_valid():
         return []
     found: list[CheckMessage] = []
@@ -119,7 +119,7 @@ def check_atomic_requests(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_email_backend(**_: Any) -> list[CheckMessage]:
-    """W019: without emails, users can neither verify an address nor reset a password. A log would hold the links."""
+    """W019: without emails, users can neither verify an address nor reset a password. A log would show the links."""
     backend = _email_backend()
     if backend and backend not in _LOCAL_BACKENDS:
         return []

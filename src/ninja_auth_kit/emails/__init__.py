@@ -1,4 +1,4 @@
-"""The kit's emails: rendering, links, and delivery after the answer."""
+"""The emails of the kit: templates, links, and sending after the response."""
 
 from ninja_auth_kit.emails.background import after_answer, flush
 from ninja_auth_kit.emails.rendering import OWN_NAMESPACE, page_namespaces, page_url, render, send, site_context

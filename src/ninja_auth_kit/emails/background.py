@@ -1,7 +1,8 @@
-"""Jobs that wait for the commit and then run in a thread, some time after the answer has left.
+"""Jobs that run in a thread, after the commit and a random time after the response.
 
-When a job runs must not tell what it is about: whoever keeps a connection to this process sees its work as slowness.
-So the moment is random, and a job about nobody does as much work as one about somebody.
+A job must not reveal whether an account exists. An attacker who sends requests to the same process can measure when
+the process is busy. So each job starts after a random delay, and a job for an address without an account does as much
+work as one for an address that has an account.
 """
 
 import atexit
@@ -23,69 +24,75 @@ logger = logging.getLogger("ninja_auth_kit.emails")
 Job = Callable[[], None]
 
 THREADS = 2
-MAXIMUM_WAITING = 10_000
-DELAY = (0.1, 1.5)  # seconds
+MAXIMUM_WAITING = 10_000  # jobs
+DELAY = (0.1, 1.5)  # seconds, at least and at most
 
 
 def after_answer(job: Job, *, using: str) -> None:
-    """Run a job after the commit and after the answer. A failure is logged, without its text: it may name an address.
+    """Run a job after the commit and after the response.
 
-    In Django's test environment, the one that has a `mail.outbox`, the job runs right after the commit, so that the
-    outbox is filled when the answer is there.
+    If the job raises an exception, only the class of the exception is logged, because its text can contain an email
+    address.
+
+    In tests, which are recognised by `mail.outbox`, the job runs immediately after the commit, so that the outbox is
+    complete when the response arrives.
 
     Args:
-        job: takes nothing, and may fail.
-        using: the alias of the database whose commit counts.
+        job: a callable without arguments.
+        using: the alias of the database whose commit starts the job.
     """
     language = translation.get_language()
 
     def run() -> None:
         with translation.override(language):
-            _attempt(job)
+            _run_and_log(job)
 
     transaction.on_commit(lambda: _start(run), using=using, robust=True)
 
 
 def flush(timeout: float = 10) -> bool:
-    """Run what waits without waiting for its moment, `timeout` seconds at most; tell whether all is done."""
+    """Run all waiting jobs without their delay. Return whether they are done within `timeout` seconds."""
     return _queue(os.getpid()).flush(timeout)
 
 
 class _Queue:
-    """The jobs of one process, each with its moment, and the threads that run them."""
+    """The jobs of one process, each with the time at which it starts, and the threads that run them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: list[tuple[float, int, Job]] = []  # a heap: the next to run comes first
+        self._waiting: list[tuple[float, int, Job]] = []  # a heap: the next job comes first
         self._numbers = count()
         self._running = 0
-        self._hurry = False
-        self._started = False
+        self._is_flushing = False
+        self._is_started = False
 
     def put(self, run: Job) -> None:
-        """Run a job at a random moment soon, unless too many wait."""
+        """Add a job that starts after a random delay, unless too many jobs are waiting."""
         with self._changed:
             if len(self._waiting) >= MAXIMUM_WAITING:
-                logger.error("A mail was dropped: %d are waiting. Is the mail server down?", len(self._waiting))
+                logger.error(
+                    "An email was dropped, because %d are waiting. Check that the mail server answers.",
+                    len(self._waiting),
+                )
                 return
-            moment = time.monotonic() + random.uniform(*DELAY)  # noqa: S311  # jitter, not a secret
-            heapq.heappush(self._waiting, (moment, next(self._numbers), run))
+            start = time.monotonic() + random.uniform(*DELAY)  # noqa: S311  # jitter, not a secret
+            heapq.heappush(self._waiting, (start, next(self._numbers), run))
             self._start_threads()
             self._changed.notify()
 
     def flush(self, timeout: float) -> bool:
         with self._changed:
-            self._hurry = True
+            self._is_flushing = True
             self._changed.notify_all()
             try:
                 return self._changed.wait_for(lambda: not self._waiting and not self._running, timeout)
             finally:
-                self._hurry = False
+                self._is_flushing = False
 
     def _start_threads(self) -> None:
-        if self._started:
+        if self._is_started:
             return
-        self._started = True
+        self._is_started = True
         atexit.register(self.flush, 10)
         for number in range(THREADS):
             threading.Thread(target=self._work, name=f"ninja_auth_kit-mail-{number}", daemon=True).start()
@@ -105,17 +112,17 @@ class _Queue:
         with self._changed:
             while True:
                 pause = self._waiting[0][0] - time.monotonic() if self._waiting else None
-                if pause is not None and (pause <= 0 or self._hurry):
+                if pause is not None and (pause <= 0 or self._is_flushing):
                     self._running += 1
                     return heapq.heappop(self._waiting)[2]
                 self._changed.wait(pause)
 
 
-_queues: dict[int, _Queue] = {}
+_queues: dict[int, _Queue] = {}  # by process id, because a forked worker needs threads of its own
 
 
 def _queue(process_id: int) -> _Queue:
-    """Return this process's queue; a forked worker gets its own. Not a cache: two threads must not get two."""
+    """Return the queue of a process. `functools.cache` could return two queues to two threads."""
     return _queues.get(process_id) or _queues.setdefault(process_id, _Queue())
 
 
@@ -126,13 +133,12 @@ def _start(run: Job) -> None:
         _queue(os.getpid()).put(run)
 
 
-def _attempt(job: Job) -> None:
+def _run_and_log(job: Job) -> None:
     try:
         job()
     except Exception as error:
-        kind = type(error).__name__
         logger.error(
-            "A mail could not be sent: %s. What it was about stands; it can be asked for again. "
-            "Is the mail server of Django's settings there?",
-            kind,
+            "An email could not be sent: %s. The change that it is about is saved, and a link can be requested again. "
+            "Check Django's email settings, and that the mail server answers.",
+            type(error).__name__,
         )

@@ -1,7 +1,7 @@
-"""The kit's mails: rendering, links, and delivery after the answer.
+"""The emails of the kit and the links in them.
 
-A mail never goes out inside a transaction or inside a request: the answer must not take longer for an address that
-somebody has (CVE-2024-45231), and a slow mail server must not hold a worker.
+Emails are sent by `background.after_answer`, never inside a transaction or a request. A response must not take longer
+if an account has the address (CVE-2024-45231), and a slow mail server must not occupy a worker.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from django.urls import NoReverseMatch, get_resolver, get_script_prefix, reverse
 
 from ninja_auth_kit.conf import settings
 
-OWN_NAMESPACE = "ninja_auth_kit"  # of `include("ninja_auth_kit.urls")`
-# The namespaces of the NinjaAPIs that carry the kit's pages; `install` adds to them.
+OWN_NAMESPACE = "ninja_auth_kit"  # the namespace of `ninja_auth_kit.urls`
+# The namespaces of the NinjaAPIs that have the kit's pages. `install` adds to the list.
 page_namespaces: list[str] = []
 
 
 def send(template: str, *, to: str, context: Mapping[str, Any]) -> None:
-    """Render a mail and send it.
+    """Render an email and send it.
 
     Raises:
-        Exception: whatever the mail backend raises.
+        Exception: any exception of the email backend.
     """
     render(template, to=to, context=context).send()
 
 
 def render(template: str, *, to: str, context: Mapping[str, Any]) -> mail.EmailMultiAlternatives:
-    """Return the mail made of `ninja_auth_kit/email/<template>_{subject.txt,message.txt,message.html}`."""
+    """Return the email of `ninja_auth_kit/email/<template>_{subject.txt,message.txt,message.html}`."""
     path = f"ninja_auth_kit/email/{template}"
     subject = " ".join(render_to_string(f"{path}_subject.txt", context).split())
     message = mail.EmailMultiAlternatives(subject, render_to_string(f"{path}_message.txt", context), to=[to])
@@ -39,30 +39,37 @@ def render(template: str, *, to: str, context: Mapping[str, Any]) -> mail.EmailM
 
 
 def page_url(page: str) -> str:
-    """Return the address of a page that takes a mailed token: the host's front end, or the kit's own page.
+    """Return the URL of a page that accepts a one-time token: a page of your front end, or the kit's own.
 
-    Never built from the request, whose Host header the caller writes (OWASP, Forgot Password).
+    The URL does not depend on the request, because the client controls the Host header (OWASP, Forgot Password).
 
     Raises:
-        ImproperlyConfigured: there is no `BASE_URL`, or no URL of the kit in the host's URLconf.
+        ImproperlyConfigured: `BASE_URL` is missing, or the URLconf does not contain the URLs of the kit.
     """
     configured: str | None = settings.FRONTEND_URLS.get(page)
     if configured is not None:
         return configured
     if settings.BASE_URL is None:
-        raise ImproperlyConfigured("Set NINJA_AUTH_KIT['BASE_URL'], scheme and host of the links in mails.")
-    _ = get_resolver().url_patterns  # importing the URLconf makes the APIs tell their namespaces
-    for namespace in sorted(page_namespaces, key=OWN_NAMESPACE.__ne__):  # the kit's own mount comes first
+        raise ImproperlyConfigured(
+            "NINJA_AUTH_KIT['BASE_URL'] is required for links in emails. Set it to the scheme and host of your site, "
+            "such as 'https://example.com'."
+        )
+    _ = get_resolver().url_patterns  # importing the URLconf registers the namespaces of the APIs
+    for namespace in sorted(page_namespaces, key=OWN_NAMESPACE.__ne__):  # `ninja_auth_kit.urls` comes first
         try:
             path = reverse(f"{namespace}:auth_{page}_page")
-        except NoReverseMatch:  # this API is installed but not in the URLconf
+        except NoReverseMatch:  # the API is not in the URLconf
             continue
-        # The script prefix is the request's; where Django is mounted below a path, BASE_URL says so.
+        # The script prefix comes from the request. If Django is mounted below a path, BASE_URL has
+        # it.
         return f"{settings.BASE_URL}/{path.removeprefix(get_script_prefix())}"
-    raise ImproperlyConfigured(f"Mount the kit's URLs, or set NINJA_AUTH_KIT['FRONTEND_URLS']['{page}'].")
+    raise ImproperlyConfigured(
+        f"The link in an email needs a page {page!r}, and the URLs of the kit are not in the URLconf. Add "
+        f"include('ninja_auth_kit.urls') to your URLconf, or set NINJA_AUTH_KIT['FRONTEND_URLS'][{page!r}]."
+    )
 
 
 def site_context() -> dict[str, str]:
-    """Return what every mail may want to say: `site_url` and `site_name`, from `BASE_URL`."""
+    """Return the context that all emails have: `site_url` and `site_name`, both from `BASE_URL`."""
     base = settings.BASE_URL or ""
     return {"site_url": base, "site_name": urlsplit(base).netloc}

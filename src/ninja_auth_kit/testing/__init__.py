@@ -1,7 +1,7 @@
-"""Helpers for the tests of projects that use the kit: who is logged in, what was recorded, which settings hold.
+"""Helpers for the tests of your project: log in a user, capture audit events, override settings.
 
-They make real sessions and real events in your test database, so that a guarded route is tested as it runs. The
-fixtures of the same names are in `ninja_auth_kit.testing.pytest_plugin`, for projects that name it.
+They create real sessions and real events in the test database, so a test of a protected route runs the same code as
+production. `ninja_auth_kit.testing.pytest_plugin` has the helpers as fixtures.
 """
 
 from ninja_auth_kit.testing.events import AuditEvents, capture_audit_events

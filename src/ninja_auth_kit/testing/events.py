@@ -1,4 +1,4 @@
-"""The audit events that a test causes, as objects of their classes."""
+"""`capture_audit_events`, which collects the audit events that a test causes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,18 +16,21 @@ E = TypeVar("E", bound=Event)
 
 
 class AuditEvents(Sequence[Event]):
-    """The events so far, in order; without those of transactions that were rolled back, as on the stream."""
+    """The captured events, in order.
+
+    As on the stream, events of transactions that were rolled back are not included.
+    """
 
     def __init__(self) -> None:
         self._captured: list[_Captured] = []
 
     @property
     def names(self) -> list[str]:
-        """What each is called: `["session.revoked", "session.logged_in"]`."""
+        """The names of the events, such as `["session.revoked", "session.logged_in"]`."""
         return [event.name for event in self]
 
     def of(self, kind: type[E]) -> list[E]:
-        """Return those of one class, such as `LoginFailed`."""
+        """Return the events of one class, such as `LoginFailed`."""
         return [event for event in self if isinstance(event, kind)]
 
     @overload
@@ -35,23 +38,27 @@ class AuditEvents(Sequence[Event]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Event]: ...
     def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
-        return self._kept()[index]
+        return self._recorded()[index]
 
     def __len__(self) -> int:
-        return len(self._kept())
+        return len(self._recorded())
 
     def __repr__(self) -> str:
         return f"<AuditEvents {self.names}>"
 
-    def _kept(self) -> list[Event]:
-        return [captured.event for captured in self._captured if captured.is_kept()]
+    def _recorded(self) -> list[Event]:
+        return [captured.event for captured in self._captured if not captured.is_rolled_back()]
 
     def _capture(self, kind: type[Event], message: Message) -> None:
         self._captured.append(_Captured(parse(message.payload), is_fact=kind.fact))
 
 
 class _Captured:
-    """One event, and whether it was rolled back: Django forgets what waits for the commit of an undone savepoint."""
+    """One event, which may have been rolled back.
+
+    Django removes the `on_commit` callbacks of a savepoint that is rolled back. So if the callback of an event is
+    gone and was not called, the event was rolled back.
+    """
 
     def __init__(self, event: Event, *, is_fact: bool) -> None:
         self.event = event
@@ -60,8 +67,8 @@ class _Captured:
         if not is_fact:
             transaction.on_commit(self._commit, using=accounts_database())
 
-    def is_kept(self) -> bool:
-        return self._is_final or any(waiting[1] == self._commit for waiting in self._connection.run_on_commit)
+    def is_rolled_back(self) -> bool:
+        return not self._is_final and all(waiting[1] != self._commit for waiting in self._connection.run_on_commit)
 
     def _commit(self) -> None:
         self._is_final = True
@@ -75,16 +82,16 @@ def capture_audit_events() -> Iterator[AuditEvents]:
             client.post("/api/auth/login", {...})
         assert events.names == ["session.login_failed"]
 
-    It needs no broker and no committed transaction. Each event counts, also of a flood; what `AUDIT_DISABLED_TYPES`
-    names does not.
+    It needs no broker and no committed transaction. Events of a flood are captured one by one, although the stream
+    aggregates them. Events that `AUDIT_DISABLED_TYPES` names are not captured.
     """
     events = AuditEvents()
 
-    # That of another capture around this one, where there is one.
+    # Inside another capture, this is the function of the other one.
     build: Callable[..., Message] = vars(receivers)["build_cloudevent"]
 
-    def build_and_capture(kind: type[Event], **said: Any) -> Message:
-        message = build(kind, **said)
+    def build_and_capture(kind: type[Event], **arguments: Any) -> Message:
+        message = build(kind, **arguments)
         events._capture(kind, message)
         return message
 

@@ -1,6 +1,6 @@
-"""The helpers as fixtures, for projects that ask: `pytest_plugins = ["ninja_auth_kit.testing.pytest_plugin"]`.
+"""The helpers as fixtures: set `pytest_plugins = ["ninja_auth_kit.testing.pytest_plugin"]` in your conftest.py.
 
-Nothing of the kit is imported before a fixture is used: pytest loads this before Django has its settings.
+The fixtures import the kit when they are used, because pytest loads plugins before Django's settings are configured.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,16 +28,16 @@ def auth_headers() -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def acting_as() -> Iterator[Callable[[Any, Any], Any]]:
-    """Return what lets a client act as a user until the test ends, and returns the tokens."""
+    """Return a function that logs in a client as a user until the end of the test, and returns the tokens."""
     from ninja_auth_kit import testing
 
-    with ExitStack() as until_the_end:
-        yield lambda client, user: until_the_end.enter_context(testing.acting_as(client, user))
+    with ExitStack() as stack:
+        yield lambda client, user: stack.enter_context(testing.acting_as(client, user))
 
 
 @pytest.fixture
 def audit_events() -> Iterator[Any]:
-    """Return the `AuditEvents` of the test, from here to its end."""
+    """Return the audit events of the test, as an `AuditEvents`."""
     from ninja_auth_kit import testing
 
     with testing.capture_audit_events() as events:
@@ -46,12 +46,12 @@ def audit_events() -> Iterator[Any]:
 
 @pytest.fixture
 def auth_kit_settings() -> Iterator[Callable[..., None]]:
-    """Return what sets keys of `NINJA_AUTH_KIT` until the test ends."""
+    """Return a function that sets keys of `NINJA_AUTH_KIT` until the end of the test."""
     from ninja_auth_kit import testing
 
-    with ExitStack() as until_the_end:
+    with ExitStack() as stack:
 
         def override(**keys: Any) -> None:
-            until_the_end.enter_context(testing.override_auth_kit(**keys))
+            stack.enter_context(testing.override_auth_kit(**keys))
 
         yield override

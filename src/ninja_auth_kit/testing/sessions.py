@@ -1,4 +1,4 @@
-"""Sessions for tests, begun without a password: hashing one takes a third of a second, and tests want many."""
+"""Sessions for tests, started without a password, because hashing one is slow."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,68 +15,69 @@ from ninja_auth_kit.services.sessions import custom_claims, insert_session, new_
 
 
 def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent: str = "tests") -> TokenPair:
-    """Begin a session as a login does, within `SESSION_LIMIT` and with its event, and return its tokens.
+    """Start a session as a login does, and return its tokens.
 
-    Neither the password nor the address of the user is looked at.
+    `SESSION_LIMIT` applies, and the login is recorded as an event. Neither the password nor the verification of the
+    email address is checked.
 
     Args:
-        user: whose; stored.
-        ip_address: where the session is said to come from.
-        user_agent: in which browser.
+        user: a saved user.
+        ip_address: the IP address that the session is started from.
+        user_agent: the browser that the session is started in.
 
     Raises:
-        ValueError: the user is not stored.
-        SessionLimitReachedError: there is no place, and `SESSION_LIMIT_POLICY` is "reject".
+        ValueError: the user is not saved.
+        SessionLimitReachedError: the user has reached `SESSION_LIMIT`, and `SESSION_LIMIT_POLICY` is "reject".
     """
     client = ClientInfo(ip_address=ip_address, user_agent=user_agent)
     with atomic():
         current = lock_user(user.pk)
         if current is None:
-            raise ValueError("The user is not in the database: save it first.")
+            raise ValueError("The user is not in the database. Save the user first.")
         session = new_session(user=current, client=client)
         return insert_session(session, user=current, claims=custom_claims(session), client=client)
 
 
 def auth_headers(user: Any) -> dict[str, str]:
-    """Return the headers of a request in a new session of a user.
+    """Start a session, and return the headers of a request with its access token.
 
         client.get("/api/notes", headers=auth_headers(user))
 
     Args:
-        user: whose; see `issue_tokens`.
+        user: a saved user; see `issue_tokens`.
     """
     return _headers(issue_tokens(user))
 
 
 def acting_as(client: Any, user: Any) -> "ActingAs":
-    """Let every request of a client be one of a user's session, for the length of a `with` or `async with`.
+    """Start a session, and send its access token with every request of a client, in a `with` or `async with` block.
 
         with acting_as(client, user) as tokens:
             client.get("/api/notes")
 
     Args:
         client: Django's `Client` or `AsyncClient`, or Ninja's `TestClient` or `TestAsyncClient`.
-        user: whose; see `issue_tokens`.
+        user: a saved user; see `issue_tokens`.
     """
     return ActingAs(client, user)
 
 
 class ActingAs:
-    """What `acting_as` returns: entering it begins the session and gives its `TokenPair`."""
+    """The context manager that `acting_as` returns. Entering it starts the session and returns the `TokenPair`."""
 
     def __init__(self, client: Any, user: Any) -> None:
         self._client, self._user = client, user
-        self._sent: AbstractContextManager[None] | None = None
+        self._patch: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> TokenPair:
         tokens = issue_tokens(self._user)
-        self._sent = _sending(self._client, _headers(tokens))
-        self._sent.__enter__()
+        self._patch = _with_headers(self._client, _headers(tokens))
+        self._patch.__enter__()
         return tokens
 
     def __exit__(self, *error: Any) -> None:
-        if self._sent is not None:
-            self._sent.__exit__(*error)
+        if self._patch is not None:
+            self._patch.__exit__(*error)
 
     async def __aenter__(self) -> TokenPair:
         return await sync_to_async(self.__enter__)()
@@ -90,15 +91,15 @@ def _headers(tokens: TokenPair) -> dict[str, str]:
 
 
 @contextmanager
-def _sending(client: Any, ours: dict[str, str]) -> Iterator[None]:
-    if not hasattr(client, "generic"):  # Ninja's clients, which have no defaults but these
-        with patch.object(client, "headers", {**client.headers, **ours}):
+def _with_headers(client: Any, defaults: dict[str, str]) -> Iterator[None]:
+    if not hasattr(client, "generic"):  # the test clients of Django Ninja have default headers
+        with patch.object(client, "headers", {**client.headers, **defaults}):
             yield
         return
     generic = client.generic
 
-    def with_ours(*args: Any, headers: dict[str, str] | None = None, **extra: Any) -> Any:
-        return generic(*args, headers={**ours, **(headers or {})}, **extra)
+    def generic_with_headers(*args: Any, headers: dict[str, str] | None = None, **extra: Any) -> Any:
+        return generic(*args, headers={**defaults, **(headers or {})}, **extra)
 
-    with patch.object(client, "generic", with_ours):
+    with patch.object(client, "generic", generic_with_headers):
         yield

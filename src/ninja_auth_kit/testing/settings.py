@@ -1,4 +1,4 @@
-"""The kit's settings for a test or two."""
+"""`override_auth_kit`, which overrides settings of the kit in tests."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from ninja_auth_kit.checks.settings import faults
 
 
 class override_auth_kit(override_settings):  # noqa: N801  # as Django's own
-    """Set some keys of `NINJA_AUTH_KIT` and leave the others as they are; a decorator and a context manager.
+    """Set some keys of `NINJA_AUTH_KIT`, and leave the others unchanged. A decorator and a context manager.
 
         @override_auth_kit(SESSION_LIMIT=None)
         def test_two_devices(client): ...
 
-    What shapes the API when it is built (the schemas) does not change with it.
+    The API is built once, so REGISTRATION_SCHEMA, PROFILE_SCHEMA and USER_SCHEMA cannot be overridden.
 
     Raises:
-        ImproperlyConfigured: there is no such key, or the value does not fit; when it is made.
+        ImproperlyConfigured: a key is unknown, or a value is invalid.
     """
 
     def __init__(self, **keys: Any) -> None:
@@ -28,14 +28,14 @@ class override_auth_kit(override_settings):  # noqa: N801  # as Django's own
             raise ImproperlyConfigured(f"{found[0].msg} {found[0].hint}")
 
     def enable(self) -> None:
-        """Begin."""
+        """Apply the keys."""
         self.options = self._merged(getattr(django_settings, "NINJA_AUTH_KIT", {}))
         super().enable()
 
     def save_options(self, test_func: Any) -> None:
-        """Remember the keys on a class of tests."""
-        outer = test_func._overridden_settings or {}
-        self.options = self._merged(outer.get("NINJA_AUTH_KIT", getattr(django_settings, "NINJA_AUTH_KIT", {})))
+        """Add the keys to those of a test class and its base classes."""
+        inherited = test_func._overridden_settings or {}
+        self.options = self._merged(inherited.get("NINJA_AUTH_KIT", getattr(django_settings, "NINJA_AUTH_KIT", {})))
         super().save_options(test_func)
 
     def _merged(self, present: dict[str, Any]) -> dict[str, Any]:

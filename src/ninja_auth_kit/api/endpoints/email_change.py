@@ -1,4 +1,4 @@
-"""POST email/change and email/change/confirm, and the page that a mailed link opens."""
+"""POST email/change and email/change/confirm, and the page that the link in the email opens."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -19,16 +19,16 @@ router = Router()
     "email/change",
     **operation(
         "request_email_change",
-        summary="Ask for another address",
+        summary="Request a change of the email address",
         success={202: Detail},
         errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
         auth=JWTAuth(with_email=True),
     ),
 )
 def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[Detail]:
-    """Ask for another address. A link goes to the new one and a notice to the one you have; nothing changes yet.
+    """Request a change of the email address. A link is sent to the new address, and a notice to the current one.
 
-    The answer is the same for an address that is in use.
+    The address does not change until the link is confirmed. The response is the same if the new address is in use.
     """
     services.request_email_change(
         user=request.user,
@@ -46,22 +46,25 @@ def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[De
     "email/change/confirm",
     **operation(
         "confirm_email_change",
-        summary="Confirm the new address",
+        summary="Confirm the new email address",
         success={204: None},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def confirm_email_change(request: HttpRequest, body: OneTimeTokenIn) -> Status[None]:
-    """Give the account the address that the token was mailed to. All sessions end, and all other links die."""
+    """Change the email address to the one that the token was sent to.
+
+    All sessions end, and all other links of the account are invalidated.
+    """
     services.confirm_email_change(token=body.token.get_secret_value(), client=ClientInfo.of(request))
     return Status(204, None)
 
 
 @router.get(
     "email/change",
-    **operation("change_email_page", summary="The page behind a mailed link", success={200: None}),
+    **operation("change_email_page", summary="The page that the link in the email opens", success={200: None}),
     include_in_schema=False,
 )
 def change_email_page(request: HttpRequest) -> HttpResponse:
-    """Show a button that confirms the new address."""
+    """Show a button that confirms the new email address."""
     return token_page(request, "change_email")

@@ -15,17 +15,17 @@ router = Router()
     ".well-known/jwks.json",
     **operation(
         "jwks",
-        summary="The keys that verify access tokens",
+        summary="Get the public keys",
         success={200: PublicKeysOut},
         errors=(PathNotFoundError,),
     ),
     exclude_none=True,
 )
 def jwks(request: HttpRequest) -> PublicKeysOut:
-    """Return the public keys by which another service verifies access tokens, as a JWK Set (RFC 7517).
+    """Return the public keys with which another service verifies access tokens, as a JWK Set (RFC 7517).
 
-    A key stands here before it signs and after it has signed, so look keys up by `kid`, and fetch again when one is
-    missing. Without an asymmetric key there is nothing to publish, and the answer is 404.
+    A key is listed before it signs its first token and after it has signed its last one. Look up a key by its `kid`,
+    and fetch the set again if the key is missing. If no asymmetric key is configured, the response is 404.
     """
     keys = key_ring().public
     if not keys:

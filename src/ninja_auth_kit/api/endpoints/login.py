@@ -25,7 +25,10 @@ router = Router()
     ),
 )
 def login(request: HttpRequest, body: LoginIn) -> TokenPairOut:
-    """Exchange a password for a session. With the default limit of one session, an earlier one ends at once."""
+    """Exchange a password for an access token and a refresh token.
+
+    By default a user has one session, and a login ends the previous one immediately.
+    """
     pair = services.login(
         request=request,
         password=body.password.get_secret_value(),

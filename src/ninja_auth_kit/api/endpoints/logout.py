@@ -16,16 +16,16 @@ router = Router()
     **operation("logout", summary="Log out", success={204: None}, errors=WRITING, body_is_optional=True),
 )
 def logout(request: HttpRequest, body: LogoutIn) -> Status[None]:
-    """End the session of the bearer token, or else of the refresh token in the body.
+    """End the session of the access token or, without a genuine access token, of the refresh token in the body.
 
-    The answer is the same for tokens that are valid, used up, expired, garbage or somebody else's, and only the
-    caller's own session ends.
+    Only the caller's own session ends. The response is the same if a token is valid, used, expired, malformed or
+    another user's.
     """
-    presented = body.refresh_token
+    refresh_token = body.refresh_token
     services.logout(
         request=request,
         access_token=optional_bearer_token(request),
-        refresh_token=None if presented is None else presented.get_secret_value(),
+        refresh_token=refresh_token.get_secret_value() if refresh_token else None,
     )
     return Status(204, None)
 
@@ -41,6 +41,6 @@ def logout(request: HttpRequest, body: LogoutIn) -> Status[None]:
     ),
 )
 def logout_all(request: HttpRequest) -> Status[None]:
-    """End every session of the user, this one among them."""
+    """End every session of the user, including the current one."""
     services.logout_all(request=request, user=request.user)
     return Status(204, None)

@@ -1,4 +1,4 @@
-"""POST password/change, password/reset and password/reset/confirm, and the page that a mailed link opens."""
+"""POST password/change, password/reset and password/reset/confirm, and the page that the link in the email opens."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -26,7 +26,10 @@ router = Router()
     ),
 )
 def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None]:
-    """Change the password. Every other session ends, this one lives on, and the owner is told by mail."""
+    """Change the password.
+
+    The current session continues, and all others end. The owner of the account is notified by email.
+    """
     services.change_password(
         user=request.user,
         session_id=current_session(request).pk,
@@ -41,13 +44,16 @@ def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None
     "password/reset",
     **operation(
         "request_password_reset",
-        summary="Ask for a link to set a new password",
+        summary="Request a password reset",
         success={202: Detail},
         errors=LIMITED,
     ),
 )
 def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail]:
-    """Ask for a link to set a new password; the older one dies. The answer is the same for an address nobody has."""
+    """Request a link to set a new password. It invalidates the previous link.
+
+    The response is the same if no account has the address.
+    """
     services.request_password_reset(email=body.email, client=ClientInfo.of(request))
     return Status(
         202,
@@ -64,15 +70,16 @@ def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail
     "password/reset/confirm",
     **operation(
         "confirm_password_reset",
-        summary="Set a new password",
+        summary="Reset the password",
         success={204: None},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def confirm_password_reset(request: HttpRequest, body: PasswordResetIn) -> Status[None]:
-    """Set a new password with the token of the mail. All sessions end, the address counts as verified, no login.
+    """Set a new password with the token from the email.
 
-    A token that is unknown, used, expired, superseded or of another purpose gets one and the same answer.
+    All sessions end, and the email address counts as verified. The user is not logged in. The response is the same
+    if the token is unknown, used, expired, superseded or was issued for another purpose.
     """
     services.confirm_password_reset(
         token=body.token.get_secret_value(),
@@ -84,9 +91,9 @@ def confirm_password_reset(request: HttpRequest, body: PasswordResetIn) -> Statu
 
 @router.get(
     "password/reset",
-    **operation("reset_password_page", summary="The page behind a mailed link", success={200: None}),
+    **operation("reset_password_page", summary="The page that the link in the email opens", success={200: None}),
     include_in_schema=False,
 )
 def reset_password_page(request: HttpRequest) -> HttpResponse:
-    """Show a form for the new password."""
+    """Show a form for a new password."""
     return token_page(request, "reset_password")

@@ -21,16 +21,16 @@ router = Router()
     "refresh",
     **operation(
         "refresh",
-        summary="Refresh",
+        summary="Refresh the tokens",
         success={200: TokenPairOut},
         errors=(*LIMITED, InvalidTokenError, TokenExpiredError, TokenReusedError, SessionEndedError),
     ),
 )
 def refresh(request: HttpRequest, body: RefreshIn) -> TokenPairOut:
-    """Exchange a refresh token for a new pair.
+    """Exchange a refresh token for a new access token and a new refresh token.
 
-    Presented again within the grace period, a token gets the same successor again, so parallel calls and lost
-    answers are harmless. Anything older, or later, ends the session.
+    Within the grace period, the previous refresh token gets the same successor again, so parallel requests and lost
+    responses are harmless. The session ends if the previous token is sent later, or if an older one is sent.
     """
     pair = services.refresh(token=body.refresh_token.get_secret_value(), client=ClientInfo.of(request))
     return TokenPairOut(**vars(pair))

@@ -17,14 +17,14 @@ router = Router()
     "sessions",
     **operation(
         "list_sessions",
-        summary="Where am I logged in",
+        summary="List the sessions",
         success={200: list[SessionOut]},
         errors=WITH_BEARER,
         auth=JWTAuth(),
     ),
 )
 def list_sessions(request: HttpRequest) -> list[SessionOut]:
-    """Return the active sessions of the user, the newest first. `last_seen` is the last login or refresh."""
+    """Return the active sessions of the user, newest first. `last_seen` is the time of the last login or refresh."""
     current = current_session(request).pk
     return [
         SessionOut(
@@ -43,13 +43,16 @@ def list_sessions(request: HttpRequest) -> list[SessionOut]:
     "sessions/{session_id}",
     **operation(
         "end_session",
-        summary="End one session",
+        summary="End a session",
         success={204: None},
         errors=(*WRITING, *WITH_BEARER, SessionNotFoundError),
         auth=JWTAuth(),
     ),
 )
 def end_session(request: HttpRequest, session_id: str) -> Status[None]:
-    """End a session of the user. Another user's, an unknown and an ended one are all 404."""
+    """End a session of the user.
+
+    The response is 404 for an unknown session, a session that has ended, and a session of another user.
+    """
     services.end_session(user=request.user, session_id=session_id, client=ClientInfo.of(request))
     return Status(204, None)

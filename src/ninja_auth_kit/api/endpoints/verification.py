@@ -1,4 +1,4 @@
-"""POST verify-email and verify-email/resend, and the page that a mailed link opens."""
+"""POST verify-email and verify-email/resend, and the page that the link in the email opens."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -19,15 +19,16 @@ router = Router()
     "verify-email",
     **operation(
         "verify_email",
-        summary="Verify an address",
+        summary="Verify an email address",
         success={200: VerifiedEmail},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
 )
 def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
-    """Prove an address with the token that was mailed to it and the password chosen at registration. No login.
+    """Verify an email address with the token that was sent to it and the password chosen at registration.
 
-    A token that is unknown, used, expired, superseded or of another purpose gets the same answer as a wrong password.
+    The user is not logged in. The response is the same if the token is unknown, used, expired, superseded or was
+    issued for another purpose, and if the password is wrong.
     """
     email = services.verify_email(
         token=body.token.get_secret_value(),
@@ -41,13 +42,16 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
     "verify-email/resend",
     **operation(
         "resend_verification",
-        summary="Ask for another verification link",
+        summary="Request another verification link",
         success={202: Detail},
         errors=LIMITED,
     ),
 )
 def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
-    """Ask for another verification link; the older one dies. The answer is the same for an address that nobody has."""
+    """Request another verification link. It invalidates the previous link.
+
+    The response is the same if no account has the address.
+    """
     services.resend_verification(email=body.email, client=ClientInfo.of(request))
     return Status(
         202,
@@ -62,9 +66,12 @@ def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
 
 @router.get(
     "verify-email",
-    **operation("verify_email_page", summary="The page behind a mailed link", success={200: None}),
+    **operation("verify_email_page", summary="The page that the link in the email opens", success={200: None}),
     include_in_schema=False,
 )
 def verify_email_page(request: HttpRequest) -> HttpResponse:
-    """Show a form that posts the token of the URL's fragment. Opening it uses nothing up: mail scanners open links."""
+    """Show a form that posts the token in the fragment of the URL.
+
+    Opening the page does not use the token, because mail scanners open links.
+    """
     return token_page(request, "verify_email", password_required=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD)

@@ -22,7 +22,7 @@ from pydantic import SecretBytes
 from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import services, signals
-from ninja_auth_kit.api.custom_schemas import further_fields
+from ninja_auth_kit.api.custom_schemas import additional_fields
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidInputError
 from ninja_auth_kit.models import EmailAddress
@@ -380,7 +380,7 @@ def test_secret_bytes_that_are_no_text_are_an_input_error(user: Any, secret: byt
     body = ChoosingProfile(last_name=SecretBytes(secret))
 
     with pytest.raises(InvalidInputError):
-        services.update_account(user=user, values=further_fields(body, sent_alone=True), client=ClientInfo())
+        services.update_account(user=user, values=additional_fields(body, only_sent=True), client=ClientInfo())
 
 
 # REGISTRATION_SCHEMA
@@ -531,7 +531,7 @@ def test_a_schema_that_must_not_be_is_a_check_error_and_no_api_is_built_with_it(
 def test_every_dangerous_field_is_named(kit: Callable[..., None]) -> None:
     kit(PROFILE_SCHEMA=ODD + "Dangerous")
 
-    named = {re.findall(r"must not have '(\w+)'", message.msg)[0] for message in ours()}
+    named = {re.findall(r"must not have the field '(\w+)'", message.msg)[0] for message in ours()}
 
     assert named == set(Dangerous.model_fields)
 
@@ -544,7 +544,7 @@ def test_a_unique_field_is_for_the_profile_alone(kit: Callable[..., None]) -> No
 
     (message,) = ours()
 
-    assert "'nickname': it is unique, and would tell who has an account" in message.msg
+    assert "'nickname': it is unique, so a registration would reveal who has an account" in message.msg
 
 
 def test_schemas_that_fit_have_nothing_to_complain_about(kit: Callable[..., None]) -> None:
