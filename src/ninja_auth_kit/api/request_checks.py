@@ -7,12 +7,16 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
+from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
+from ninja.operation import PathView
 
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
     LengthRequiredError,
     MalformedBodyError,
+    MethodNotAllowedError,
     UnsupportedMediaTypeError,
     problem_response,
 )
@@ -82,4 +86,57 @@ def _never_stored(response: HttpResponse) -> HttpResponse:
     """Keep a response out of every cache (RFC 6749 section 5.1; ASVS 14.3.2)."""
     response["Cache-Control"] = "no-store"
     patch_vary_headers(response, ["Authorization"])
+    return response
+
+
+class StrictPathView(PathView):
+    """The operations of one path. HEAD is answered like GET, and any other method with a problem.
+
+    Django Ninja answers HEAD with 405, and 405 with plain text, and has no hook for either.
+    """
+
+    @classmethod
+    def of(cls, view: PathView) -> "StrictPathView":
+        """Return a path with the same operations."""
+        strict = cls()
+        vars(strict).update(vars(view))
+        return strict
+
+    def clone(self) -> "StrictPathView":
+        """Return a copy for one API. Django Ninja's own method always returns a plain `PathView`."""
+        return self.of(super().clone())
+
+    def add_head(self) -> None:
+        """Answer HEAD where GET is answered (RFC 9110 section 9.1): scanners of links in emails send it.
+
+        A second operation, because every method of an operation appears in OpenAPI.
+        """
+        for operation in [operation for operation in self.operations if "GET" in operation.methods]:
+            head = operation.clone()
+            head.methods, head.include_in_schema = ["HEAD"], False
+            self.operations.append(head)
+
+    def get_view(self) -> Callable[..., HttpResponseBase]:
+        """Return the view of the path.
+
+        The response 405 is not an operation, because an operation lists its methods, and clients can send any method.
+        """
+        view = super().get_view()
+        allowed = sorted({method for operation in self.operations for method in operation.methods})
+
+        @csrf_exempt
+        def strict_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method in allowed:
+                response: HttpResponseBase = view(request, *args, **kwargs)
+                return response
+            return method_not_allowed(request, allowed)
+
+        return strict_view
+
+
+@with_checked_body
+def method_not_allowed(request: HttpRequest, allowed: list[str]) -> HttpResponse:
+    """Return the answer to a method that a path does not have."""
+    response = problem_response(MethodNotAllowedError())
+    response["Allow"] = ", ".join(allowed)
     return response
