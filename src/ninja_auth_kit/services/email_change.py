@@ -125,8 +125,8 @@ def _unchanged_user(change: _EmailChange) -> Any | None:
 
 
 def _has_unused_token(user: Any, change: _EmailChange) -> bool:
-    unused = OneTimeToken.objects.filter(user=user, purpose=Purpose.CHANGE_EMAIL, used_at=None)
-    return unused.filter(email=change.new_email).exists()
+    unused = {"user": user, "purpose": Purpose.CHANGE_EMAIL, "used_at": None}
+    return OneTimeToken.objects.filter(**unused, email=change.new_email).exists()
 
 
 def _supersede_token(user: Any, change: _EmailChange) -> str | None:

@@ -114,7 +114,7 @@ def register(
     try:
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
-        shadow = ShadowRegistration.objects.behind(owner)  # the same query if there is no owner
+        shadow = ShadowRegistration.objects.behind(owner)  # queried even if there is no owner
         _require_free_username(candidate)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
             candidate.set_password(password)
@@ -229,9 +229,9 @@ def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str]
     """Update the pending account in one transaction, or return None if it has changed since it was read.
 
     A field that the new registration leaves out is set to its default, because the earlier registration may have come
-    from a stranger. The new one may, too. The links that the owner of the mailbox already has therefore stay valid:
-    another email may never be sent. The exception is a verification link that needs no password, which would verify
-    the address for the account of a stranger.
+    from a stranger. The new one may, too. The links that the owner of the mailbox already has therefore stay valid,
+    because rate limits may keep another email from being sent. The exception is a verification link that needs no
+    password, which would verify the address for the account of a stranger.
     """
     with atomic():
         _reserve_username(candidate)
@@ -283,8 +283,8 @@ def _reject_taken(
             ShadowRegistration.objects.cast(
                 user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
             )
-    # After the transaction, as for other failures. Inside it, the event would be written through a second connection,
-    # and the time that this takes would reveal that the address is taken.
+    # After the transaction, as for other failures. Inside it, the event would be written through a
+    # second connection, and the time that this takes would reveal that the address is taken.
     _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
     emails.after_answer(partial(_notify_owner, owner.pk, email, client), using=accounts_database())
 

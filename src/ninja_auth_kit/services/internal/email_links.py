@@ -49,8 +49,8 @@ def send_link(
     to = stored_email(user)
     with atomic():
         current = lock_user(user.pk)
-        # A stranger may have registered the address again since the user was read. A link for the stranger's account
-        # would let the owner of the mailbox verify the address for it.
+        # A stranger may have registered the address again since the user was read. A link for the
+        # stranger's account would let the owner of the mailbox verify the address for it.
         if current is None or current.password != user.password:
             return
         expires_at = timezone.now() + lifetime
