@@ -96,7 +96,7 @@ def _delete(user: Any, *, client: ClientInfo) -> None:
     with atomic():
         current = lock_unchanged(user)
         ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk)
-        deleted = copy.copy(current)  # delete() removes the primary key from the instance; receivers need it
+        deleted = copy.copy(current)  # receivers need the primary key, which delete() removes
         signals.account_deleted.announce(user=deleted, client=client, sessions_ended=len(ended))
         current.delete()
 

@@ -134,6 +134,10 @@ def _supersede_token(user: Any, change: _EmailChange) -> str | None:
 
     The token is issued even if the new address is taken or gets no email. Attack: otherwise a link to an earlier
     address, for example the attacker's own, would stay valid in these cases only, and reveal them.
+
+    Tests:
+    tests/test_email_change.py::test_an_older_link_dies_whether_or_not_the_next_address_is_in_use
+    tests/test_email_change.py::test_that_an_older_link_lives_on_does_not_tell_whether_the_next_address_has_had_its_mails
     """
     purpose = Purpose.CHANGE_EMAIL
     with atomic():
@@ -201,7 +205,7 @@ def _change_email(row: OneTimeToken, *, client: ClientInfo) -> bool:
             ShadowRegistration.objects.filter(user=user).delete()  # it has the former address
             signals.email_changed.announce(user=user, client=client, sessions_ended=len(ended))
             return True
-    except (IntegrityError, InvalidEmailError):  # another account has the address; the token stays unused
+    except (IntegrityError, InvalidEmailError):  # the address is taken; the token stays unused
         return False
 
 

@@ -175,7 +175,8 @@ def _reset_password(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> b
     try:
         with atomic():
             user = lock_user(row.user_id)
-            # A registration that replaced this one since the token was found has bound the token to itself.
+            # A registration that has replaced this one since the token was found has bound the
+            # token to itself.
             bound = OneTimeToken.objects.filter(pk=row.pk).values_list("auth_hash", flat=True).first()
             row.auth_hash = bound or row.auth_hash
             if user is None or not _may_still_reset(user, row) or not OneTimeToken.objects.consume(row):
@@ -186,5 +187,5 @@ def _reset_password(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> b
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             signals.password_reset.announce(user=user, client=client, sessions_ended=len(ended))
             return True
-    except (IntegrityError, InvalidEmailError):  # another account has verified the address since the token was found
+    except (IntegrityError, InvalidEmailError):  # another account has verified the address by now
         return False

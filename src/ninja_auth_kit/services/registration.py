@@ -253,7 +253,8 @@ def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str]
 
 def _copy_values(candidate: Any, user: Any, fields: Collection[str]) -> None:
     user.password = candidate.password
-    user._password = candidate._password  # as set_password() sets it; save() passes it to the password validators
+    # As set_password() sets it. save() passes it to the password validators.
+    user._password = candidate._password
     setattr(user, email_field(), getattr(candidate, email_field()))
     setattr(user, user.USERNAME_FIELD, candidate.get_username())
     for column in (settable_field(name).attname for name in fields):
@@ -279,7 +280,8 @@ def _reject_taken(
     with atomic():
         _reserve_username(candidate)
         current = lock_user(owner.pk)
-        if current is not None and has_address(current, canonical):  # neither deleted nor changed since it was read
+        # The owner may have been deleted, or have changed the address, since the user was read.
+        if current is not None and has_address(current, canonical):
             ShadowRegistration.objects.cast(
                 user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
             )

@@ -69,7 +69,7 @@ def _verify(row: OneTimeToken, *, client: ClientInfo) -> bool:
             mark_address_verified(user, row.email)
             signals.email_verified.announce(user=user, client=client)
             return True
-    except (IntegrityError, InvalidEmailError):  # another account has verified the address since the token was found
+    except (IntegrityError, InvalidEmailError):  # another account has verified the address by now
         return False
 
 

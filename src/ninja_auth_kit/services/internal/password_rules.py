@@ -85,6 +85,6 @@ def _guessable_words(user: Any) -> list[str]:
     site = urlsplit(settings.BASE_URL or "").hostname or ""
     mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
     words = {site, *site.split("."), mailbox}
-    # Longest first, then alphabetically: the order in which words are removed decides what is left, so
-    # it must not depend on the order of a set.
+    # Longest first, then alphabetically. The order in which words are removed decides what is left,
+    # so it must not be the order of a set.
     return sorted((word for word in words if len(word) > _SHORT_WORD), key=lambda word: (-len(word), word))

@@ -114,7 +114,8 @@ def _clean_value(field: Any, value: Any) -> Any:
     for leaf in _leaves(value):
         if isinstance(leaf, str) and _UNSTORABLE.search(leaf):
             raise ValidationError(_("This value contains a control character."), code="control_character")
-        if isinstance(leaf, float) and not math.isfinite(leaf):  # "1e999" is valid JSON, but infinity is not
+        # The JSON number 1e999 becomes infinity, which JSON cannot express.
+        if isinstance(leaf, float) and not math.isfinite(leaf):
             raise ValidationError(_INVALID)
     try:
         return field.clean(value, None)
@@ -149,6 +150,9 @@ def check_constraints(user: Any) -> None:
 
     Attack: the database checks them too, but only if a registration stores the user. An error for a new address and
     none for a taken one would reveal who has an account.
+
+    Test:
+    tests/test_host_schemas.py::test_what_a_constraint_refuses_is_refused_whoever_has_the_address
 
     Raises:
         InvalidInputError: a constraint is violated.
