@@ -11,9 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.hashers import MD5PasswordHasher, PBKDF2PasswordHasher
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database
+from ninja_auth_kit.models import OneTimeToken, ThrottleBucket
 from ninja_auth_kit.models.users import has_username
 from tests.conftest import PASSWORD, Api
 from tests.servers import Server
@@ -93,3 +98,49 @@ def test_a_password_that_was_hashed_with_less_work_long_ago_costs_a_refusal_as_m
         totals[name] = sum(work)
 
     assert totals == dict.fromkeys(totals, 10_000)
+
+
+@pytest.mark.security("CRED-05")
+def test_a_username_that_a_backend_cannot_look_up_costs_a_login_as_many_hashes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes: list[int] = []
+    encode, authenticate = MD5PasswordHasher.encode, ModelBackend.authenticate
+
+    def counted(*args: Any, **kwargs: Any) -> str:
+        hashes.append(1)
+        return str(encode(*args, **kwargs))
+
+    def numbers_only(self: Any, request: Any, username: str | None = None, password: str | None = None) -> Any:
+        """Look up as a backend does if usernames are numbers."""
+        int(username or "")
+        return authenticate(self, request, username=username, password=password)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
+    monkeypatch.setattr(ModelBackend, "authenticate", numbers_only)
+    counts = []
+    for username in ("12345", "not a number"):
+        hashes.clear()
+        field = "username" if has_username() else "email"
+        assert api.post("login", {field: username, "password": PASSWORD}).status_code == 401
+        counts.append(len(hashes))
+
+    assert counts == [2, 2]
+
+
+@pytest.mark.security("CRED-07")
+@pytest.mark.parametrize("path", ["verify-email/resend", "password/reset"])
+def test_a_link_for_an_unknown_address_asks_the_same_tables(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None], path: str
+) -> None:
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    make_user("known@example.com", verified=False)
+    tables = [model._meta.db_table for model in (ThrottleBucket, OneTimeToken)]
+    asked = []
+    for email in ("known@example.com", "unknown@example.com"):
+        with CaptureQueriesContext(connections[accounts_database()]) as queries:
+            assert api.post(path, {"email": email}).status_code == 202
+        asked.append([table for query in queries for table in tables if table in query["sql"]])
+
+    assert asked[0] == [tables[0]] * 3 + [tables[1]]  # the request, the network, the recipient; the token
+    assert asked[1] == asked[0]

@@ -467,13 +467,13 @@ def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_t
     api.register(username="ada")
     monkeypatch.setattr(registration, "find_user", lambda email: None)  # as read before the other had committed
     monkeypatch.setattr(registration, "find_holder", lambda email: None)
-    save = registration._save
+    create = registration._create
 
-    def save_later(*args: Any, **kwargs: Any) -> Any:
+    def create_later(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
-        return save(*args, **kwargs)
+        return create(*args, **kwargs)
 
-    monkeypatch.setattr(registration, "_save", save_later)
+    monkeypatch.setattr(registration, "_create", create_later)
 
     assert api.register(username="ada").status_code == 202
     assert get_user_model().objects.count() == 1

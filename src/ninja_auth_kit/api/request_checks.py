@@ -1,4 +1,4 @@
-"""The check of the body of every request to the kit, and the headers that keep every response out of caches."""
+"""The checks of every request to the kit: method, size, type and JSON of the body. No response may be cached."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,4 +1,4 @@
-"""The account itself: changing its fields, and deleting it."""
+"""Account: change its fields, and delete it."""
 
 import copy
 import json
@@ -17,38 +17,36 @@ from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, 
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
-from ninja_auth_kit.services.internal.custom_fields import checked_values, refusal_of
 from ninja_auth_kit.services.internal.throttling import password_check
+from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values
 
 
 @sensitive_variables()
 def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) -> Any:
-    """Set fields of a user and return the user as it is now. What has its value already is not written.
+    """Set fields of a user, and return the user as it is now. Values that do not change are not written.
 
     Args:
-        user: whose; logged in.
-        values: by the names of fields.
-        client: who is calling.
+        user: the owner of the account, who is logged in.
+        values: the new values by field name.
+        client: the caller.
 
     Raises:
-        InvalidInputError: a field does not take its value, or somebody else has it and it must be unique.
-        SessionEndedError: the password changed, or the user was disabled or deleted, meanwhile.
+        InvalidInputError: a field does not accept its value, or the value must be unique and another user has it.
+        SessionEndedError: the password has changed, or the user was disabled or deleted, in the meantime.
         ValueError: a field is one that only the kit or an administrator sets.
     """
-    checked = checked_values(values)
+    checked = check_values(values)
     if not checked:
         return user
     try:
         with atomic():
             return _update(user, checked, client=client)
     except IntegrityError as error:
-        raise refusal_of(error, values) or error from error
+        raise as_input_error(error, values) or error from error
 
 
 def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:
-    current = lock_user(user.pk)
-    if current is None or current.password != user.password or not may_authenticate(current):
-        raise SessionEndedError
+    current = lock_unchanged(user)
     changes = {name: value for name, value in checked.items() if not _is_same(getattr(current, name), value)}
     if not changes:
         return current
@@ -61,26 +59,26 @@ def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:
 
 
 def _is_same(before: Any, after: Any) -> bool:
-    if isinstance(after, dict | list):  # to Python 1, 1.0 and True are equal, in JSON they are not
+    if isinstance(after, dict | list):  # 1, 1.0 and True are equal in Python, but not in JSON
         return json.dumps(before, sort_keys=True, default=repr) == json.dumps(after, sort_keys=True, default=repr)
     return bool(before == after)
 
 
 @sensitive_variables()
 def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
-    """Delete a user and everything that the database holds on to the user by a cascade. The audit trail stays.
+    """Delete a user and all rows that a cascade deletes with it. The audit trail stays.
 
     Args:
-        user: who; logged in.
+        user: the owner of the account, who is logged in.
         password: as typed; a stolen access token alone must not be enough.
-        client: who is calling.
+        client: the caller.
 
     Raises:
-        WrongPasswordError: `password` is not that of the account.
-        AccountProtectedError: rows of the host need the user (`on_delete=PROTECT`, or a foreign key that only the
+        WrongPasswordError: `password` is not the password of the account.
+        AccountProtectedError: rows of your project need the user (`on_delete=PROTECT`, or a foreign key that only the
             database knows); nothing is deleted.
-        SessionEndedError: the password changed, or the user was deleted or banned, meanwhile.
-        ThrottledError: too many wrong passwords for this account, or hashed for this network.
+        SessionEndedError: the password has changed, or the user was deleted or disabled, in the meantime.
+        ThrottledError: too many wrong passwords for this account, or too many passwords hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
@@ -96,10 +94,20 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
 
 def _delete(user: Any, *, client: ClientInfo) -> None:
     with atomic():
-        current = lock_user(user.pk)
-        if current is None or current.password != user.password or not may_authenticate(current):
-            raise SessionEndedError
+        current = lock_unchanged(user)
         ended = UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk)
-        gone = copy.copy(current)  # deleting takes the key off the instance, and the receivers want to know who it was
-        signals.account_deleted.announce(user=gone, client=client, sessions_ended=len(ended))
+        deleted = copy.copy(current)  # receivers need the primary key, which delete() removes
+        signals.account_deleted.announce(user=deleted, client=client, sessions_ended=len(ended))
         current.delete()
+
+
+def lock_unchanged(user: Any) -> Any:
+    """Lock a user's row until the transaction ends, and return the user as it is now.
+
+    Raises:
+        SessionEndedError: the password has changed, or the user was disabled or deleted, since it was read.
+    """
+    current = lock_user(user.pk)
+    if current is None or current.password != user.password or not may_authenticate(current):
+        raise SessionEndedError
+    return current

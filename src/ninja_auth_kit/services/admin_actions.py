@@ -1,17 +1,26 @@
-"""What operators and administrators do: end sessions, mark an address as verified, send its link again."""
+"""Actions of administrators and operators on the accounts of others.
+
+- Revoke sessions: `revoke_sessions`, `revoke_all_sessions`, `revoke_selected_sessions`.
+- Verify an email address: `mark_verified_by_admin`, `resend_link_by_admin`.
+
+The events of an administrator's action carry `by` ("admin") and `actor_id`. Operators run commands, so their events
+carry only `by` ("system").
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit import signals
+from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import atomic
+from ninja_auth_kit.conf import accounts_database, atomic
 from ninja_auth_kit.models import EmailAddress, UserSession
+from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (
     find_user,
@@ -22,54 +31,57 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
-from ninja_auth_kit.services.verification import send_verification_link, verification_page
+from ninja_auth_kit.services.verification import send_verification_link
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
-    """End every session of a user at once, and return how many there were. Again, it ends none.
+    """Revoke every session of a user at once, and return how many there were. A repetition revokes none.
 
     Args:
-        user_id: whose, even if the host's default manager hides the user.
-        reason: what the audit events say, a word such as "stolen_laptop".
+        user_id: the primary key of the user, even if your project's default manager hides the user.
+        reason: the reason in the audit events, one word such as "stolen_laptop".
     """
-    return len(_revoke(user_id=user_id, reason=reason, by="system"))
+    return len(_revoke(user_id=user_id, reason=reason, actor={"by": "system"}))
 
 
 def revoke_all_sessions(*, reason: str = EndReason.REVOKED) -> Iterator[int]:
-    """End every session of everybody, one user after the other, each in a transaction of its own.
+    """Revoke every session of every user, with one transaction per user.
 
-    Yields how many sessions of a user were ended. Who stops in the middle has revoked some; again, it does the rest.
-    A login while it runs is not undone.
+    After each user, yield how many sessions were revoked. If you stop the iteration, the remaining users keep their
+    sessions; call this again to revoke them. Sessions that start in the meantime may stay active.
+
+    Args:
+        reason: see `revoke_sessions`.
     """
     active = UserSession.objects.filter(is_active=True)
-    for key in active.order_by().values_list("user_id", flat=True).distinct().iterator(chunk_size=1000):
-        yield revoke_sessions(user_id=key, reason=reason)
+    for user_id in active.order_by().values_list("user_id", flat=True).distinct().iterator(chunk_size=1000):
+        yield revoke_sessions(user_id=user_id, reason=reason)
 
 
 def revoke_selected_sessions(*, sessions: Iterable[UserSession], admin: Any, client: ClientInfo) -> set[UUID]:
-    """End these sessions, one user after the other, and return the ids of those that had not ended yet.
+    """Revoke these sessions, with one transaction per user, and return the ids of those that were active.
 
     Args:
-        sessions: which, of whatever users.
-        admin: the administrator who ends them; the audit events say so.
-        client: where the administrator is calling from.
+        sessions: the sessions, of any users.
+        admin: the administrator, whom the audit events name.
+        client: the administrator's client.
     """
-    chosen: dict[Any, list[UUID]] = defaultdict(list)
+    selected: dict[Any, list[UUID]] = defaultdict(list)
     for session in sessions:
-        chosen[session.user_id].append(session.pk)
+        selected[session.user_id].append(session.pk)
     ended: set[UUID] = set()
-    for user_id, ids in chosen.items():
-        ended |= _revoke(user_id=user_id, ids=ids, by="admin", actor_id=str(admin.pk), client=client)
+    for user_id, ids in selected.items():
+        ended |= _revoke(user_id=user_id, ids=ids, client=client, actor=_by_admin(admin))
     return ended
 
 
 def _revoke(
     *,
     user_id: Any,
+    actor: dict[str, str],
     ids: list[UUID] | None = None,
     reason: str = EndReason.REVOKED,
     client: ClientInfo | None = None,
-    **actor: str,
 ) -> set[UUID]:
     with atomic():
         user = lock_user(user_id)
@@ -82,7 +94,7 @@ def _revoke(
 
 
 class Outcome(TextChoices):
-    """What became of one address."""
+    """The result of an action on one email address: it was done, or the reason why it was skipped."""
 
     # Translators: the reason why an admin action skipped an email address; each follows a colon.
     DONE = "done", _("done")
@@ -96,63 +108,65 @@ class Outcome(TextChoices):
 
 
 def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
-    """Mark an address as verified without a link, on the word of an administrator.
+    """Mark an address as verified without a link, because an administrator vouches for it.
 
-    It does what the link does and no more: a disabled account stays disabled, and nobody is logged in. The address
-    must still be the account's, and a login with it must lead to this account and no other. The password is not asked
-    for, as it is where somebody follows the link: it is that of whoever registered the address last, the owner or
-    not, and whoever that is can log in from now on.
+    The effect is the same as that of the link: a disabled account stays disabled, and no session starts. The account
+    must still have the address, and a login with the address must lead to this account and no other.
+
+    Unlike with the link, the password is not asked for. It was chosen by the person who registered the address last.
+    That person, who may not be the owner of the mailbox, can log in from now on.
 
     Args:
-        address: which, as the administrator saw it.
-        admin: who vouches for it; the audit event says so.
-        client: where the administrator is calling from.
+        address: the address as the administrator has seen it.
+        admin: the administrator who vouches for it, whom the audit event names.
+        client: the administrator's client.
     """
-    holder = find_user(address.canonical)
+    owner = find_user(address.canonical)
     with atomic():
         user: Any = lock_user(address.user_id)
-        refusal = _refusal(user, address)
-        if refusal is not None:
-            return refusal
-        if holder is None or holder.pk != user.pk:
+        skipped = _reason_to_skip(user, address)
+        if skipped is not None:
+            return skipped
+        if owner is None or owner.pk != user.pk:
             return Outcome.SHARED
         mark_address_verified(user, user.authkit_email.email)
-        signals.email_verified.announce(user=user, client=client, by="admin", actor_id=str(admin.pk))
+        signals.email_verified.announce(user=user, client=client, **_by_admin(admin))
     return Outcome.DONE
 
 
 def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
-    """Mail a new verification link to an address that waits; the older link dies.
+    """Send a new verification link to an unverified address. It supersedes the earlier link.
 
     Args:
-        address: which, as the administrator saw it.
-        admin: who asks for the link; the audit event says so.
-        client: where the administrator is calling from.
+        address: the address as the administrator has seen it.
+        admin: the administrator who requests the link, whom the audit event names.
+        client: the administrator's client. No rate limit applies to it.
 
     Raises:
         ImproperlyConfigured: there is no page for the link.
     """
-    page = verification_page()
+    page = emails.page_url(Purpose.VERIFY_EMAIL)
     user = user_by_pk(address.user_id)
-    refusal = _refusal(user, address)
-    if refusal is not None:
-        return refusal
+    skipped = _reason_to_skip(user, address)
+    if skipped is not None:
+        return skipped
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
     signals.verification_requested.announce(
-        user=user,
-        client=client,
-        identifier=stored_email(user),
-        by="admin",
-        actor_id=str(admin.pk),
+        user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
     )
-    send_verification_link(user, email=address.email, page=page, client=None)  # no limit holds an administrator up
+    job = partial(send_verification_link, user, email=address.email, page=page, client=None)
+    emails.after_answer(job, using=accounts_database())
     return Outcome.DONE
 
 
-def _refusal(user: Any | None, address: EmailAddress) -> Outcome | None:
-    """Tell why there is nothing to do: the address is not the one that the account has now, or has been proved."""
-    now = getattr(user, "authkit_email", None)
-    if now is None or now.canonical != address.canonical or not has_address(user, address.canonical):
+def _reason_to_skip(user: Any | None, address: EmailAddress) -> Outcome | None:
+    """Return OUTDATED if the account no longer has the address, VERIFIED if it is verified, otherwise None."""
+    current = getattr(user, "authkit_email", None)
+    if current is None or current.canonical != address.canonical or not has_address(user, address.canonical):
         return Outcome.OUTDATED
     return Outcome.VERIFIED if is_verified(user) else None
+
+
+def _by_admin(admin: Any) -> dict[str, str]:
+    return {"by": "admin", "actor_id": str(admin.pk)}

@@ -1,6 +1,7 @@
-"""Another address for an account: asked for with the password, made true by a link that goes to the new address."""
+"""Email change: requested with the password, and confirmed with a link that is sent to the new address."""
 
 import copy
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError, WrongPasswordError
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, WrongPasswordError
 from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
@@ -32,166 +33,200 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
-from ninja_auth_kit.services.internal.email_links import link_context
-from ninja_auth_kit.services.internal.identifiers import checked_email
+from ninja_auth_kit.services.internal.email_links import link_context, reject_token
 from ninja_auth_kit.services.internal.throttling import (
     count_email_from,
     count_email_to,
     count_owner_email,
-    count_refused_token,
     count_request,
     password_check,
 )
+from ninja_auth_kit.services.internal.user_fields import check_email
 from ninja_auth_kit.services.registration import send_account_exists
 
-# By how much mails may leave in another order than they were asked for, at most.
+# Jobs may run in another order than they were requested, at most this far apart.
 _OUT_OF_ORDER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class _EmailChange:
+    """A requested change, for the job that sends its link."""
+
+    user_id: Any
+    account_state: str = field(repr=False)  # contains the hash of the password
+    new_email: str
+    page: str
+    expires_at: datetime
+    client: ClientInfo
 
 
 @sensitive_variables()
 def request_email_change(*, user: Any, new_email: str, password: str, client: ClientInfo) -> None:
-    """Mail a link to the new address, and a notice to the one that the account has. Nothing changes yet.
+    """Send a link to the new address, and a notice to the present one. The account does not change yet.
 
-    Where the new address is in use nothing comes of it but a notice to its owner; the caller never learns that.
+    If an account has the new address, that account gets a notice and no link is sent. The caller does not learn that.
 
     Args:
-        user: whose; logged in.
-        new_email: as typed; the link goes to this spelling.
+        user: the owner of the account, who is logged in.
+        new_email: as typed; the link is sent to this spelling.
         password: as typed.
-        client: who is calling.
+        client: the caller.
 
     Raises:
-        WrongPasswordError: `password` is not that of the account.
-        InvalidInputError: `new_email` is no address, or the one that the account has.
+        WrongPasswordError: `password` is not the password of the account.
+        InvalidInputError: `new_email` is not a valid address, or is the address that the account has.
         ImproperlyConfigured: there is no page for the link.
-        ThrottledError: too many wrong passwords for this account, or requests from this network.
+        ThrottledError: too many wrong passwords for this account, or too many requests from this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
     count_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
     with password_check(user=user, client=client):
         if not check_password(password, user.password):
-            _announce_failure("wrong_password", client=client, user=user)
+            signals.email_change_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
-    canonical = checked_email(new_email, field="new_email")
+    canonical = check_email(new_email, field="new_email")
     if has_address(user, canonical):
         raise InvalidInputError(
             FieldError("new_email", "email_unchanged", _("This is already your email address. Enter a different one."))
         )
     signals.email_change_requested.announce(user=user, client=client)
-    expires_at = timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME
-    job = partial(_mail_link, user.pk, account_state(user), new_email, page, expires_at, client)
-    emails.after_answer(job, using=accounts_database())
-    emails.after_answer(partial(_mail_notice, "email_change_requested", stored_email(user)), using=accounts_database())
+    change = _EmailChange(
+        user_id=user.pk,
+        account_state=account_state(user),
+        new_email=new_email,
+        page=page,
+        expires_at=timezone.now() + settings.EMAIL_VERIFICATION_LIFETIME,
+        client=client,
+    )
+    emails.after_answer(partial(_send_link, change), using=accounts_database())
+    notice = partial(_send_notice, "email_change_requested", stored_email(user))
+    emails.after_answer(notice, using=accounts_database())
+
+
+def _send_link(change: _EmailChange) -> None:
+    """Send the link to the new address, or a notice to the account that has the address."""
+    user = _unchanged_user(change)
+    if user is None:
+        return
+    is_repeated = _has_unused_token(user, change)
+    may_email = count_email_to(change.new_email, client=change.client)
+    if is_repeated and not may_email:
+        return  # the link that was sent to this address before stays valid
+    token = _supersede_token(user, change)
+    if token is not None and may_email:
+        _email_new_address(change, token)
+
+
+def _unchanged_user(change: _EmailChange) -> Any | None:
+    """Return the user, or None if the account has changed since the request or its network may cause no email."""
+    may_email, user = count_email_from(change.client), user_by_pk(change.user_id)
+    if not may_email or user is None or account_state(user) != change.account_state:
+        return None
+    return user
+
+
+def _has_unused_token(user: Any, change: _EmailChange) -> bool:
+    unused = {"user": user, "purpose": Purpose.CHANGE_EMAIL, "used_at": None}
+    return OneTimeToken.objects.filter(**unused, email=change.new_email).exists()
+
+
+def _supersede_token(user: Any, change: _EmailChange) -> str | None:
+    """Return a new token, or None if a later request already has one, because jobs run in any order.
+
+    The token is issued even if the new address is taken or gets no email. Attack: otherwise a link to an earlier
+    address, for example the attacker's own, would stay valid in these cases only, and reveal them.
+
+    Tests:
+    tests/test_email_change.py::test_an_older_link_dies_whether_or_not_the_next_address_is_in_use
+    tests/test_email_change.py::test_that_an_older_link_lives_on_does_not_tell_whether_the_next_address_has_had_its_mails
+    """
+    purpose = Purpose.CHANGE_EMAIL
+    with atomic():
+        if lock_user(user.pk) is None:
+            return None
+        later = {"expires_at__gt": change.expires_at, "expires_at__lt": change.expires_at + _OUT_OF_ORDER}
+        if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **later).exists():
+            return None
+        return OneTimeToken.objects.issue(
+            purpose=purpose, user=user, email=change.new_email, expires_at=change.expires_at
+        )
+
+
+def _email_new_address(change: _EmailChange, token: str) -> None:
+    owner = find_holder(change.new_email)
+    if owner is not None and not is_pending(owner):
+        send_account_exists(owner.pk, email=change.new_email, client=change.client, may_email=True)
+        return
+    context = link_context(change.page, token, settings.EMAIL_VERIFICATION_LIFETIME)
+    emails.send("change_email", to=change.new_email, context=context)
+
+
+def _send_notice(template: str, to: str) -> None:
+    if to and count_owner_email(to):
+        emails.send(template, to=to, context=emails.site_context())
 
 
 @sensitive_variables()
 def confirm_email_change(*, token: str, client: ClientInfo) -> None:
-    """Give the account the address that the token was mailed to. All sessions end, and all other links die.
+    """Give the account the address that the token was sent to. All its sessions and other one-time tokens end.
 
     Args:
-        token: as it was mailed.
-        client: who is calling.
+        token: as it was emailed.
+        client: the caller.
 
     Raises:
-        InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, the address is
-            in use by now, or the user has changed the password or been disabled.
-        ThrottledError: too many refused tokens from this network.
+        InvalidOneTimeTokenError: the token is unknown, used, expired, superseded or of another purpose, another
+            account has the address by now, or the user has changed the password or been disabled.
+        ThrottledError: too many rejected tokens from this network.
     """
     row = OneTimeToken.objects.find(purpose=Purpose.CHANGE_EMAIL, token=token)
     if row is None:
-        raise _refused("invalid_token", client=client)
+        raise reject_token(signals.email_change_failed, "invalid_token", client=client)
     former = stored_email(row.user)
-    if not _change(row, client=client):
-        raise _refused("superseded", client=client, user=row.user)
-    emails.after_answer(partial(_mail_notice, "email_changed", former), using=accounts_database())
+    if not _change_email(row, client=client):
+        raise reject_token(signals.email_change_failed, "superseded", client=client, user=row.user)
+    emails.after_answer(partial(_send_notice, "email_changed", former), using=accounts_database())
 
 
-def _change(row: OneTimeToken, *, client: ClientInfo) -> bool:
-    """Consume the token and change the address, in one transaction; False where that is not possible any more."""
+def _change_email(row: OneTimeToken, *, client: ClientInfo) -> bool:
+    """Use the token up and change the address, in one transaction. Return whether the account still allowed it."""
     try:
         with atomic():
             user = lock_user(row.user_id)
-            if user is None or not _is_current(row, user) or not OneTimeToken.objects.consume(row):
+            if user is None or not may_authenticate(user) or not row.is_bound_to(user):
                 return False
-            if not _freed(row.email, user, client=client):
-                raise IntegrityError  # and so the token is not used up
+            if not OneTimeToken.objects.consume(row):
+                return False
+            _claim_address(row.email, user, client=client)
             setattr(user, email_field(), row.email)
             user.save(using=accounts_database(), update_fields=[email_field()])
             mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.EMAIL_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
-            ShadowRegistration.objects.filter(user=user).delete()  # it was of the former address
+            ShadowRegistration.objects.filter(user=user).delete()  # it has the former address
             signals.email_changed.announce(user=user, client=client, sessions_ended=len(ended))
             return True
-    except (IntegrityError, InvalidEmailError):  # another account has taken the address in the meantime
+    except (IntegrityError, InvalidEmailError):  # the address is taken; the token stays unused
         return False
 
 
-def _is_current(row: OneTimeToken, user: Any) -> bool:
-    return may_authenticate(user) and row.is_bound_to(user)
+def _claim_address(email: str, user: Any, *, client: ClientInfo) -> None:
+    """Delete the pending registrations of an address, because they have proved nothing.
 
-
-def _freed(email: str, user: Any, *, client: ClientInfo) -> bool:
-    """Free an address from registrations that have proved nothing; False where somebody else has it."""
+    Raises:
+        IntegrityError: another account has the address.
+    """
     for found in find_holders(email):
         holder = lock_user(found.pk) if found.pk != user.pk else None
         if holder is None or not has_address(holder, canonical_email(email)):
             continue
         if not is_pending(holder):
-            return False
+            raise IntegrityError
         signals.registration_failed.announce(
-            user=copy.copy(holder),
+            user=copy.copy(holder),  # delete() removes the primary key from the instance
             client=client,
             identifier=email,
             reason="address_proved_by_another",
         )
         holder.delete()
-    return True
-
-
-def _mail_link(key: Any, state: str, new_email: str, page: str, expires_at: datetime, client: ClientInfo) -> None:
-    is_free, user = count_email_from(client), user_by_pk(key)
-    if not is_free or user is None or account_state(user) != state:
-        return
-    asked = OneTimeToken.objects.filter(user=user, purpose=Purpose.CHANGE_EMAIL, used_at=None, email=new_email)
-    is_repeated, may_go = asked.exists(), count_email_to(new_email, client=client)
-    if is_repeated and not may_go:
-        return
-    # A link to another address dies even where this one is in use, or has had its mails: its life would tell of that.
-    token = _issue(user, new_email, expires_at)
-    if token is None or not may_go:
-        return
-    lifetime = settings.EMAIL_VERIFICATION_LIFETIME
-    owner = find_holder(new_email)
-    if owner is not None and not is_pending(owner):
-        send_account_exists(owner.pk, email=new_email, client=client, is_free=is_free)
-        return
-    emails.send("change_email", to=new_email, context=link_context(page, token, lifetime))
-
-
-def _issue(user: Any, new_email: str, expires_at: datetime) -> str | None:
-    """Return a token, or None where another address was asked for later: mails leave in no order."""
-    purpose = Purpose.CHANGE_EMAIL
-    with atomic():
-        if lock_user(user.pk) is None:
-            return None
-        newer = {"expires_at__gt": expires_at, "expires_at__lt": expires_at + _OUT_OF_ORDER}
-        if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **newer).exists():
-            return None
-        return OneTimeToken.objects.issue(purpose=purpose, user=user, email=new_email, expires_at=expires_at)
-
-
-def _mail_notice(template: str, to: str) -> None:
-    if to and count_owner_email(to):
-        emails.send(template, to=to, context=emails.site_context())
-
-
-def _refused(reason: str, *, client: ClientInfo, user: Any | None = None) -> InvalidOneTimeTokenError:
-    count_refused_token(client)
-    _announce_failure(reason, client=client, user=user)
-    return InvalidOneTimeTokenError()
-
-
-def _announce_failure(reason: str, *, client: ClientInfo, user: Any | None) -> None:
-    signals.email_change_failed.announce(user=user, client=client, reason=reason)

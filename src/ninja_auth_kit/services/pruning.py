@@ -1,7 +1,7 @@
-"""Pruning: deleting rows that nothing asks for any more.
+"""Pruning: delete rows that are no longer needed.
 
-Nothing that revocation or the detection of reuse needs is touched: a session goes a while after it was ended, or after
-its absolute limit, and a blacklisted token when it would long have expired by itself.
+Rows that revocation or reuse detection need stay. A session is deleted some time after it was ended, or after its
+absolute limit. A blacklisted token is deleted when it must have expired.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket
 
 BATCH = 5000
 
-# By the index on the time, the oldest first: the next batch does not wade through what this one has deleted. And by
-# `ctid`, which says where the locked row lies: that saves looking each key up.
+# Oldest first, by the index on the time column, so that the next batch does not scan the rows that
+# this one has deleted. By `ctid`, the physical position of the locked row, because that saves a
+# look-up of each primary key.
 _DELETE = """
 DELETE FROM {table} WHERE ctid = ANY (ARRAY (
     SELECT ctid FROM {table} WHERE {column} < %s ORDER BY {column} LIMIT %s FOR UPDATE SKIP LOCKED
@@ -27,7 +28,7 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY (
 
 
 class Prunable(NamedTuple):
-    """Rows that may go: those of a model whose time, an indexed field of it, lies before a moment."""
+    """Rows that may be deleted: those of a model in which an indexed time field is before a moment."""
 
     model: type[Model]
     field: str
@@ -35,37 +36,26 @@ class Prunable(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """One batch: of which model, and how many rows."""
+    """A batch that was deleted: the model, and the number of rows."""
 
     model: type[Model]
     rows: int
 
 
-def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
-    """Return which rows may go.
+def prune(*, keep: timedelta, batch: int = BATCH) -> Iterator[Pruned]:
+    """Delete the rows that may be deleted, in batches that each commit. Rows that are locked wait for the next run.
 
     Args:
-        now: the time that counts.
-        keep: how long what is over is kept, for people who ask what happened.
+        keep: how long ended and expired rows are kept.
+        batch: the maximum number of rows per transaction.
     """
-    over = now - keep
-    # A login voids the links for a new password that were mailed before: as long as one may live, it must be seen.
-    forgotten = min(over, now - settings.PASSWORD_RESET_LIFETIME)
-    # As long as a token of it could come back in time, it is known that its session was ended.
-    ended = min(forgotten, now - settings.REFRESH_TOKEN_LIFETIME)
-    # No token outlives its session's absolute limit.
-    expired = now - max(keep, settings.SESSION_LIFETIME)
-    return [
-        Prunable(UserSession, "logout_time", ended),
-        Prunable(UserSession, "expires_at", forgotten),
-        Prunable(BlacklistedToken, "blacklisted_at", expired),
-        Prunable(OneTimeToken, "expires_at", over),
-        Prunable(ThrottleBucket, "resets_at", now),
-    ]
+    for rows in prunable(now=timezone.now(), keep=keep):
+        while deleted := _delete(rows, limit=batch):
+            yield Pruned(rows.model, deleted)
 
 
 def count_prunable(*, keep: timedelta) -> dict[type[Model], int]:
-    """Return how many rows of each model may go now."""
+    """Return how many rows of each model may be deleted now."""
     chosen: dict[type[Model], Q] = {}
     for model, field, before in prunable(now=timezone.now(), keep=keep):
         chosen[model] = chosen.get(model, Q()) | Q(**{f"{field}__lt": before})
@@ -74,16 +64,28 @@ def count_prunable(*, keep: timedelta) -> dict[type[Model], int]:
     }
 
 
-def prune(*, keep: timedelta, batch: int = BATCH) -> Iterator[Pruned]:
-    """Delete what may go, in batches that each commit; rows that somebody has locked wait for the next time.
+def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
+    """Return which rows may be deleted.
 
     Args:
-        keep: how long what is over is kept.
-        batch: how many rows are deleted per transaction.
+        now: the current time.
+        keep: how long ended and expired rows are kept, so that people can look up what happened.
     """
-    for rows in prunable(now=timezone.now(), keep=keep):
-        while deleted := _delete(rows, limit=batch):
-            yield Pruned(rows.model, deleted)
+    over = now - keep
+    # A login invalidates the password reset links that were sent before it. As long as such a link
+    # would otherwise be valid, the session of the login must be there.
+    past_resets = min(over, now - settings.PASSWORD_RESET_LIFETIME)
+    # As long as a refresh token of an ended session can come back, the session must be there.
+    past_tokens = min(past_resets, now - settings.REFRESH_TOKEN_LIFETIME)
+    # No refresh token is valid after the absolute limit of its session.
+    past_sessions = now - max(keep, settings.SESSION_LIFETIME)
+    return [
+        Prunable(UserSession, "logout_time", past_tokens),
+        Prunable(UserSession, "expires_at", past_resets),
+        Prunable(BlacklistedToken, "blacklisted_at", past_sessions),
+        Prunable(OneTimeToken, "expires_at", over),
+        Prunable(ThrottleBucket, "resets_at", now),
+    ]
 
 
 def _delete(rows: Prunable, *, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""Links by mail, to somebody or to nobody: the same work either way, so that its time does not tell which."""
+"""Emailed links: send one with a new one-time token, and reject the tokens that come back and are not valid."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,10 +9,13 @@ from django.utils.timesince import timeuntil
 from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError
 from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.users import lock_user, stored_email
-from ninja_auth_kit.services.internal.throttling import count_email_link
+from ninja_auth_kit.services.internal.throttling import count_email_link, count_refused_token
+from ninja_auth_kit.services.internal.uniform import burn_token_lookup, render_unsent
+from ninja_auth_kit.signals import ActionSignal
 
 
 def send_link(
@@ -25,34 +28,58 @@ def send_link(
     client: ClientInfo | None,
     **context: Any,
 ) -> None:
-    """Mail a link with a new one-time token, which voids the one before; to nobody, or beyond the limits, none.
+    """Send a link with a new one-time token, which supersedes the earlier token of the purpose.
+
+    Without a user, or beyond the rate limits, nothing is stored or sent, but an email is rendered and discarded.
 
     Args:
-        user: to whom, at the stored spelling of the address; or None.
-        purpose: what the token is good for; the template has the same name.
+        user: the recipient, at the stored spelling of the address, or None.
+        purpose: what the token is valid for. The email template has the same name.
         email: the address as typed.
-        page: what the link opens.
-        lifetime: how long the token is good.
-        client: who is calling, and whose limits count; None for an administrator.
-        context: what else the template wants.
+        page: the URL that the link opens.
+        lifetime: how long the token is valid.
+        client: the caller, whose rate limits apply, or None for an administrator.
+        context: further variables for the email template.
     """
-    if not count_email_link(user, email=email, client=client) or user is None:
-        OneTimeToken.objects.find(purpose=purpose, token=new_one_time_token())
-        nowhere = link_context(page, new_one_time_token(), lifetime)
-        emails.render(purpose.value, to="", context={**nowhere, **context})  # as much work
+    may_email = count_email_link(user, email=email, client=client)
+    if user is None or not may_email:
+        burn_token_lookup(purpose)
+        render_unsent(purpose.value, {**link_context(page, new_one_time_token(), lifetime), **context})
         return
     to = stored_email(user)
     with atomic():
         current = lock_user(user.pk)
+        # A stranger may have registered the address again since the user was read. A link for the
+        # stranger's account would let the owner of the mailbox verify the address for it.
         if current is None or current.password != user.password:
-            return  # a link for what somebody else has registered meanwhile would prove the address for a stranger
+            return
         expires_at = timezone.now() + lifetime
         token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
     emails.send(purpose.value, to=to, context={**link_context(page, token, lifetime), **context})
 
 
 def link_context(page: str, token: str, lifetime: timedelta) -> dict[str, Any]:
-    """Return what the template of a link is given."""
+    """Return the variables of an email template that has a link."""
     now = timezone.now()
     link = f"{page}#token={token}"
     return {**emails.site_context(), "link": link, "token": token, "lifetime": timeuntil(now + lifetime, now)}
+
+
+def reject_token(
+    failed: ActionSignal, reason: str, *, client: ClientInfo, user: Any | None = None, or_password: bool = False
+) -> InvalidOneTimeTokenError:
+    """Count a rejected token, announce the failure and return the error to raise. It is the same for every reason.
+
+    Args:
+        failed: the signal that announces the failure.
+        reason: why the token was rejected; only the receivers of the signal learn it.
+        client: the caller.
+        user: the user whose token it is, or None if the token is unknown.
+        or_password: whether the password that was sent with the token may be wrong instead.
+
+    Raises:
+        ThrottledError: too many rejected tokens from this network.
+    """
+    count_refused_token(client)
+    failed.announce(user=user, client=client, reason=reason)
+    return InvalidOneTimeTokenError(or_password=or_password)

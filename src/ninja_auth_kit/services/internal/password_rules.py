@@ -1,4 +1,4 @@
-"""What a new password must be."""
+"""Password rules: what a new password must satisfy."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,47 +19,28 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import email_field
 
-# Where the host names no validators, the kit's apply. The password is the only factor (SP 800-63B-4 section 3.1.1.2).
+# Applies if AUTH_PASSWORD_VALIDATORS is empty. The password is the only factor, and for that case
+# SP 800-63B-4 section 3.1.1.2 requires 15 characters.
 _DEFAULT_MINIMUM = 15
-# Whatever the host names, these hold: a floor no standard goes below, and a bound on what is hashed (DoS).
+# These two always apply: no standard allows a lower minimum, and an unlimited password would make
+# hashing a denial of service.
 _ABSOLUTE_MINIMUM = 8
 MAXIMUM_BYTES = 1024
-_SHORT_WORD = 3  # "www" and "com" are of no site
-
-
-class UncommonPasswordValidator(CommonPasswordValidator):
-    """Refuses what many have, and what is little more than the name of the site or of the mailbox (ASVS 6.2.11)."""
-
-    @sensitive_variables()
-    def validate(self, password: str, user: Any = None) -> None:
-        """Raise ValidationError for such a password; it is not repeated."""
-        super().validate(password, user)
-        rest = folded = password.casefold()
-        for word in _guessable_words(user):
-            rest = rest.replace(word, "")
-        if len(rest) < min(_ABSOLUTE_MINIMUM, len(folded)):
-            raise ValidationError(self.get_error_message(), code="password_too_common")
-
-
-def _guessable_words(user: Any) -> list[str]:
-    site = urlsplit(settings.BASE_URL or "").hostname or ""
-    mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
-    words = {site, *site.split("."), mailbox}
-    # The longest first, and of as long ones always the same: which is taken out first decides what is left.
-    return sorted((word for word in words if len(word) > _SHORT_WORD), key=lambda word: (-len(word), word))
+_SHORT_WORD = 3  # "www" and "com" do not identify a site
 
 
 @sensitive_variables()
 def check_new_password(password: str, *, user: Any, field: str = "password") -> None:
-    """Check a password that somebody wants to have.
+    """Check a password that an account is to have.
 
     Args:
-        password: exactly as received; nothing is trimmed or normalised (ASVS 6.2.8).
-        user: who wants it; need not be saved. A password like the name or the address is refused.
+        password: exactly as received; it is neither trimmed nor normalised (ASVS 6.2.8).
+        user: the owner of the account, who may be unsaved. A password similar to the username or the email address is
+            rejected.
         field: the name of the input field, for the errors.
 
     Raises:
-        InvalidInputError: each rule that it breaks.
+        InvalidInputError: the password breaks rules; there is one error for each.
     """
     if len(password.encode()) > MAXIMUM_BYTES:
         raise InvalidInputError(
@@ -81,8 +62,31 @@ def _kit_validators() -> list[Any]:
 
 
 def _field_errors(field: str, error: ValidationError) -> list[FieldError]:
-    """One error per rule; of two minimum lengths, the host's, which comes last and asks for more."""
+    """Return one error per rule. Of two minimum lengths, the one of your project is kept, which comes last."""
     by_code = {}
-    for fault in error.error_list:
-        by_code[fault.code or "invalid"] = FieldError(field, fault.code or "invalid", " ".join(fault.messages))
+    for one in error.error_list:
+        by_code[one.code or "invalid"] = FieldError(field, one.code or "invalid", " ".join(one.messages))
     return list(by_code.values())
+
+
+class UncommonPasswordValidator(CommonPasswordValidator):
+    """Reject common passwords, and those that are little more than the name of the site or mailbox (ASVS 6.2.11)."""
+
+    @sensitive_variables()
+    def validate(self, password: str, user: Any = None) -> None:
+        """Raise ValidationError for such a password. The message does not repeat the password."""
+        super().validate(password, user)
+        rest = folded = password.casefold()
+        for word in _guessable_words(user):
+            rest = rest.replace(word, "")
+        if len(rest) < min(_ABSOLUTE_MINIMUM, len(folded)):
+            raise ValidationError(self.get_error_message(), code="password_too_common")
+
+
+def _guessable_words(user: Any) -> list[str]:
+    site = urlsplit(settings.BASE_URL or "").hostname or ""
+    mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
+    words = {site, *site.split("."), mailbox}
+    # Longest first, then alphabetically. The order in which words are removed decides what is left,
+    # so it must not be the order of a set.
+    return sorted((word for word in words if len(word) > _SHORT_WORD), key=lambda word: (-len(word), word))

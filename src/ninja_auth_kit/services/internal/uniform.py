@@ -1,7 +1,8 @@
 """Work whose only purpose is that response times and query counts do not reveal who has an account.
 
-Each function repeats work that the other outcome does. A call looks unused, because its result is discarded. Do not
-remove one: each closes the attack in its docstring, and the named test fails without it.
+Each function does work that the other outcome of the same request does, and discards the result. So a call looks
+unused. Do not remove it: the docstring of the function names the attack that it prevents, and a test that fails
+without it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,12 @@ from ninja_auth_kit.models.users import lock_user
 def burn_hash(password: str) -> None:
     """Hash a password and discard the hash.
 
-    Attack: a login that is rejected without a hash answers faster, so an attacker learns that the account is unknown.
+    Attack: a failed login that hashes less often answers faster. An attacker learns which accounts exist, or whether
+    an address that the attacker has registered was free.
+
+    Tests:
+    tests/test_login.py::test_every_refusal_costs_two_hashes_and_as_many_queries
+    tests/test_enumeration.py::test_a_username_that_a_backend_cannot_look_up_costs_a_login_as_many_hashes
     """
     make_password(password)
 
@@ -30,8 +36,11 @@ def burn_hash(password: str) -> None:
 def burn_shadow_lookup(*, canonical: str = "", username: str = "") -> None:
     """Look up the shadow registration of an address or a username and discard it.
 
-    Attack: a login that skips this query answers faster, so an attacker who has registered an address learns whether
-    the registration waits for its verification or was turned away.
+    Attack: an attacker registers an address and logs in. The login with the password of a pending account would need
+    one query less than the login with the password of a shadow registration, and so reveal that the address is free.
+
+    Test:
+    tests/test_registration.py::test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_the_address
     """
     ShadowRegistration.objects.of(canonical=canonical, username=username)
 
@@ -39,8 +48,11 @@ def burn_shadow_lookup(*, canonical: str = "", username: str = "") -> None:
 def burn_lock(user_id: Any) -> None:
     """Lock a user's row in a transaction of its own, and change nothing.
 
-    Attack: a login to a pending registration locks the user before it answers "not verified". A login to a shadow
-    registration would answer the same without the lock, and faster.
+    Attack: the same as for `burn_shadow_lookup`. The login to a pending account locks the user before it is answered
+    with "not verified". The login to a shadow registration would get the same answer without a lock, and faster.
+
+    Test:
+    tests/test_registration.py::test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_the_address
     """
     with atomic():
         lock_user(user_id)
@@ -49,7 +61,11 @@ def burn_lock(user_id: Any) -> None:
 def burn_bucket_lookup(buckets: Sequence[Bucket]) -> None:
     """Look up rate limit buckets and discard them.
 
-    Attack: a request for an unknown address counts no email, so it would take one query less.
+    Attack: a request for a link to an unknown address counts no email to the recipient. The background job would make
+    one query less, and an attacker who keeps a connection to the process open can measure how long it works.
+
+    Test:
+    tests/test_enumeration.py::test_a_link_for_an_unknown_address_asks_the_same_tables
     """
     ThrottleBucket.objects.full(buckets)
 
@@ -57,8 +73,10 @@ def burn_bucket_lookup(buckets: Sequence[Bucket]) -> None:
 def burn_token_lookup(purpose: Purpose) -> None:
     """Look up a one-time token that does not exist.
 
-    Attack: a request for an unknown address stores no token. The background job would be shorter, and an attacker who
-    keeps a connection to the process open measures its work.
+    Attack: the same as for `burn_bucket_lookup`. A request for a link to an unknown address stores no token.
+
+    Test:
+    tests/test_enumeration.py::test_a_link_for_an_unknown_address_asks_the_same_tables
     """
     OneTimeToken.objects.find(purpose=purpose, token=new_one_time_token())
 
@@ -66,6 +84,9 @@ def burn_token_lookup(purpose: Purpose) -> None:
 def render_unsent(template: str, context: Mapping[str, Any]) -> None:
     """Render an email and discard it.
 
-    Attack: the same as for `burn_token_lookup`; rendering is most of the work of such a job.
+    Attack: the same as for `burn_bucket_lookup`. Rendering is most of the work of such a job.
+
+    Test:
+    tests/test_emails.py::test_a_job_about_nobody_does_as_much_work
     """
     emails.render(template, to="", context=context)

@@ -1,0 +1,204 @@
+"""Values for the fields of a user: the email address, the username, and the fields of your project's schemas.
+
+They are checked as the user model and the database check them, before anything is stored.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connections
+from django.db.models import CheckConstraint
+from django.utils.translation import gettext_lazy as _
+from psycopg import errors
+
+from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.users import email_field, find_user, is_unique, settable_field, user_models
+
+# Error codes of validators, and the code that the API reports for them; all others are "invalid".
+_CODES = {
+    "max_length": "too_long",
+    "blank": "required",
+    "null": "required",
+    "control_character": "control_character",
+}
+# PostgreSQL stores neither NUL nor a lone surrogate, as text or in JSON.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_INVALID = _("This value is not valid.")
+_INVALID_EMAIL = _("This email address is not valid. Check it and try again.")
+_TAKEN = (errors.UniqueViolation, errors.ExclusionViolation)
+
+
+def find_account(email: str) -> Any | None:
+    """Return the user who has an address that was typed, or None.
+
+    Raises:
+        InvalidInputError: it is not a valid address.
+    """
+    try:
+        return find_user(email)
+    except InvalidEmailError:
+        raise InvalidInputError(FieldError("email", "invalid_email", _INVALID_EMAIL)) from None
+
+
+def check_email(email: str, *, field: str = "email") -> str:
+    """Check an address that an account is to have, and return its canonical spelling.
+
+    Args:
+        email: as typed.
+        field: the name of the input field, for the error.
+
+    Raises:
+        InvalidInputError: it is not a valid address, or the user model's field does not accept it.
+    """
+    error = FieldError(field, "invalid_email", _INVALID_EMAIL)
+    try:
+        canonical = canonical_email(email)
+    except InvalidEmailError:
+        raise InvalidInputError(error) from None
+    _clean(email_field(), email, error)
+    return canonical
+
+
+def check_username(username: str) -> Any:
+    """Check a username that an account is to have, and return it as the user model's field stores it.
+
+    Raises:
+        InvalidInputError: the field does not accept it.
+    """
+    model = get_user_model()
+    error = FieldError("username", "invalid_username", _("This username is not valid. Choose another one."))
+    return _clean(model.USERNAME_FIELD, model.normalize_username(username), error)
+
+
+def _clean(name: str, value: str, invalid: FieldError) -> Any:
+    field: Any = get_user_model()._meta.get_field(name)
+    try:
+        return field.clean(value, None)
+    except ValidationError as error:
+        raise InvalidInputError(replace(invalid, message=_without_echo(error, value) or invalid.message)) from None
+
+
+def check_values(values: Mapping[str, Any], *, none_is_default: bool = False) -> dict[str, Any]:
+    """Check values that one of your project's schemas accepts, and return them by attribute of the user model.
+
+    Args:
+        values: the values by field name.
+        none_is_default: whether None means the default of the model.
+
+    Raises:
+        InvalidInputError: a field does not accept its value.
+        ValueError: a field is not one that your project's schemas may set.
+    """
+    checked, invalid = {}, []
+    for name, value in values.items():
+        field = settable_field(name)
+        try:
+            is_default = none_is_default and value is None
+            checked[field.attname] = field.get_default() if is_default else _clean_value(field, value)
+        except ValidationError as error:
+            code = _CODES.get(str(error.error_list[0].code), "invalid")
+            invalid.append(FieldError(name, code, _without_echo(error, value) or _INVALID))
+    if invalid:
+        raise InvalidInputError(*invalid)
+    return checked
+
+
+def _clean_value(field: Any, value: Any) -> Any:
+    for leaf in _leaves(value):
+        if isinstance(leaf, str) and _UNSTORABLE.search(leaf):
+            raise ValidationError(
+                _("This value contains a control character, which is not allowed. Remove it."),
+                code="control_character",
+            )
+        # The JSON number 1e999 becomes infinity, which JSON cannot express.
+        if isinstance(leaf, float) and not math.isfinite(leaf):
+            raise ValidationError(_INVALID)
+    try:
+        return field.clean(value, None)
+    except OverflowError:  # an integer that is too large for a float
+        raise ValidationError(_INVALID) from None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        yield from value
+        value = value.values()
+    elif not isinstance(value, list | tuple | set | frozenset):
+        yield value
+        return
+    for one in value:
+        yield from _leaves(one)
+
+
+def _without_echo(error: ValidationError, value: Any) -> str:
+    """Return the messages of validators, without those that repeat the value (ASVS 16.2.5).
+
+    For a list or an object the result is empty, because a message may repeat a part of it.
+    """
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return ""
+    spellings = {str(value).casefold(), repr(value).strip("'\"").casefold()} - {""}
+    return " ".join(message for message in error.messages if not any(one in message.casefold() for one in spellings))
+
+
+def check_constraints(user: Any) -> None:
+    """Check an unsaved user against the check constraints of the user model.
+
+    Attack: the database checks them too, but only if a registration stores the user. An error for a new address and
+    none for a taken one would reveal who has an account.
+
+    Test:
+    tests/test_host_schemas.py::test_what_a_constraint_refuses_is_refused_whoever_has_the_address
+
+    Raises:
+        InvalidInputError: a constraint is violated.
+    """
+    unknown = {"password", user._meta.pk.name}
+    for model in user_models():
+        for constraint in model._meta.constraints:
+            if not isinstance(constraint, CheckConstraint):
+                continue
+            try:
+                constraint.validate(model, user, exclude=unknown, using=accounts_database())
+            except ValidationError:
+                message = constraint.violation_error_message
+                # Django's default message contains the name of the constraint.
+                is_own = message and message != constraint.default_violation_error_message
+                raise InvalidInputError(FieldError("", "invalid", str(message) if is_own else _INVALID)) from None
+
+
+def as_input_error(error: IntegrityError, values: Mapping[str, Any]) -> InvalidInputError | None:
+    """Return the input error for a constraint that rejected an update, or None if it is not on the user's tables.
+
+    The fields are found by looking up the columns of the constraint. Checking the values before the update instead
+    would miss concurrent requests.
+
+    Args:
+        error: raised by a transaction that has been rolled back.
+        values: the values that were to be stored, by field name.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, errors.Error):
+        return None
+    table, constraint = cause.diag.table_name, cause.diag.constraint_name
+    if table not in {model._meta.db_table for model in user_models()}:
+        return None
+    connection: Any = connections[accounts_database()]
+    with connection.cursor() as cursor:
+        columns = connection.introspection.get_constraints(cursor, table).get(constraint, {}).get("columns", ())
+    fields = {name: settable_field(name) for name in values}
+    names = [name for name, field in fields.items() if field.column in columns]
+    if not isinstance(cause, _TAKEN):
+        return InvalidInputError(*(FieldError(name, "invalid", _INVALID) for name in names or [""]))
+    # An index on expressions has no columns.
+    names = names or [name for name, field in fields.items() if is_unique(field)] or [""]
+    return InvalidInputError(
+        *(FieldError(name, "taken", _("This value is already in use. Choose another one.")) for name in names)
+    )
