@@ -83,7 +83,7 @@ def register(
         candidate = _candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
         pending = owner if owner is not None and is_pending(owner) else None
-        shadow = ShadowRegistration.objects.behind(owner)
+        shadow = ShadowRegistration.objects.for_user(owner)
         _refuse_taken_name(candidate)
         with new_password_slot(client):  # before any transaction: no lock waits for a hash
             candidate.set_password(password)
@@ -146,8 +146,8 @@ def _turn_away(
         _hold_name(candidate)
         locked = lock_user(owner.pk)
         if locked is not None and has_address(locked, canonical):  # neither deleted nor gone elsewhere in the meantime
-            ShadowRegistration.objects.cast(
-                user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
+            ShadowRegistration.objects.record(
+                user=owner, canonical=canonical, username=username, password=candidate.password, previous=shadow
             )
     # Behind the transaction, as elsewhere: inside it takes a second connection, and the time would tell.
     _announce_failure(email=email, client=client, reason="address_in_use", user=owner)

@@ -74,9 +74,9 @@ def _is_same(password: str, before: str, after: str) -> bool:
 
 def _shadow(identifier: str, *, by_email: bool) -> ShadowRegistration | None:
     if not by_email:
-        return ShadowRegistration.objects.of(username=identifier)
+        return ShadowRegistration.objects.find(username=identifier)
     try:
-        return ShadowRegistration.objects.of(canonical=canonical_email(identifier))
+        return ShadowRegistration.objects.find(canonical=canonical_email(identifier))
     except InvalidEmailError:
         return None
 

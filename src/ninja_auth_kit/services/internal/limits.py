@@ -14,7 +14,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import ThrottledError
 from ninja_auth_kit.models import ThrottleBucket
-from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.setting_rules import Rate, parse_rates
 from ninja_auth_kit.tokens import bucket_id
 
@@ -74,7 +74,7 @@ def site_network(client: ClientInfo) -> str | None:
     return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE}", strict=False))
 
 
-def take(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
+def take(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Hit]:
     """Count a hit in each bucket.
 
     Raises:
@@ -86,7 +86,7 @@ def take(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
     return taken
 
 
-def refuse_full(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Taken]:
+def refuse_full(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Hit]:
     """Count nothing, but refuse what `take` would refuse.
 
     Raises:
@@ -101,7 +101,7 @@ def refuse_full(wanted: Sequence[Bucket], refused: ThrottleSubject) -> list[Take
 def _refusal(full: list[ThrottleBucket], refused: ThrottleSubject) -> ThrottledError:
     """Return the error; the first of a window tells that the limit is reached. More would be a flood of events."""
     for bucket in full:
-        if ThrottleBucket.objects.announce(bucket):
+        if ThrottleBucket.objects.mark_announced(bucket):
             logger.warning("The limit %s is reached.", bucket.rule)
             signals.request_throttled.announce(rule=bucket.rule, **refused._asdict())
     now = timezone.now()

@@ -20,7 +20,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, ThrottledError
 from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.models.users import has_username, stored_email
 from ninja_auth_kit.services.internal.hash_slots import HashSlot, hashing
 from ninja_auth_kit.services.internal.limits import (
@@ -36,7 +36,7 @@ from ninja_auth_kit.tokens import password_fingerprints
 # How long a session vouches for the network that it began in, from its last refresh.
 _KNOWN_FOR = timedelta(days=60)
 
-Act = Callable[[Sequence[Bucket], ThrottleSubject], list[Taken]]
+Act = Callable[[Sequence[Bucket], ThrottleSubject], list[Hit]]
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> s
         except InvalidEmailError:
             return f"address {identifier.strip().casefold()}"
     name = str(get_user_model().normalize_username(identifier))
-    shadow = ShadowRegistration.objects.of(username=name)  # asked for in every case, for it takes time
+    shadow = ShadowRegistration.objects.find(username=name)  # asked for in every case, for it takes time
     if holder is not None:
         return f"name {holder.get_username()}"
     return f"name of nobody {name.casefold()}" if shadow is None else f"name {name}"
@@ -213,7 +213,7 @@ def _account(identifier: str, *, by_email: bool, holder: Any | None = None) -> s
 
 def _admit(
     account: str, holder: Any | None, client: ClientInfo, identifier: str, act: Act
-) -> tuple[list[Taken], ThrottledError | None]:
+) -> tuple[list[Hit], ThrottledError | None]:
     """Take the buckets of a login, or look whether they can be taken.
 
     Returns:

@@ -33,7 +33,7 @@ def burn_shadow_lookup(*, canonical: str = "", username: str = "") -> None:
     Attack: a login that skips this query answers faster, so an attacker who has registered an address learns whether
     the registration waits for its verification or was turned away.
     """
-    ShadowRegistration.objects.of(canonical=canonical, username=username)
+    ShadowRegistration.objects.find(canonical=canonical, username=username)
 
 
 def burn_lock(user_id: Any) -> None:
