@@ -9,9 +9,10 @@ from ninja_auth_kit.tokens import DIGEST_PATTERN
 
 
 class BlacklistedToken(models.Model):
-    """The digest of the last refresh token of a session that has ended. The token is not accepted any more.
+    """The digest of the last refresh token of a session that has ended.
 
-    Each session that ends adds one row and a refresh adds none, so the table grows with logins, not with traffic.
+    The token is not accepted any more. Each session that ends adds one row and a refresh adds none,
+    so the table grows with logins, not with traffic.
     """
 
     token = models.CharField(max_length=500)

@@ -1,35 +1,38 @@
 """Queries whose SQL the ORM writes once per process instead of once per request.
 
-For a small query, building the SQL and the model instances takes the ORM longer than PostgreSQL takes to answer. The
-median of 2,000 paired rounds, with Django 5.2 and PostgreSQL 15 on the same machine:
+For a small query, building the SQL takes the ORM longer than PostgreSQL takes to answer. These are
+milliseconds, the medians of 2,000 interleaved rounds with Django 5.2, and PostgreSQL 15 on the same
+machine:
 
-                                                  compiled       ORM
-    a user by primary key, with the address         343 µs     663 µs
-    a user by email address                         550 µs   1,466 µs
-    a locked user, with the address                 472 µs     995 µs
-    a session with its user                         346 µs     707 µs
-    the active sessions of a user                   367 µs     789 µs
+                                                 compiled    ORM
+    a user by primary key, with the address          0.29   0.59
+    a user by email address                          0.51   1.41
+    a user with a lock, and the address              0.42   1.02
+    a session, its user and the address              0.43   1.01
+    the active sessions of a user                    0.31   0.82
 
-For comparison, a guarded GET with its session check takes 400 µs in total, a refresh 1.5 ms, a logout 1.6 ms and a
-login without the cost of the password hash 6.0 ms (docs/performance.md). A statement that gains less than 3 % of the
-operation it belongs to is left to the ORM.
+In comparison, a guarded GET takes 0.4 ms with one of these queries, a refresh 1.5, a logout 1.6, and
+a login with a hasher that costs nothing 6.0 (docs/performance.md). A statement that gains less than
+3 % of its operation is left to the ORM.
 
-The SQL still follows the models of your project, their default managers and the database. To compile a query, write
-an ordinary queryset in which each value that changes between calls is a `Placeholder`, and list the models to read:
+The SQL still follows the models of your project, their default managers and the database. To
+compile a query, write an ordinary queryset in which each value that changes between calls is a
+`Placeholder`, and list the models to read:
 
     user = Placeholder("user", UserSession._meta.get_field("user"))
     queryset = UserSession.objects.filter(user=user, is_active=True)
     query = CompiledQuery(queryset, ModelColumns(UserSession))
 
-    query.sql
-    # SELECT "ninja_auth_kit_usersession"."id", ... FROM "ninja_auth_kit_usersession"
-    # WHERE ("ninja_auth_kit_usersession"."is_active" AND "ninja_auth_kit_usersession"."user_id" = (%s))
+    # query.sql is:
+    # SELECT "ninja_auth_kit_usersession"."id" AS "id", ... FROM "ninja_auth_kit_usersession"
+    # WHERE ("ninja_auth_kit_usersession"."is_active"
+    #     AND "ninja_auth_kit_usersession"."user_id" = (%s))
 
     for (session,) in query.fetch(user=7):
         ...  # a UserSession, as the ORM would have returned it
 
-Compile inside a function that is decorated with `functools.cache`, or with `cached_unless_filtered` if the queryset
-comes from a manager of your project.
+Compile inside a function that is decorated with `functools.cache`, or with `cached_unless_filtered`
+if the queryset comes from a manager of your project.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +52,8 @@ class Placeholder(models.Expression):
 
     Args:
         name: the keyword argument of `fetch` that has the value.
-        field: the model field that the value is compared with; it converts the value for the database.
+        field: the model field that the value is compared with; it converts the value for the
+            database.
     """
 
     def __init__(self, name: str, field: Any) -> None:
@@ -66,7 +70,8 @@ class ModelColumns:
 
     Args:
         model: the model.
-        path: the lookup path from the queryset's model to this one, such as "authkit_email"; "" for that model itself.
+        path: the lookup path from the queryset's model to this one, such as "authkit_email"; "" for
+            that model itself.
         fields: the attribute names of the fields to read; by default all. The others are deferred.
     """
 
@@ -78,7 +83,7 @@ class ModelColumns:
         self._converters: list[tuple[int, Any]] | None = None
 
     def pop_instance(self, row: list[Any], connection: Any) -> Any:
-        """Remove the values of this model from the front of a row, and return the instance that they make."""
+        """Remove the values of this model from the front of a row, and return its instance."""
         values = row[: len(self._names)]
         del row[: len(self._names)]
         if self._converters is None:
@@ -132,11 +137,12 @@ class CompiledQuery:
 def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function to cache what it returns, unless a manager overrides `get_queryset`.
 
-    An overridden `get_queryset` may filter by the time of day or by the tenant of the request, so the SQL that follows
-    from it must be written for every call. Django's own never filters.
+    An overridden `get_queryset` may filter by the time of day or by the tenant of the request, so
+    the SQL that follows from it must be written for every call. Django's own never filters. The
+    arguments of the decorated function must be hashable.
 
     Args:
-        manager: returns the manager that the decorated function uses. The arguments of that function must be hashable.
+        manager: returns the manager that the decorated function uses.
     """
 
     def decorate(build: Callable[P, T]) -> Callable[P, T]:
@@ -145,27 +151,30 @@ def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Call
         def cached_or_built(*args: P.args, **kwargs: P.kwargs) -> T:
             get_queryset = getattr(manager().get_queryset, "__func__", None)
             chosen = cached if get_queryset is models.Manager.get_queryset else build
-            return chosen(*args, **kwargs)  # type: ignore[arg-type]  # hashable, see above
+            return chosen(*args, **kwargs)  # type: ignore[arg-type]  # hashable
 
         return cached_or_built
 
     return decorate
 
 
+# For hand-written SQL
+
+
 def to_database(field: Any, value: Any, connection: Any) -> Any:
-    """Return the value of a field as the ORM would pass it to the database; for hand-written SQL."""
+    """Return a value of a field as the ORM would pass it to the database."""
     return field.get_db_prep_value(value, connection)
 
 
 def from_database(field: Any, value: Any, connection: Any) -> Any:
-    """Return a value that hand-written SQL has read from the column of a field, as the ORM would return it."""
+    """Return a value from the column of a field as the ORM would return it."""
     for convert in _converters_from_database(field, connection):
         value = convert(value, None, connection)
     return value
 
 
 def _converters_from_database(field: Any, connection: Any) -> list[Any]:
-    """Return the functions that convert a column's value for a field; a foreign key uses those of its target."""
+    """Return the functions that convert the value of a field's column, in their order."""
     converters: list[Any] = field.get_col(field.model._meta.db_table).get_db_converters(connection)
     return converters
 
@@ -173,6 +182,7 @@ def _converters_from_database(field: Any, connection: Any) -> list[Any]:
 def array(values: Iterable[UUID | int | datetime]) -> str:
     """Return a PostgreSQL array literal, for a parameter that the statement casts to an array type.
 
-    Nothing is escaped, so the values must not contain quotes, commas or braces; those of the accepted types do not.
+    Nothing is escaped, so the values must not contain quotes, commas or braces; those of the
+    accepted types do not.
     """
     return f"{{{','.join(map(str, values))}}}"

@@ -17,17 +17,22 @@ _ASCII_DOMAIN = re.compile(r"[a-z0-9.-]+")  # no IP literals: they identify no m
 
 
 class InvalidEmailError(ValueError):
-    """The text is not an address that can be used: quoted, an IP literal, not ASCII before the @, or malformed."""
+    """The text is not an address that can be used.
+
+    It is quoted, has an IP literal, is not ASCII before the @, or is malformed.
+    """
 
 
 def canonical_email(email: str) -> str:
-    """Return the spelling of an address that is used for look-ups and kept unique: lower case, the domain as A-labels.
+    """Return the canonical spelling of an address, which is used for look-ups and kept unique.
 
-    It is computed only in Python: databases and collations disagree about the case of U+0131, U+017F and U+212A, and
-    such a disagreement lets one address pass as another (CVE-2019-19844).
+    It is in lower case, with the domain as A-labels. It is computed only in Python: databases and
+    collations disagree about the case of U+0131, U+017F and U+212A, and such a disagreement lets
+    one address pass as another (CVE-2019-19844).
 
     Raises:
-        InvalidEmailError: the text is not an address that can be used. Nothing is stripped or corrected silently.
+        InvalidEmailError: the text is not an address that can be used. Nothing is stripped or
+            corrected silently.
     """
     local, at, domain = email.rpartition("@")
     if not at or len(email) > MAXIMUM_LENGTH or not _LOCAL_PART.fullmatch(local):
@@ -52,12 +57,13 @@ def readable_email(canonical: str) -> str:
 def _ascii_domain(domain: str) -> str:
     """Return the A-labels of a domain.
 
-    A domain that does not survive the round trip through A-labels is a look-alike of another domain.
+    A domain that does not survive the round trip through A-labels is a look-alike of another
+    domain.
 
     Raises:
         InvalidEmailError: the domain cannot be encoded, or is a look-alike.
     """
-    if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # such as the Kelvin sign for k
+    if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # such as the Kelvin sign
         raise InvalidEmailError
     try:
         ascii_domain = domain.lower().encode("idna").decode("ascii")

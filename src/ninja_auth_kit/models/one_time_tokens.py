@@ -1,4 +1,7 @@
-"""One-time tokens: the tokens in the links of emails. Each can be used once, for one purpose and one account."""
+"""One-time tokens: the tokens in the links of emails.
+
+Each can be used once, for one purpose and one account.
+"""
 
 import secrets
 from datetime import datetime
@@ -37,7 +40,7 @@ def one_time_token_digest(*, purpose: str, token: str) -> str:
 
 
 def one_time_token_digests(*, purpose: str, token: str) -> list[str]:
-    """Return the values that `OneTimeToken.digest` may have for a token, one for each root secret."""
+    """Return the possible values of `OneTimeToken.digest` for a token, one for each root secret."""
     return digests(_label(purpose), token)
 
 
@@ -58,9 +61,10 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
     @sensitive_variables()
     def issue(self, *, purpose: Purpose, user: Any, email: str, expires_at: datetime) -> str:
-        """Return a new token for a user and a purpose. It invalidates the former token of the user for this purpose.
+        """Return a new token for a user and a purpose.
 
-        It is stored with one statement: of two tokens that are issued at the same time, only the later one is valid.
+        It invalidates the former token of the user for this purpose. It is stored with one
+        statement: of two tokens that are issued at the same time, only the later one is valid.
         """
         token = new_one_time_token()
         row = OneTimeToken(
@@ -81,18 +85,20 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
     @sensitive_variables()
     def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
-        """Return the row of a token that can still be used, with its user and the user's address, or None."""
+        """Return the row of a token that can still be used, with its user and the address, or None."""
         digests = one_time_token_digests(purpose=purpose, token=token)
         usable = self.filter(digest__in=digests, used_at=None, expires_at__gt=timezone.now())
         return usable.select_related("user", "user__authkit_email").first()
 
     def rebind(self, *, before: Any, after: Any) -> None:
-        """Keep the link for a password reset valid if the account changes without its owner's request.
+        """Keep a password reset link valid if the account changes without its owner's request.
 
-        The address must be the same to the letter: not all mail servers deliver two spellings to one mailbox.
+        The address must be the same to the letter: not all mail servers deliver two spellings to
+        one mailbox.
 
         Args:
-            before: the user before the change; locked. A token that is not bound to this state stays invalid.
+            before: the user before the change; locked. A token that is not bound to this state
+                stays invalid.
             after: the same user with the changes that will be saved.
         """
         for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
@@ -111,13 +117,16 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
 
 class OneTimeToken(models.Model):
-    """The digest of the token in an email, bound to a user, an address and a purpose; one per user and purpose.
+    """A one-time token, bound to a user, an address and a purpose.
+
+    There is at most one for each user and purpose.
 
     Attributes:
         email: the address that the token was sent to.
         digest: the keyed digest of the token, never the token.
-        auth_hash: a keyed digest of what the token is bound to, see `binding`. An attacker who can write to the
-            database, but has no key, cannot move a token to another user or another address.
+        auth_hash: a keyed digest of what the token is bound to, see `binding`. An attacker who can
+            write to the database, but has no key, cannot move a token to another user or another
+            address.
         used_at: when the token was used, or None.
     """
 
@@ -156,12 +165,12 @@ class OneTimeToken(models.Model):
     def binding(self, user: Any) -> str:
         """Return what the token is bound to: a user, an address and the state of the account.
 
-        A token for a verification is not bound to the state of the account. It verifies only the address, and a login
-        may renew the password hash before the link is used.
+        A token for a verification is not bound to the state of the account. It verifies only the
+        address, and a login may renew the password hash before the link is used.
         """
         state = "" if self.purpose == Purpose.VERIFY_EMAIL else account_state(user)
         return "\n".join([self.digest, str(user.pk), self.email, state])
 
     def is_bound_to(self, user: Any) -> bool:
-        """Return whether the token was sent for this user, and the account has not changed since."""
+        """Return whether the token was sent for this user, whose account has not changed since."""
         return is_password_fingerprint(self.auth_hash, self.binding(user))

@@ -6,16 +6,16 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuditOutbox(models.Model):
-    """An event that waits for the relay to publish it. Rows are inserted and deleted, never updated.
+    """An event that waits for the relay to publish it.
 
-    The primary key is the only index, because every login has to update each index. `payload` is text, not JSON: the
-    relay sends it unchanged, and PostgreSQL's jsonb rejects U+0000, so a malicious `User-Agent` could make a login
-    fail.
+    Rows are inserted and deleted, never updated. The primary key is the only index, because every
+    login has to update each index. `payload` is text, not JSON: the relay sends it unchanged, and
+    PostgreSQL's jsonb rejects U+0000, so a malicious `User-Agent` could make a login fail.
 
     Attributes:
         event_id: the id of the CloudEvent.
-        shard: which of the 16 parts of the outbox the event is in. The events of a user share one, which keeps their
-            order.
+        shard: which of the 16 parts of the outbox the event is in. The events of a user share one,
+            which keeps their order.
         routing_key: the routing key of the message.
         payload: the body of the message, serialized once.
     """
@@ -81,9 +81,10 @@ class AuditDeferred(models.Model):
 
 
 class AuditFlood(models.Model):
-    """Events of one kind from one network in one window. The first are recorded singly, the others only counted.
+    """The count of events of one kind from one network in one window.
 
-    After the window, the relay publishes one event for those that were counted.
+    The first events are recorded singly, the others are only counted. After the window, the relay
+    publishes one event for those that were counted.
 
     Attributes:
         id: a keyed digest of what the events have in common.

@@ -52,7 +52,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         return read_session(session_id, alias=accounts_database())
 
     def load_for_check(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
-        """Return a session with its user, or None, with only the fields that say whether the session is valid.
+        """Return a session with its user, or None, with only the fields that say whether it is valid.
 
         This runs on every authenticated request.
 
@@ -63,23 +63,27 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         return read_session(session_id, alias=accounts_database(), with_email=with_email, for_check=True)
 
     def active_for(self, user: Any) -> "list[UserSession]":
-        """Return the sessions of a user that are marked active, the oldest first, even if they are not valid."""
+        """Return the sessions of a user that are marked active, valid or not, the oldest first."""
         return read_active(user, alias=accounts_database())
 
     def start(self, session: "UserSession") -> None:
-        """Store a new session, without the signals of `save`: the signal `logged_in` announces it."""
+        """Store a new session.
+
+        `save` would also send Django's signals; the signal `logged_in` announces the session.
+        """
         self.bulk_create([session])
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
-        """Move a session to its next generation, in the database and in memory, and return whether it was moved.
+        """Move a session to its next generation, and return whether it was moved.
 
-        If several callers rotate the same generation, exactly one of them gets True.
+        It is changed in the database and in memory. If several callers rotate the same generation,
+        exactly one of them gets True.
 
         Args:
-            session: the session as it was read. It is not moved if its row has changed since, or if its refresh token
-                is blacklisted.
-            token: the digest of the new refresh token under the current root secret. `auth_hash` is moved to that root
-                as well.
+            session: the session as it was read. It is not moved if its row has changed since, or if
+                its refresh token is blacklisted.
+            token: the digest of the new refresh token under the current root secret. `auth_hash` is
+                moved to that root as well.
             now: the time of the rotation.
             refresh_expires_at: when the new refresh token expires.
         """
@@ -107,13 +111,15 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         user_id: Any = None,
         except_id: uuid.UUID | None = None,
     ) -> list[EndedSession]:
-        """End active sessions, blacklist their refresh tokens, and return the sessions that this call has ended.
+        """End active sessions, blacklist their refresh tokens, and return those that were ended.
 
-        A session that has ended before is not returned, so each session is returned to exactly one caller.
+        A session that has ended before is not returned, so each session is returned to exactly one
+        caller.
 
         Args:
             reason: the reason to record.
-            ids: the ids of the sessions to end. With `user_id` as well, only those that belong to the user.
+            ids: the ids of the sessions to end. With `user_id` as well, only those that belong to
+                the user.
             user_id: end the sessions of this user.
             except_id: the id of a session that must not end.
 
@@ -137,7 +143,7 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             return [EndedSession(pk, from_database(owner, key, connection)) for pk, key in cursor.fetchall()]
 
     def update_auth_hash(self, *, user: Any, old: str, new: str, only: uuid.UUID | None = None) -> int:
-        """Keep a user's active sessions valid under a new password hash, and return how many were kept.
+        """Keep a user's active sessions valid under a new password hash, and return their number.
 
         Args:
             user: the user; locked.
@@ -155,15 +161,16 @@ class UserSession(models.Model):
 
     Attributes:
         id: the `sid` claim of its access tokens.
-        slot: a number from 0 to `SESSION_LIMIT` - 1, or None if sessions are not limited. The database refuses a
-            second active session of the user in the same slot, which enforces the limit.
+        slot: a number from 0 to `SESSION_LIMIT` - 1, or None if sessions are not limited. The
+            database refuses a second active session of the user in the same slot, which enforces
+            the limit.
         refresh_token: the keyed digest of the current refresh token, never the token.
         generation: how often the refresh token was rotated.
         refreshed_at: the time of the last rotation, or of the login.
         refresh_expires_at: the idle limit. A refresh moves it.
         expires_at: the absolute limit. It never moves.
-        auth_hash: a fingerprint of the user's password hash. After a change of the password, the session is not
-            valid any more.
+        auth_hash: a fingerprint of the user's password hash. After a change of the password, the
+            session is not valid any more.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -198,7 +205,8 @@ class UserSession(models.Model):
         verbose_name_plural = _("sessions")
         indexes = [
             models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
-            # Not by a column that a refresh changes: so a refresh writes to no index, and the row stays on its page.
+            # Not by a column that a refresh changes: so a refresh writes to no index, and the row
+            # stays on its page.
             models.Index(fields=["expires_at"], name="authkit_session_by_expiry"),
             models.Index(
                 fields=["logout_time"], condition=models.Q(logout_time__isnull=False), name="authkit_session_by_end"
@@ -227,7 +235,7 @@ class UserSession(models.Model):
         return f"{self._meta.verbose_name} {self.pk}"
 
     def is_valid(self) -> bool:
-        """Return whether the session is active, its user may log in, and the password is still the same.
+        """Return whether the session is active, its user may log in, and the password is the same.
 
         It does not look at the expiry, see `has_expired`.
         """
@@ -235,5 +243,5 @@ class UserSession(models.Model):
         return self.is_active and is_password_fingerprint(self.auth_hash, user.password) and may_authenticate(user)
 
     def has_expired(self, now: datetime) -> bool:
-        """Return whether the idle or the absolute limit has passed. The idle limit is never after the absolute one."""
-        return now >= self.refresh_expires_at
+        """Return whether the idle or the absolute limit has passed."""
+        return now >= self.refresh_expires_at  # never after `expires_at`

@@ -1,6 +1,6 @@
 """Registrations of addresses that have an account already.
 
-They are stored so that their outcome cannot be told apart from that of other registrations.
+They are stored so that their outcome cannot be distinguished from that of other registrations.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from ninja_auth_kit.models.managers import PrimaryManager
 
 
 class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
-    """Store one shadow registration for each account: the latest, and of several at the same time the first."""
+    """Store one shadow registration for each account."""
 
     def for_user(self, user: Any | None) -> "ShadowRegistration | None":
         """Return the shadow registration of an account, or None.
@@ -25,17 +25,19 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
     def record(
         self, *, user: Any, canonical: str, username: str, password: str, previous: "ShadowRegistration | None"
     ) -> None:
-        """Store a registration of an address that is in use. It replaces an earlier one of the same account.
+        """Store a registration of an address that is in use.
 
-        Of several at the same time the first is stored, as for a free address: which of two passwords counts must not
-        distinguish an address in use from a free one.
+        It replaces an earlier one of the same account. Of several at the same time the first is
+        stored, as for a free address: which of two passwords counts must not distinguish an address
+        in use from a free one.
 
         Args:
             user: the user who has the address; locked.
             canonical: the address in its canonical spelling.
             username: the name of the registration, or "" if users have none.
             password: the hash of its password.
-            previous: the row that existed when this registration began. If there is another by now, nothing is stored.
+            previous: the row that existed when this registration began. If there is another by now,
+                nothing is stored.
         """
         present = self.for_user(user)
         if (present and present.password) != (previous and previous.password):
@@ -48,9 +50,10 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
         )
 
     def find(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
-        """Return the newest shadow registration with this address or, if no address is given, this name; or None.
+        """Return the newest shadow registration with this address or name, or None.
 
-        It takes one query. The address is compared as it was registered, whichever user has it in which spelling.
+        The name is used only if no address is given. It takes one query. The address is compared as
+        it was registered, whichever user has it in which spelling.
         """
         which = {"canonical": canonical} if canonical else {"username": username}
         return self.filter(**which).order_by("-pk").first()
@@ -59,9 +62,10 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
 class ShadowRegistration(models.Model):
     """A registration that created no account because its address is in use.
 
-    It closes an attack: register an address and log in with the password that was chosen. Without this row, "wrong
-    password" would reveal that the address has an account, and "not verified" that it has none. Whether the name is
-    free afterwards would reveal the same. With it, the login is rejected as "not verified", and the name is taken.
+    It closes an attack: register an address and log in with the password that was chosen. Without
+    this row, "wrong password" would reveal that the address has an account, and "not verified" that
+    it has none. Whether the name is free afterwards would reveal the same. With it, the login is
+    rejected as "not verified", and the name is taken.
     """
 
     user = models.OneToOneField(

@@ -1,4 +1,7 @@
-"""Counters for the rate limits. PostgreSQL counts each hit in one statement, so they are exact under concurrency."""
+"""Counters for the rate limits.
+
+PostgreSQL counts each hit in one statement, so they are exact under concurrency.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -15,7 +18,10 @@ from ninja_auth_kit.models.managers import PrimaryManager
 
 
 class Bucket(NamedTuple):
-    """One rate limit for one subject, whether or not it has a row yet: so many hits are allowed in so much time."""
+    """One rate limit for one subject: the number of hits allowed in a window.
+
+    It may have no row in the database yet.
+    """
 
     id: uuid.UUID
     rule: str
@@ -30,19 +36,19 @@ class Hit(NamedTuple):
     resets_at: datetime
 
 
-# Count one hit in each bucket. If a bucket is full, count no hit and return no row. It is one statement, so that hits
-# that arrive at the same time are counted one after the other.
+# Count one hit in each bucket, and return a row for each hit. If a bucket is full, count none. It
+# is one statement, so that hits that arrive at the same time are counted one after the other.
 TAKE = """
 WITH bucket AS (
     -- The buckets to count in, with the end of the window that a hit opens if no window is running.
     SELECT id, rule, allowed, resets_at
     FROM unnest(%(ids)s::uuid[], %(rules)s::text[], %(allowed)s::int[], %(new_ends)s::timestamptz[])
         AS parameters (id, rule, allowed, resets_at),
-        -- Do not wait for the disk: a counter that loses its last moment in a crash does no harm. In a transaction
-        -- with other changes, wait as usual.
+        -- Do not wait for the disk: a counter that loses its last moment in a crash does no harm.
+        -- In a transaction with other changes, wait as usual.
         (SELECT CASE WHEN %(autocommit)s THEN set_config('synchronous_commit', 'off', TRUE) END) AS asynchronous
 ), full_bucket AS (
-    -- If this finds a row, nothing is written below: a rejected attempt leaves no trace in the table.
+    -- If this finds a row, nothing is written below: a rejected attempt changes no counter.
     SELECT FROM bucket JOIN {table} AS stored USING (id)
     WHERE stored.resets_at > %(now)s AND stored.hits >= bucket.allowed
 )
@@ -55,7 +61,8 @@ ON CONFLICT (id) DO UPDATE SET
     hits = CASE WHEN stored.resets_at > %(now)s THEN stored.hits + 1 ELSE 1 END,
     announced = stored.announced AND stored.resets_at > %(now)s,
     resets_at = CASE WHEN stored.resets_at > %(now)s THEN stored.resets_at ELSE EXCLUDED.resets_at END
--- Checked again under the lock of the row: others may have filled the bucket since full_bucket was read.
+-- Checked again under the lock of the row: others may have filled this bucket in the meantime. Then
+-- fewer rows are returned than there are buckets, and the caller gives the other hits back.
 WHERE stored.resets_at <= %(now)s OR stored.hits < EXCLUDED.allowed
 RETURNING id, resets_at
 """
@@ -72,7 +79,8 @@ WITH given_back AS (
 )
 UPDATE {table} AS stored SET
     hits = stored.hits - 1,
-    -- A window that is cleared ends now. A hit of it that is given back later changes nothing in the next window.
+    -- A window that is cleared ends now. A hit of it that is given back later changes nothing in
+    -- the next window.
     resets_at = CASE WHEN stored.id = ANY(%(cleared)s::uuid[]) THEN %(now)s ELSE stored.resets_at END
 FROM given_back WHERE stored.id = given_back.id AND stored.hits > 0
     -- Only in the window that the hit was counted in. Clearing works in any window.
@@ -84,7 +92,10 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
     """Count hits."""
 
     def take(self, buckets: Sequence[Bucket]) -> list[Hit] | None:
-        """Count one hit in each bucket and return the hits. If any bucket is full, count none and return None."""
+        """Count one hit in each bucket and return the hits, or return None if any bucket is full.
+
+        In that case no hit is counted.
+        """
         if not buckets:
             return []
         now = timezone.now()
@@ -103,7 +114,7 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             hits = [Hit(by_id[key], resets_at) for key, resets_at in cursor.fetchall()]
         if len(hits) == len(by_id):
             return hits
-        self.give_back(hits)  # a bucket was filled by others after full_bucket was read
+        self.give_back(hits)  # others have filled a bucket, see TAKE
         return None
 
     def full(self, buckets: Sequence[Bucket]) -> list["ThrottleBucket"]:
@@ -116,8 +127,8 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
 
         Args:
             hits: the hits. A hit whose window is over is not taken back.
-            clearing: buckets of these hits that lose all their hits. Their window ends, so that a hit of it that is
-                given back later is not taken from the next window.
+            clearing: buckets of these hits that lose all their hits. Their window ends, so that a
+                hit of it that is given back later is not taken from the next window.
         """
         if not hits:
             return
@@ -138,7 +149,7 @@ class ThrottleBucketManager(PrimaryManager["ThrottleBucket"]):
             self.filter(pk=key).update(resets_at=timezone.now())
 
     def mark_announced(self, bucket: "ThrottleBucket") -> bool:
-        """Mark a full bucket as announced, and return whether it was not announced in this window before.
+        """Mark a full bucket as announced, and return whether this is the first time in its window.
 
         If several callers ask at the same time, exactly one of them gets True.
         """

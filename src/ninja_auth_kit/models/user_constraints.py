@@ -1,7 +1,7 @@
 """Foreign keys and an index between the tables of this app and the table of the users.
 
-Django's models cannot describe them: see `_add_foreign_key` and `_add_address_index`. They are created after every
-`migrate` if they are missing, because
+Django's models cannot describe them: see `_add_foreign_key` and `_add_address_index`. They are
+created after every `migrate` if they are missing, because
 
 - Django drops foreign keys that no model describes when the type of the users' primary key changes,
 - tests that run without migrations never had them,
@@ -43,7 +43,7 @@ ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 
 
 def add_user_constraints(*, using: str, **_: Any) -> None:
-    """Create the foreign keys to the users and the index on their email addresses, if they are missing.
+    """Create the foreign keys to the users and the index on their email addresses if missing.
 
     This receives the signal `post_migrate`.
 
@@ -51,7 +51,8 @@ def add_user_constraints(*, using: str, **_: Any) -> None:
         using: the alias of the database that was migrated.
 
     Raises:
-        ImproperlyConfigured: a foreign key is missing and there are no users, but rows that belong to users.
+        ImproperlyConfigured: a foreign key is missing and there are no users, but rows that belong
+            to users.
     """
     connection, session = connections[using], _model("UserSession")
     if connection.vendor != "postgresql" or not router.allow_migrate_model(using, session):
@@ -60,17 +61,18 @@ def add_user_constraints(*, using: str, **_: Any) -> None:
         if not _is_true(cursor, _TABLE_EXISTS, connection.ops.quote_name(session._meta.db_table)):
             return  # after `migrate ninja_auth_kit zero`
         for name in OWNED_BY_USERS:
-            with transaction.atomic(using=using):  # one for each, so that no lock is held longer than necessary
+            # One transaction for each, so that no lock is held longer than necessary.
+            with transaction.atomic(using=using):
                 _add_foreign_key(cursor, _model(name))
         _add_address_index(cursor)
 
 
 def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
-    """Let PostgreSQL delete the rows of a user with the user, so that a user deleted by SQL leaves no rows behind.
+    """Let PostgreSQL delete the rows of a user with the user.
 
-    Django 5.2 cannot declare ON DELETE in a model, so the models have `db_constraint=False` and `DO_NOTHING`. With
-    `CASCADE`, Django would delete the sessions before the user. A login locks the user first, so the two could
-    deadlock.
+    So a user who is deleted by SQL leaves no rows behind. Django 5.2 cannot declare ON DELETE in a
+    model, so the models have `db_constraint=False` and `DO_NOTHING`. With `CASCADE`, Django would
+    delete the sessions before the user. A login locks the user first, so the two could deadlock.
 
     Raises:
         ImproperlyConfigured: there are no users, but rows that belong to users.
@@ -83,7 +85,7 @@ def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
         return
     if not _is_true(cursor, _COLUMN_EXISTS, users, target.column):
         return  # a later migration of the users' app may rename the table or the column
-    if not _is_true(cursor, f"SELECT EXISTS (SELECT FROM {users})"):  # noqa: S608  # a name from the models
+    if not _is_true(cursor, f"SELECT EXISTS (SELECT FROM {users})"):  # noqa: S608  # from the models
         _require_empty(cursor, table)
     names = {"name": name, "column": user.column, "users": target.model._meta.db_table, "key": target.column}
     parts = {"table": table, **{part: quote(text) for part, text in names.items()}}
@@ -96,9 +98,10 @@ def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
 def _require_empty(cursor: CursorWrapper, table: str) -> None:
     """Raise an error instead of deleting all rows if no user can be seen.
 
-    `AUTH_USER_MODEL` may be the wrong model, or the database role may not see the rows of the users.
+    `AUTH_USER_MODEL` may be the wrong model, or the database role may not see the rows of the
+    users.
     """
-    if _is_true(cursor, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608  # a name from the models
+    if _is_true(cursor, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608  # from the models
         raise ImproperlyConfigured(
             f"There are no users, but {table} has rows that belong to users. Check that AUTH_USER_MODEL is the right "
             "model and that the database role can read its table. If there really are no users, delete the rows of "
@@ -107,7 +110,10 @@ def _require_empty(cursor: CursorWrapper, table: str) -> None:
 
 
 def _add_address_index(cursor: CursorWrapper) -> None:
-    """Let a login find its user by the address in upper or lower case. Django's own user model has no such index."""
+    """Let a login find its user by the address in upper or lower case.
+
+    Django's own user model has no index on the address.
+    """
     quote = cursor.db.ops.quote_name
     field: Any = get_user_model()._meta.get_field(get_user_model().get_email_field_name())
     table = quote(field.model._meta.db_table)

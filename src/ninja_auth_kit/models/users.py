@@ -1,7 +1,7 @@
-"""The users of your project: their fields and email addresses, and how they are looked up and locked.
+"""The users of your project: their fields and email addresses, look-ups and locks.
 
-Every function works with any user model. It reads the model's own names: `EMAIL_FIELD`, `USERNAME_FIELD` and the
-default manager.
+Every function works with any user model. It reads the model's own names: `EMAIL_FIELD`,
+`USERNAME_FIELD` and the default manager.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def email_field() -> str:
 
 
 def has_username() -> bool:
-    """Return whether users have a name beside their address: `USERNAME_FIELD` is not the email field."""
+    """Return whether users have a name as well: `USERNAME_FIELD` is not the email field."""
     return email_field() != get_user_model().USERNAME_FIELD
 
 
@@ -66,7 +66,7 @@ def user_models() -> tuple[type[Any], ...]:
 
 
 def is_unique(field: Any) -> bool:
-    """Return whether the database refuses a second user with the same value, alone or together with other fields."""
+    """Return whether a field is unique, alone or together with other fields."""
     return field.unique or any(
         field.name in names for model in user_models() for names in _names_in_constraints(model._meta)
     )
@@ -121,7 +121,10 @@ def is_verified(user: Any) -> bool:
 
 
 def stored_email(user: Any) -> str:
-    """Return the spelling of a user's address that emails are sent to: the stored one, never one from a request."""
+    """Return the spelling of a user's address that emails are sent to.
+
+    It is the stored spelling, never one from a request.
+    """
     address: EmailAddress | None = getattr(user, "authkit_email", None)
     if address is not None and has_address(user, address.canonical):
         return address.email
@@ -131,8 +134,8 @@ def stored_email(user: Any) -> str:
 def is_pending(user: Any) -> bool:
     """Return whether a user is only a registration that was never verified, and so may be replaced.
 
-    Users who were in your project before this app have no `EmailAddress` and are never replaced. Neither is a user who
-    ever logged in, was given rights or was disabled.
+    Users who were in your project before this app have no `EmailAddress` and are never replaced.
+    Neither is a user who ever logged in, was given rights or was disabled.
     """
     address = getattr(user, "authkit_email", None)
     return (
@@ -149,7 +152,8 @@ def is_pending(user: Any) -> bool:
 def may_authenticate(user: Any) -> bool:
     """Return whether a user may log in.
 
-    The user must be active. If any authentication backend has a `user_can_authenticate`, one of them must agree.
+    The user must be active. If any authentication backend has a `user_can_authenticate`, one of
+    them must agree.
     """
     if not getattr(user, "is_active", True):
         return False
@@ -158,9 +162,9 @@ def may_authenticate(user: Any) -> bool:
 
 
 def account_state(user: Any) -> str:
-    """Return the state of an account that the link in an email must find unchanged, whatever has changed it.
+    """Return the state of an account that must be the same when the link in an email is used.
 
-    It is secret, because it contains the password hash.
+    Any change invalidates the link. The state is secret, because it contains the password hash.
     """
     return f"{user.password}\n{getattr(user, email_field()) or ''}"
 
@@ -174,7 +178,7 @@ def user_by_pk(key: Any) -> Any | None:
 
 
 def find_user_by_name(username: str) -> Any | None:
-    """Return the user whose `USERNAME_FIELD` has this value, with `authkit_email` loaded, or None."""
+    """Return the user with this `USERNAME_FIELD`, with `authkit_email` loaded, or None."""
     model = get_user_model()
     try:
         users = model._default_manager.using(accounts_database()).select_related("authkit_email")
@@ -186,9 +190,10 @@ def find_user_by_name(username: str) -> Any | None:
 def find_user(email: str) -> Any | None:
     """Return the user who holds an address, with `authkit_email` loaded, or None.
 
-    Users without an `EmailAddress`, such as those from before this app was installed, are found by their email field.
-    Both ways are one statement, so the look-up takes as long for an unknown address. If several users share an address
-    and none of them has verified it, none of them holds it.
+    Users without an `EmailAddress`, such as those from before this app was installed, are found by
+    their email field. Both ways are one statement, so the look-up takes as long for an unknown
+    address. If several users share an address and none of them has verified it, none of them holds
+    it.
 
     Raises:
         InvalidEmailError: `email` is not a valid address.
@@ -212,7 +217,10 @@ def find_holders(email: str) -> list[Any]:
 
 
 def find_holder(email: str) -> Any | None:
-    """Return one of `find_holders`, or None. A pending registration is returned only if there is no other user."""
+    """Return one of `find_holders`, or None.
+
+    A pending registration is returned only if there is no other user.
+    """
     return min(find_holders(email), key=is_pending, default=None)
 
 
@@ -249,7 +257,8 @@ def _all_holders_query(alias: str, field: str) -> CompiledQuery:
 def _holders_query(manager: Manager[Any], alias: str, field: str) -> CompiledQuery:
     """Find users by their `EmailAddress`, and by their email field in upper or lower case.
 
-    Each half uses an index. The one on the table of the users is made for this query, see `user_constraints`.
+    Each half uses an index. The one on the table of the users is made for this query, see
+    `user_constraints`.
     """
     model = get_user_model()
     email = model._meta.get_field(field)
@@ -268,20 +277,21 @@ def _holders_query(manager: Manager[Any], alias: str, field: str) -> CompiledQue
 def lock_username(name: str) -> None:
     """Let only one registration with this name proceed at a time, until the transaction ends.
 
-    Acquire it before any other lock. A unique constraint cannot replace it: the names of `ShadowRegistration` are in
-    another table.
+    Acquire it before any other lock. A unique constraint cannot replace it: the names of
+    `ShadowRegistration` are in another table.
     """
     with connections[accounts_database()].cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_NAME_LOCKS, name])
 
 
 def lock_user(pk: Any) -> Any | None:
-    """Lock a user's row until the transaction ends, and return the user as it is now, with `authkit_email` loaded.
+    """Lock a user's row until the transaction ends, and return the user as it is now, or None.
 
     Every transaction that changes more than one row of a user acquires this lock first.
 
-    The address is read after the row is locked. In a join, PostgreSQL would read again only the row that it had to
-    wait for, and would return the address from before the wait.
+    `authkit_email` is loaded. The address is read after the row is locked. In a join, PostgreSQL
+    would read again only the row that it had to wait for, and would return the address from before
+    the wait.
     """
     alias = accounts_database()
     for (user,) in _lock_query(alias).fetch(pk=pk):
@@ -292,7 +302,7 @@ def lock_user(pk: Any) -> Any | None:
 
 @cached_unless_filtered(lambda: get_user_model()._base_manager)
 def _lock_query(alias: str) -> CompiledQuery:
-    """Use the base manager: a default manager may aggregate, and PostgreSQL cannot lock a grouped row."""
+    # The base manager: a default manager may aggregate, and PostgreSQL cannot lock a grouped row.
     model, operations = get_user_model(), connections[alias].ops
     parents = [parent for parent, link in model._meta.parents.items() if link is not None]
     tables = [_without_schema(operations.quote_name(part._meta.db_table)) for part in (model, *parents)]
@@ -318,7 +328,9 @@ def _address_query(alias: str) -> CompiledQuery:
 
 
 def mark_address_verified(user: Any, email: str) -> None:
-    """Record that a user has verified an address, and release it from a former holder who has another one by now.
+    """Record that a user has verified an address.
+
+    A former holder who has another address by now loses it.
 
     Args:
         user: the user; locked.
@@ -334,7 +346,9 @@ def mark_address_verified(user: Any, email: str) -> None:
 
 
 def release_address(email: str) -> bool:
-    """Delete the `EmailAddress` of a user who has another address by now, and return whether there was one.
+    """Delete the `EmailAddress` of a former holder, and return whether there was one.
+
+    A former holder is a user who has another address by now.
 
     Raises:
         InvalidEmailError: `email` is not a valid address.
