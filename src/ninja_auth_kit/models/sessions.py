@@ -67,11 +67,8 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         return read_active(user, alias=accounts_database())
 
     def start(self, session: "UserSession") -> None:
-        """Store a new session.
-
-        `save` would also send Django's signals; the signal `logged_in` announces the session.
-        """
-        self.bulk_create([session])
+        """Store a new session, without the signals of `save`: `signals.logged_in` announces it."""
+        UserSession._base_manager.using(accounts_database()).bulk_create([session])
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
         """Move a session to its next generation, and return whether it was moved.
