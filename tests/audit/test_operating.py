@@ -276,7 +276,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_that_is_away_is_said_with_its_cause(database_away: None, command: list[str]) -> None:
-    with pytest.raises(CommandError, match=r"^The database is away: .*Connection refused\.$") as caught:
+    with pytest.raises(CommandError, match=r"^The database is not available: .*Connection refused\.$") as caught:
         call_command(*command)
 
     assert "c4n4ry" not in str(caught.value)
@@ -284,7 +284,7 @@ def test_a_database_that_is_away_is_said_with_its_cause(database_away: None, com
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_that_was_not_migrated_is_said(not_migrated: None, command: list[str]) -> None:
-    said = r'^The database refuses: relation ".*" does not exist\. Has migrate been run\?$'
+    said = r'^Database error: relation ".*" does not exist\. Run `manage\.py migrate`\.$'
     with pytest.raises(CommandError, match=said):
         call_command(*command)
 
@@ -295,7 +295,7 @@ def test_a_script_reads_json_of_a_database_that_is_away_too(database_away: None)
     report = json.loads(said)
     assert code == 1
     assert report["healthy"] is False
-    assert report["problems"][0].startswith("The database is away: ")
+    assert report["problems"][0].startswith("The database is not available: ")
 
 
 def test_a_great_many_are_put_back_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:

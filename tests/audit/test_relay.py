@@ -303,7 +303,7 @@ def test_a_database_without_the_tables_is_no_database_that_is_away(
     running = threading.Thread(target=relay.run, args=(stop,))
     try:
         running.start()
-        until(lambda: 'relation "ninja_auth_kit_auditoutbox" does not exist. Has migrate been run?' in caplog.text)
+        until(lambda: 'relation "ninja_auth_kit_auditoutbox" does not exist. Run `manage.py migrate`.' in caplog.text)
     finally:
         stop.set()
         running.join(30)
