@@ -118,7 +118,7 @@ def test_a_health_file_that_can_no_longer_be_written_is_a_warning_and_events_go_
     assert len(consumer.events(3)) == 3
     path.parent.mkdir()
     until(path.exists)
-    assert relay.finish() == (0, "3 events published.\n")
+    assert relay.finish() == (0, "Events published: 3.\n")
     assert not path.exists()
 
 

@@ -225,7 +225,7 @@ def test_the_command_publishes_once_and_says_how_many(consumer: Consumer) -> Non
 
     call_command("authkit_relay", once=True, stdout=out)
 
-    assert "7 events published" in out.getvalue()
+    assert "Events published: 7" in out.getvalue()
     assert len(consumer.events(7)) == 7
 
 
@@ -233,7 +233,7 @@ def test_the_command_fails_where_an_event_was_refused(consumer: Consumer) -> Non
     fill(2)
     AuditOutbox.objects.filter(pk=AuditOutbox.objects.order_by("pk")[0].pk).update(payload="no JSON")
 
-    with pytest.raises(CommandError, match=r"1 event published, 1 refused and set aside\. See authkit_status"):
+    with pytest.raises(CommandError, match=r"Events published: 1, refused and set aside: 1\. See authkit_status"):
         call_command("authkit_relay", once=True)
 
 
@@ -246,7 +246,7 @@ def test_the_command_fails_at_once_where_there_is_no_broker_although_nothing_wai
         call_command("authkit_relay", once=True)
 
     assert caught.value.returncode == 1
-    assert "0 events published, then: RabbitMQ at" in str(caught.value)
+    assert "Events published: 0. Then: RabbitMQ at" in str(caught.value)
     assert "login refused: wrong user or password." in str(caught.value)
     assert "c4n4ry" not in str(caught.value)
 
@@ -323,7 +323,7 @@ def test_the_command_stops_cleanly_when_told(
     code, output = relay.finish(number)
 
     assert code == 0, output
-    assert "10 events published" in output
+    assert "Events published: 10" in output
     assert "Traceback" not in output
 
 
@@ -344,7 +344,7 @@ def test_the_command_waits_for_the_broker_and_says_why_before_it_says_that_it_pu
 
     assert lines[-1] == f"Publishing to {exchange} on 127.0.0.1:{proxy.port}.\n"
     assert len(arrived) == 3
-    assert (code, output) == (0, "3 events published.\n")
+    assert (code, output) == (0, "Events published: 3.\n")
 
 
 def test_the_command_can_be_told_to_stop_while_it_waits_for_the_broker(
@@ -357,7 +357,7 @@ def test_the_command_can_be_told_to_stop_while_it_waits_for_the_broker(
 
     assert code == 0
     assert "Publishing to" not in output
-    assert output.endswith("0 events published.\n")
+    assert output.endswith("Events published: 0.\n")
 
 
 def test_an_idle_relay_says_that_the_broker_has_gone_before_an_event_comes(

@@ -107,8 +107,8 @@ class Consumer(Generic[D]):
 
     def stop(self) -> None:
         """End `run`. It can be called from any thread and from a signal handler."""
-        # In another thread, because the code that a signal interrupted may hold the lock of the event.
-        # Setting it here would then wait for ever.
+        # In another thread, because the code that a signal interrupted may hold the lock of the
+        # event. Setting it here would then wait for ever.
         _thread.start_new_thread(self._stop.set, ())
 
     def _run(self) -> None:

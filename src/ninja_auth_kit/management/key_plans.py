@@ -13,8 +13,8 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS, spoken
 from ninja_auth_kit.tokens import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey
 
-# How long a service may cache the keys that it has fetched. Libraries cache them for 5 to 15 minutes,
-# and proxies in between add their own time.
+# How long a service may cache the keys that it has fetched. Libraries cache them for 5 to 15
+# minutes, and proxies in between add their own time.
 JWKS_CACHE = timedelta(hours=1)
 
 _UNCHANGED = "<unchanged>"

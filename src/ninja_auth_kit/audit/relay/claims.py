@@ -87,8 +87,8 @@ def refusal_values(refused: Sequence[Refusal]) -> dict[str, Any]:
 
 
 RESET_AFTER = 2.0  # seconds
-# A row's id is drawn a few instructions before its transaction gets the id that other transactions
-# can see. A candidate that is at least this old has no such row below it.
+# A row's id is drawn a few instructions before its transaction gets the id that xmin takes into
+# account. When a candidate is this old, no transaction is between these two steps any more.
 MIN_CANDIDATE_AGE = 0.5  # seconds
 
 
@@ -104,8 +104,9 @@ class LowWatermark:
         transaction A   BEGIN   INSERT 5                            COMMIT
         transaction B                     INSERT 6, COMMIT
         relay                                               claim 1          claim 2
-                                                            sees 6           sees 5
-        ------------------------------------------------------------------------------------> time
+          sees                                              6                5
+          xmin                                              id of A          above the id of claim 1
+        ----------------------------------------------------------------------------------------------> time
 
     At claim 1, row 5 exists but is not visible. If the relay looked only above 6 from then on, it would not find row 5
     at claim 2.

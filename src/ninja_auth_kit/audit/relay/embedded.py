@@ -34,8 +34,8 @@ def start() -> None:
 
 def _run() -> None:
     using = accounts_database()
-    # A connection that has executed LISTEN must not go back into the project's pool. A request would
-    # get it, and receive notifications from then on.
+    # A connection that has executed LISTEN must not go back into the project's pool. A request
+    # would get it, and receive notifications from then on.
     connections[using] = unpooled_connection(using=using)
     while True:
         try:

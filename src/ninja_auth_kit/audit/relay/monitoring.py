@@ -120,20 +120,20 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def samples_for(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
     """Return the metrics of relays and of their outboxes, labelled with the aliases of their databases."""
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for using, metrics in relays:
         label = {"database": using}
-        found += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
+        samples += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
         with suppress(DatabaseError):  # the metrics of a database that is away are missing, and failures_total rises
             health = read_health(using=using)
-            found += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
-            found.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
-            found += [
+            samples += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
+            samples.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
+            samples += [
                 ("deferred", {**label, "state": state}, sum(reasons.values()))
                 for state, reasons in health.deferred.items()
             ]
         connections[using].close()  # the connection of the thread that answers this request
-    return found
+    return samples
 
 
 def serve(host: str, port: int, read_samples: Callable[[], list[Sample]]) -> ThreadingHTTPServer:

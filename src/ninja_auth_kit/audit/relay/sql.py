@@ -157,10 +157,10 @@ WHERE event.id = refused.id
 # Move deferred events back to the outbox, under the ids that they had there: the relay publishes
 # them in their order, before younger events. Poison stays, because it can never be sent.
 #
-# One statement, so that an event is always in exactly one of the two tables: it is not run in a
-# transaction with others, and one that is interrupted between two statements would lose events.
-# SKIP LOCKED leaves the events that a relay is publishing at the moment. Moving those would
-# publish them twice.
+# One statement, so that an event is always in exactly one of the two tables. It may run outside a
+# transaction, where an interruption between two statements would lose events or duplicate them.
+# SKIP LOCKED leaves the events that a relay is publishing at the moment. Without it, the command
+# would wait until the relay has finished its batch.
 REQUEUE = f"""
 WITH moved AS (
     DELETE FROM {DEFERRED} WHERE id IN (

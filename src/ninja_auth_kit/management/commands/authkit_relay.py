@@ -19,7 +19,6 @@ from ninja_auth_kit.audit.relay.loop import BATCH, Relay, configured_relay
 from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_for, serve
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import describe_database_error
-from ninja_auth_kit.management.cli import counted
 
 
 class Command(BaseCommand):
@@ -31,7 +30,7 @@ class Command(BaseCommand):
         "number of relays may run: the events of each user are still published in order. If the broker is not "
         "available, the relay tries again until it is. Meanwhile events wait in the outbox, and none is lost."
     )
-    # Without the checks of URLs. They would load the whole API, which doubles the memory of a relay.
+    # Without the checks of URLs. They would load the whole API, and so double the memory of a relay.
     requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -58,9 +57,9 @@ class Command(BaseCommand):
             "--health-file",
             type=Path,
             metavar="FILE",
-            help="touch this file after each round: about once per second, or about every 30 seconds while the relay "
-            "waits for the broker. A supervisor may restart a relay whose file is older than two minutes. The file is "
-            "removed when the relay ends",
+            help="touch this file after each round: about once per second, and at least every 30 seconds or so while "
+            "the relay waits for the broker. A supervisor may restart a relay whose file is older than two minutes. "
+            "The file is removed when the relay ends",
         )
         parser.add_argument(
             "--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus at /metrics on this port"
@@ -83,7 +82,7 @@ class Command(BaseCommand):
         finally:
             if health:
                 health.remove()
-        self.stdout.write(f"{counted(_published(relays), 'event')} published.")
+        self.stdout.write(f"Events published: {_published(relays)}.")
 
     def _relays(self, options: dict[str, Any]) -> list[Relay]:
         if options["batch"] < 1:
@@ -113,18 +112,19 @@ class Command(BaseCommand):
                 relay.drain()
             except (BrokerError, DatabaseError, InterfaceError) as error:
                 cause = error if isinstance(error, BrokerError) else describe_database_error(error)
-                raise CommandError(f"{counted(relay.metrics.published, 'event')} published, then: {cause}") from error
+                raise CommandError(f"Events published: {relay.metrics.published}. Then: {cause}") from error
         refused = sum(sum(relay.metrics.refused.values()) for relay in relays)
         if refused:
-            published = counted(_published(relays), "event")
-            raise CommandError(f"{published} published, {refused} refused and set aside. See authkit_status.")
+            raise CommandError(
+                f"Events published: {_published(relays)}, refused and set aside: {refused}. See authkit_status."
+            )
 
     def _publish_until_stopped(self, relays: list[Relay], report_alive: Callable[[], None]) -> None:
         stop = threading.Event()
 
         def finish(number: int, _: Any) -> None:
-            # In another thread, because the code that the signal interrupted may hold the lock of the
-            # event. Setting it here would then wait for ever.
+            # In another thread, because the code that the signal interrupted may hold the lock of
+            # the event. Setting it here would then wait for ever.
             _thread.start_new_thread(stop.set, ())
             signal.signal(number, signal.SIG_DFL)  # the same signal again ends the process at once
 

@@ -68,7 +68,7 @@ class Command(BaseCommand):
 def _problems(health: Health, *, max_age: float) -> list[str]:
     """Return what an operator must act on, a sentence each."""
     retried, parked = (sum(health.deferred[state].values()) for state in ("retry", "parked"))
-    found = {
+    problems = {
         f"The oldest event has waited for {health.oldest_seconds:.0f} seconds.": health.oldest_seconds > max_age,
         f"The broker refused {counted(retried, 'event')} that the relay tries again, the oldest for "
         f"{health.oldest_retry_seconds:.0f} seconds. Check that a queue is bound for every event and has room.": (
@@ -79,7 +79,7 @@ def _problems(health: Health, *, max_age: float) -> list[str]:
         f"Parked events: {parked}. Put them back with authkit_requeue, or delete those that can never be sent with "
         "authkit_requeue --reason poison --discard.": parked,
     }
-    return [sentence for sentence, applies in found.items() if applies]
+    return [sentence for sentence, applies in problems.items() if applies]
 
 
 def _text(health: Health, problems: list[str]) -> str:
