@@ -75,8 +75,8 @@ def replay(
     until = until or now
     begin = now - since if isinstance(since, timedelta) else since
     broker = connect(as_list(url), name="ninja_auth_kit replay", exchange=stream)
-    # Closed and not cancelled: pika's cancel() would return the messages that were sent ahead, which
-    # a stream does not accept.
+    # Closed and not cancelled: pika's cancel() would return the messages that were sent ahead,
+    # which a stream does not accept.
     with _closed(broker.connection), broker_errors(broker.parameters, exchange=stream):
         channel = broker.connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)

@@ -106,8 +106,8 @@ class Postgres:
                 cursor.execute(insert.format(self._table), (event.source, event.id))
                 yield cursor.rowcount == 1, cursor
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            # The connection still works: it was a deadlock or a timeout in a query of the handler, for
-            # example. That counts as a failed delivery.
+            # The connection still works: it was a deadlock or a timeout in a query of the handler,
+            # for example. That counts as a failed delivery.
             if not connection.closed:
                 raise
             raise AwayError(type(error).__name__) from error

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         "number of relays may run: the events of each user are still published in order. If the broker is not "
         "available, the relay tries again until it is. Meanwhile events wait in the outbox, and none is lost."
     )
-    # Without the checks of URLs. They would load the whole API, and so double the memory of a relay.
+    # Without the checks of URLs. They would load the whole API, and double the memory of a relay.
     requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
