@@ -40,7 +40,7 @@ class ThrottleSubject(NamedTuple):
 
 
 def buckets_for(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
-    """Return the buckets of a subject, one per rate of the rule. Without rates or a subject there are none.
+    """Return the buckets of a subject, one per rate of the rule: an empty list without rates or without a subject.
 
     Each rate counts separately: a window of a minute that ends leaves the window of the hour as it is.
 

@@ -257,7 +257,7 @@ def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None)
     of the address.
 
     Args:
-        user: the recipient, or None if nobody has the address.
+        user: the recipient, or None if no user has the address.
         email: the address as typed.
         client: the client of the request; None for an administrator, who has no limits.
     """
