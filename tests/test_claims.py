@@ -1,4 +1,4 @@
-"""What a host has said in access tokens beside the claims of the kit."""
+"""Custom claims in access tokens."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def claims(user: Any, session: UserSession) -> Any:
 
 @pytest.fixture
 def says(kit: Callable[..., None]) -> Callable[..., None]:
-    """Return a setter of what the host's callable does."""
+    """Return a function that sets what the project's callable returns or raises."""
     said.clear()
     asked.clear()
     kit(ACCESS_TOKEN_CLAIMS=HERE + "claims")

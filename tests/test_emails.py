@@ -1,4 +1,4 @@
-"""Mails go out after the commit and after the answer, and their trouble is nobody else's."""
+"""Emails are sent after the commit and after the response, and their failures affect no request."""
 
 import logging
 import threading
@@ -23,9 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def in_life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Outside the test environment of Django there is no `mail.outbox`, and jobs run in threads."""
+    """Remove `mail.outbox`, as outside of a test run, so that jobs run in threads."""
     monkeypatch.delattr(mail, "outbox")
-    monkeypatch.setattr(background, "DELAY", (5, 6))  # seconds, which `flush` does not wait; a slow machine may stall
+    # Seconds, which `flush` does not wait for; a slow machine may stall.
+    monkeypatch.setattr(background, "DELAY", (5, 6))
     yield
     assert emails.flush()
 
@@ -86,10 +87,10 @@ def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
         emails.after_answer(lambda: count() and None, using="default")
     assert emails.flush()
 
-    deadline = time.monotonic() + 10  # PostgreSQL notices the end of a connection a moment later
+    deadline = time.monotonic() + 10  # PostgreSQL notices the end of a connection after a moment
     while count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert count() <= before  # one of an earlier test may end meanwhile
+    assert count() <= before  # a connection of an earlier test may end meanwhile
 
 
 @pytest.mark.security("CRED-07")

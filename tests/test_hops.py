@@ -1,6 +1,6 @@
-"""How many files a reader has to open to follow one request: `make hops` prints it for every operation.
+"""The number of files that a request enters; `make hops` prints it for every operation.
 
-`tox.ini` runs this in one environment of `make test`: the benchmark has settings of its own.
+The benchmark has its own settings, so `tox.ini` runs this in only one environment of `make test`.
 """
 
 import json
@@ -13,8 +13,7 @@ from tests.servers import ROOT
 
 pytestmark = [pytest.mark.one_django, pytest.mark.one_user_model]
 
-# The layout aims at 28 files for a login and at 20 for a logout. These are the counts of today: lower them, and do not
-# raise them.
+# The counts of today. Lower them when a change allows it, and do not raise them.
 MOST_FILES = {"login": 32, "logout": 22}
 
 

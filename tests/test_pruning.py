@@ -1,4 +1,4 @@
-"""`authkit_prune`: what goes, what stays, and that it disturbs nobody."""
+"""`authkit_prune`: which rows it deletes and keeps, and that it does not disturb requests."""
 
 import json
 import uuid
@@ -33,7 +33,7 @@ def rows() -> dict[str, int]:
 
 @pytest.fixture
 def used(api: Api, user: Any) -> dict[str, Any]:
-    """Two logins (one replaced), a link and a throttle counter; return the token pair that lives."""
+    """Create two logins (one replaced), a link and a counter, and return the valid token pair."""
     api.login()
     pair = api.pair()
     api.post("password/reset", {"email": EMAIL})

@@ -1,4 +1,4 @@
-"""Asymmetric keys: what they sign and verify, what is published, and what no forger makes of the public half."""
+"""Asymmetric keys: signing, verification, publication, and forgeries with the public key."""
 
 import base64
 import hashlib
@@ -40,13 +40,13 @@ ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 @pytest.fixture(params=ASYMMETRIC_ALGORITHMS)
 def algorithm(request: pytest.FixtureRequest, kit: Callable[..., None]) -> str:
-    """Sign with a key for each algorithm in turn."""
+    """Sign with a key of each algorithm in turn."""
     kit(SIGNING_KEYS=[entry(request.param, pem(request.param))])
     return str(request.param)
 
 
 def refusals(api: Api, tokens: dict[str, str]) -> dict[str, Any]:
-    """Return the tokens that got another answer than garbage gets."""
+    """Return the tokens whose response differs from the response to an invalid token."""
     expected = api.get("me", token="bad").content
     answers = {name: api.get("me", token=token) for name, token in tokens.items()}
     return {
@@ -174,7 +174,7 @@ def test_a_rotation_overlaps(api: Api, user: Any, kit: Callable[..., None]) -> N
 def test_a_worker_that_knows_the_next_key_takes_what_it_has_signed(
     api: Api, user: Any, kit: Callable[..., None]
 ) -> None:
-    """Two algorithms in one set too: each key has its own."""
+    """Accept each key by its own algorithm, even with two algorithms in one set."""
     ahead = [entry("EdDSA", pem("EdDSA")), entry("RS256", pem("RS256"), "verify-only")]
     behind = [entry("EdDSA", pem("EdDSA"), "verify-only"), entry("RS256", pem("RS256"))]
     kit(SIGNING_KEYS=ahead)
@@ -325,14 +325,14 @@ def test_a_strange_kid_opens_no_file_no_connection_and_asks_no_database(
 ) -> None:
     token = Forger(issue_access_token(user_id="7", session_id=uuid.uuid4())).with_header(kid=named)
     for place in ("builtins.open", "os.open", "socket.socket", "socket.getaddrinfo"):
-        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("it was looked for"))
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("the kid was looked up"))
 
     with django_assert_num_queries(0), pytest.raises(InvalidTokenError):
         read_access_token(token)
 
 
 def _signed(body: str, text: str, algorithm: str) -> str:
-    """Sign a body of any header with a key, by the algorithm of PyJWT."""
+    """Sign a body with any header, using PyJWT's algorithm directly."""
     signer = asymmetric._pyjwt_algorithm(algorithm)
     return f"{body}.{encode(signer.sign(body.encode(), private(text)))}"
 
@@ -365,7 +365,10 @@ def test_keys_that_a_token_brings_along_are_neither_used_nor_fetched(algorithm: 
 
 @pytest.mark.security("JWT-14")
 def test_the_other_half_of_an_es256_signature_outlives_nothing(api: Api, user: Any, kit: Callable[..., None]) -> None:
-    """With (r, s) also (r, n - s) is a signature. Whoever makes one has the token anyway, and gains nothing."""
+    """Revoke the twin (r, n - s) of a signature (r, s) together with it.
+
+    The twin is valid too. An attacker who can compute it already has the token, and gains nothing.
+    """
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256"))])
     genuine = Forger(api.pair()["access_token"])
     signature = decode(genuine.segments[2])

@@ -1,4 +1,4 @@
-"""What people read is in their language; what programs read is in none."""
+"""Texts for people are translated into their language; texts for programs are not translated."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -68,21 +68,24 @@ UNANSWERED = {
 
 @pytest.fixture(autouse=True)
 def nobody_speaks_afterwards() -> Iterator[None]:
-    """The middleware leaves the language of a request behind in its thread; the next request brings its own."""
+    """Deactivate the language that the middleware has activated in this thread."""
     yield
     translation.deactivate()
 
 
 @pytest.fixture
 def speaking(settings: Settings) -> Callable[[str], Api]:
-    """Return a maker of clients that ask for a language, of a host that heeds it."""
+    """Return a function that creates clients with a language, and enable LocaleMiddleware."""
     settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware"]
     return lambda language: Api(HTTP_ACCEPT_LANGUAGE=language)
 
 
 @pytest.fixture
 def sent_in_life(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the mails that threads send: outside the test environment of Django there is no `mail.outbox`."""
+    """Return the emails that threads send.
+
+    As outside of a test run, there is no `mail.outbox`.
+    """
     sent: list[Any] = []
     monkeypatch.delattr(mail, "outbox")
     monkeypatch.setattr(mail.EmailMultiAlternatives, "send", lambda message: sent.append(message))

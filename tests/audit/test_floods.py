@@ -1,4 +1,4 @@
-"""Floods: many failures from one network are a few events and an exact count."""
+"""Floods: many failures from one network are recorded as a few events and an exact count."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def end_windows() -> int:
 
 
 def told() -> int:
-    """Return how many failures the events in the outbox stand for."""
+    """Return how many failures the events in the outbox represent."""
     return sum(event["data"].get("count", 1) for event in events())
 
 
@@ -45,7 +45,7 @@ def test_the_first_are_told_singly_and_the_others_are_one_event_with_their_numbe
         fail()
     assert AuditOutbox.objects.count() == TOLD_SINGLY
 
-    assert aggregation.flush(using="default") == 0  # the window is not over
+    assert aggregation.flush(using="default") == 0  # the window has not ended
     assert end_windows() == 1
 
     event = parse(AuditOutbox.objects.latest("id").payload)

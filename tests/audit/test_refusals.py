@@ -1,4 +1,4 @@
-"""Events that the broker, or the relay, refuses: set aside, tried again, and in nobody's way."""
+"""Events that the broker or the relay refuses: they are deferred and retried, and block no others."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
 @pytest.fixture
 def nowhere(consumer: Consumer, exchange: str, kit: Callable[..., None]) -> Iterator[str]:
-    """Publish to an exchange that routes to no queue."""
+    """Publish to an exchange that does not route to any queue."""
     name = exchange.replace("test-", "test-nowhere-")
     consumer.channel.exchange_declare(name, "topic", durable=True)
     kit(AUDIT_EXCHANGE=name, AUDIT_DECLARE=False)
@@ -40,7 +40,7 @@ def make_due() -> None:
 
 
 def plant(**columns: Any) -> AuditOutbox:
-    """Put one odd event into the outbox."""
+    """Insert an invalid event into the outbox."""
     row = {"event_id": uuid.uuid4(), "shard": 3, "routing_key": "auth.test.odd.success", "payload": "{}"}
     return AuditOutbox.objects.create(**{**row, **columns})
 
@@ -57,7 +57,7 @@ def test_events_that_are_routed_nowhere_wait_and_arrive_once_they_are_routed(con
     }
 
     consumer.channel.queue_bind(consumer.queue, nowhere, "#")
-    assert drain() == 0  # none is due yet
+    assert drain() == 0  # no retry is due yet
     make_due()
     assert drain() == 3
     assert_in_order(consumer.events(3))
@@ -203,6 +203,7 @@ def test_setting_aside_is_one_statement(nowhere: str, django_assert_num_queries:
     relay._chores_at = float("inf")  # on a slow machine they would be due
     fill(5, first=5)
 
-    # Is anything pending, begin, the shards, the rows, delete the confirmed, set aside, commit; is anything due.
+    # The statements: is anything pending, begin, the shards, the rows, delete the confirmed, defer,
+    # commit, is anything due.
     with django_assert_num_queries(7):
         relay.publish_batch()

@@ -1,4 +1,4 @@
-"""A consumer in another service: each event once, whatever dies, and what it cannot handle aside."""
+"""A consumer in another service: each event once despite crashes, failures as dead letters."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.consumer]
 
 
 def listening(producer: Producer, store: Any = None, **options: Any) -> tuple[Consumer[Any], list[Event]]:
-    """Return a consumer of failed logins, and the list that it fills."""
+    """Return a consumer of failed logins, and the list of events that it fills."""
     heard: list[Event] = []
     options = {"queue": producer.queue, "exchange": producer.exchange, **options}
     consumer: Consumer[Any] = Consumer(URL, store=store or Memory(), **options)
@@ -117,9 +117,10 @@ def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
         producer.send(message())
         until(lambda: producer.dead() == 1)
 
-    assert len(tries) == 6  # once, and five times more
+    assert len(tries) == 6  # the first attempt and five retries
     between = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    assert all(real >= pause for real, pause in zip(between, pauses, strict=True))  # no hot loop
+    # It does not retry in a busy loop.
+    assert all(real >= pause for real, pause in zip(between, pauses, strict=True))
     assert count(conninfo) == 0
     said = [record.getMessage().partition(" was ")[2] for record in caplog.records if "not handled" in record.message]
     assert said == [
@@ -276,7 +277,8 @@ def test_told_to_stop_it_finishes_what_it_has_in_hand_and_gives_the_rest_back(pr
         producer.send(message())
         assert begun.wait(20)
         consumer.stop()
-        producer.send(*[message(number) for number in range(1, 5)])  # arrive while it finishes
+        # They arrive while it is stopping.
+        producer.send(*[message(number) for number in range(1, 5)])
         time.sleep(0.3)
         go_on.set()
 
@@ -407,9 +409,8 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
             until(lambda: consumer.is_consuming)
             producer.send(message(1))
             until(lambda: len(heard) == 1)
-            time.sleep(
-                6
-            )  # a quorum queue that is seconds old when its node is killed does not come back (RabbitMQ 3.10)
+            # A quorum queue that was created seconds ago is lost if its node is killed (RabbitMQ 3.10).
+            time.sleep(6)
             broker.kill()
             until(lambda: "Trying again." in caplog.text)
             broker.start()

@@ -1,4 +1,4 @@
-"""Faults of the database and of the way to it: crashed, killed, frozen, full, pooled, cut off; long snapshots."""
+"""Faults of the database: crashes, freezes, a full disk, lost connections, long snapshots."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Faults of relays: killed, frozen, told to stop, many at once, of several versions, and fed with poison."""
+"""Faults of relays: killed, frozen, stopped, many at once, several versions, poison events."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from tests.faults.case import BATCH, Case
 
 pytestmark = pytest.mark.private_broker
-EVICTION = 20.0  # seconds that the database lets a relay idle in a transaction
+EVICTION = 20.0  # seconds for which the database allows a relay to idle in a transaction
 
 
 @pytest.mark.fault(11, "Poison rows in the middle: a key of 400 bytes, a body of 1 MB", short=True)
