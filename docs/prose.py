@@ -20,7 +20,7 @@ WORDS = {
     r"who(ever|soever)": "a noun: a user, a client, an attacker",
     r"nobody": "negate the verb, or name the user or client",
     r"mend(s|ed|ing)?": "fix",
-    r"(is|are) none": "is not a ..., or: there is no ...",
+    r"(is|are) (?-i:none)": "is not a ..., or: there is no ...",
     r"of (yours|ours)": "your ..., our ...",
     r"good for": "valid for, used for",
     r"told": "notified, reported, announced",

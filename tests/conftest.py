@@ -22,7 +22,7 @@ import ninja_auth_kit
 from ninja_auth_kit import emails
 from ninja_auth_kit.api import routes
 from ninja_auth_kit.audit.record import outbox
-from ninja_auth_kit.audit.record.outbox import TOLD_SINGLY
+from ninja_auth_kit.audit.record.aggregation import RECORDED_INDIVIDUALLY
 from ninja_auth_kit.models import AuditFlood, AuditOutbox, EmailAddress
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.users import has_username
@@ -136,9 +136,9 @@ def event_names() -> list[str]:
 
 def recorded(outcome: str) -> int:
     """Return how many actions had this outcome, including those that a flood only counts."""
-    floods = AuditFlood.objects.filter(routing_key__endswith=f".{outcome}", seen__gt=TOLD_SINGLY)
+    floods = AuditFlood.objects.filter(routing_key__endswith=f".{outcome}", seen__gt=RECORDED_INDIVIDUALLY)
     announced = [event for event in events() if event["data"]["outcome"] == outcome]
-    return len(announced) + sum(flood.seen - TOLD_SINGLY for flood in floods)
+    return len(announced) + sum(flood.seen - RECORDED_INDIVIDUALLY for flood in floods)
 
 
 @pytest.fixture

@@ -48,7 +48,9 @@ def printed_settings(output: str, known: dict[str, str]) -> list[list[dict[str, 
     found = []
     for block in re.findall(r'"SIGNING_KEYS": \[(.*?)\],\s+\}', output, re.DOTALL):
         text = re.sub(r'os\.environ\["(\w+)"\]', lambda match: repr(known[_kind(match[1])]), block)
-        text = re.sub(r'("kid": "([\w-]+)".*?"key": )<as it is>', lambda match: match[1] + repr(known[match[2]]), text)
+        text = re.sub(
+            r'("kid": "([\w-]+)".*?"key": )<unchanged>', lambda match: match[1] + repr(known[match[2]]), text
+        )
         found.append(list(ast.literal_eval(f"[{text}]")))
     return found
 
@@ -118,7 +120,7 @@ def test_the_plan_can_be_had_again_once_the_key_is_listed(
     kit(SIGNING_KEYS=listed)
     first = keys("rotate", "--alg", algorithm)
     new = printed_key(first)
-    action, option = re.findall(r"(rotate) (--to\S+)` prints this again", first)[0]
+    action, option = re.findall(r"(rotate) (--to\S+)` prints this plan again", first)[0]
 
     kit(SIGNING_KEYS=[*listed, entry(algorithm, new, "verify-only")])
     again = keys(action, option)
@@ -133,7 +135,7 @@ def test_the_printed_command_takes_a_kid_that_begins_with_a_hyphen(
     made = (generate_key("ES256") for _ in range(5000))
     new = next(key for key in made if key.kid.startswith("-"))
     monkeypatch.setattr(f"{Command.__module__}.generate_key", lambda _: new)
-    action, option = re.findall(r"(rotate) (--to\S+)` prints this again", keys("rotate", "--alg", "ES256"))[0]
+    action, option = re.findall(r"(rotate) (--to\S+)` prints this plan again", keys("rotate", "--alg", "ES256"))[0]
 
     kit(SIGNING_KEYS=[entry("ES256", new.text, "verify-only")])
 
@@ -144,7 +146,11 @@ def test_a_plan_is_for_a_key_that_can_sign_and_does_not_yet(kit: Callable[..., N
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256")), entry("RS256", public_pem(pem("RS256")), "verify-only")])
     active, public = (key.kid for key in key_ring().keys[1:])
 
-    for kid, reason in ((active, "listed verify-only"), ("none", "listed verify-only"), (public, "public half alone")):
+    for kid, reason in (
+        (active, "listed as verify-only"),
+        ("none", "listed as verify-only"),
+        (public, "public half only"),
+    ):
         with pytest.raises(CommandError, match=reason):
             keys("rotate", f"--to={kid}")
     with pytest.raises(CommandError, match="not allowed with"):
@@ -267,7 +273,7 @@ def test_the_plan_for_a_first_pair_publishes_it_and_then_lets_it_sign(api: Api, 
         assert api.is_in(successor["access_token"])
         assert Forger(successor["access_token"]).header["alg"] == "EdDSA"
     assert "rotate --alg HS256" in output
-    assert "stop all workers, then start them with it" in " ".join(output.split())
+    assert "stop all workers, then start them with these settings" in " ".join(output.split())
 
 
 def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -> None:
@@ -279,7 +285,7 @@ def test_the_waiting_times_are_those_of_the_settings(kit: Callable[..., None]) -
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256"))], ACCESS_TOKEN_LIFETIME=90)
     output = " ".join(keys("rotate").split())
     assert "Wait 90 seconds (ACCESS_TOKEN_LIFETIME)" in output
-    assert "1 hour, or longer where one keeps the JWKS longer" in output
+    assert "1 hour, or longer if a service caches the JWKS for longer" in output
 
 
 def test_the_page_waits_as_long_as_the_plan() -> None:

@@ -741,7 +741,7 @@ def test_a_project_without_the_tables_answers_with_the_code_that_the_page_says(p
 
     assert (status, said["code"]) == (500, "server_error")
     assert "does not exist" in project.stop()
-    assert "Has migrate been run?" in project.manage("authkit_status", succeeds=False)
+    assert "Run `manage.py migrate`" in project.manage("authkit_status", succeeds=False)
 
 
 def test_an_async_route_that_trusts_the_token_alone_gets_its_user_by_auser(user: Any) -> None:

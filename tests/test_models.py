@@ -159,7 +159,7 @@ def test_a_new_hash_carries_over_the_live_sessions_of_the_old_one_and_no_others(
 
 
 def test_ending_sessions_needs_to_be_told_which() -> None:
-    with pytest.raises(ValueError, match="which sessions"):
+    with pytest.raises(ValueError, match="needs ids, user_id, or both"):
         UserSession.objects.end(reason="logout")  # type: ignore[arg-type]
 
 
@@ -217,7 +217,7 @@ def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
     assert cascades() == expected
     assert [address.user for address in EmailAddress.objects.all()] == [user]
     assert [record.getMessage() for record in caplog.records if record.name == "ninja_auth_kit.models"] == [
-        '1 rows of users who are gone were deleted from "ninja_auth_kit_emailaddress".'
+        'Deleted 1 rows from "ninja_auth_kit_emailaddress" because their users do not exist any more.'
     ]
 
 
@@ -228,7 +228,7 @@ def test_where_no_user_can_be_seen_nothing_is_deleted(user: Any) -> None:
         cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')
         cursor.execute(f'DELETE FROM "{table}"')
 
-    with pytest.raises(ImproperlyConfigured, match="There are no users, but rows of users"):
+    with pytest.raises(ImproperlyConfigured, match=r"There are no users, but .* has rows that belong to users"):
         add_user_constraints(using="default")
 
     assert EmailAddress.objects.count() == 1

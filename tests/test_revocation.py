@@ -32,7 +32,7 @@ def test_a_user_is_out_on_the_next_request_whatever_name_is_given(
     pairs, other = [api.pair(), api.pair()], api.pair("grace@example.com")
     names = {"the address": EMAIL.upper(), "the username": user.get_username(), "the primary key": str(user.pk)}
 
-    assert revoke(names[name], "--reason", "stolen_laptop") == f"User {user.pk}:\n2 sessions of 1 users ended.\n"
+    assert revoke(names[name], "--reason", "stolen_laptop") == f"User {user.pk}:\nEnded 2 sessions of 1 user.\n"
 
     for pair in pairs:
         assert not api.is_in(pair["access_token"])
@@ -58,7 +58,7 @@ def test_everybody_is_out_and_a_second_time_nobody_is_left(api: Api, make_user: 
 
 def test_who_is_nobody_is_told(user: Any) -> None:
     for name in ("nobody@example.com", "nobody", "0"):
-        with pytest.raises(CommandError, match="no user with this address"):
+        with pytest.raises(CommandError, match="No user has this email address"):
             revoke(name)
 
 
@@ -94,10 +94,10 @@ def test_a_name_that_is_another_users_key_picks_nobody(api: Api, make_user: Call
     make_user("mallory@example.com", username=str(victim.pk))
     api.login()
 
-    with pytest.raises(CommandError, match="several users"):
+    with pytest.raises(CommandError, match="Several users match"):
         revoke(str(victim.pk))
 
-    assert "1 sessions" in revoke("--key", str(victim.pk))
+    assert "1 session of 1 user" in revoke("--key", str(victim.pk))
     assert not UserSession.objects.filter(user=victim, is_active=True).exists()
-    with pytest.raises(CommandError, match="no user with this primary key"):
+    with pytest.raises(CommandError, match="No user has this primary key"):
         revoke("--key", "nobody")

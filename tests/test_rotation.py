@@ -250,7 +250,7 @@ def test_a_refresh_that_a_new_password_overtakes_does_not_undo_it(api: Api, user
 
     current = UserSession.objects.load(session.pk)
     assert current is not None
-    assert current.is_live()
+    assert current.is_valid()
     assert current.generation == 0
 
 

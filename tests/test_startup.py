@@ -127,7 +127,7 @@ def test_a_key_of_raw_bytes_from_the_environment_is_refused_in_words(settings: S
     with pytest.raises(ImproperlyConfigured) as caught:
         check_keys()
 
-    assert "refuses to start: JWT_SECRET_KEY has bytes in it that are no UTF-8" in str(caught.value)
+    assert "refuses to start: JWT_SECRET_KEY contains bytes that are not UTF-8" in str(caught.value)
     assert GOOD not in str(caught.value)
 
 
@@ -233,25 +233,25 @@ SIGNING_KEYS: dict[str, tuple[Callable[[], Any], str, str]] = {
         "is encrypted with a passphrase",
         "openssl pkey",
     ),
-    "a certificate": (lambda: [entry("RS256", odd("a certificate"), FORMER)], "cannot be read", "no certificate"),
-    "a file name": (lambda: [entry("ES256", "/etc/keys/jwt.pem")], "cannot be read", "no file name"),
+    "a certificate": (lambda: [entry("RS256", odd("a certificate"), FORMER)], "cannot be read", "a certificate"),
+    "a file name": (lambda: [entry("ES256", "/etc/keys/jwt.pem")], "cannot be read", "a file name"),
     "line breaks lost": (
         lambda: [entry("ES256", pem("ES256").replace("\n", "\\n"))],
         "cannot be read",
-        "in place of a break",
+        "in place of line breaks",
     ),
     "cut off": (lambda: [entry("ES256", pem("ES256")[:100])], "cannot be read", "It must be PEM"),
     "empty": (lambda: [entry("ES256", "")], "SIGNING_KEYS[0]['key'] cannot be read", "It must be PEM"),
     "no text of any kind": (lambda: [entry("ES256", "\ud800\x00")], "cannot be read", "It must be PEM"),
     "active with the public key alone": (
         lambda: [entry("ES256", public_pem(pem("ES256")))],
-        "is active and has the public key alone",
+        "is active, but has only the public key",
         "Give the private key",
     ),
     "a kid that is another's": (
         lambda: [{**entry("ES256", pem("ES256")), "kid": "main"}],
-        "SIGNING_KEYS[0]['kid'] is not the name of this key",
-        "Leave 'kid' out, or write '",
+        "SIGNING_KEYS[0]['kid'] is not the key ID of this key",
+        "Remove 'kid', or write '",
     ),
     "two active": (
         lambda: [entry("ES256", pem("ES256")), entry("RS256", pem("RS256"))],
@@ -260,17 +260,17 @@ SIGNING_KEYS: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "one key twice": (
         lambda: [entry("ES256", pem("ES256")), entry("ES256", public_pem(pem("ES256")), FORMER)],
-        "SIGNING_KEYS[1] and SIGNING_KEYS[0] are one key",
+        "SIGNING_KEYS[1] and SIGNING_KEYS[0] are the same key",
         "Remove the entry",
     ),
     "one key, two algorithms": (
         lambda: [entry("RS256", pem("RS256")), entry("PS256", pem("RS256"), FORMER)],
-        "are one key",
+        "are the same key",
         "one algorithm",
     ),
     "the present secret": (
         lambda: [entry("HS256", JWT_SECRET_KEY, FORMER)],
-        "SIGNING_KEYS[0] and JWT_SECRET_KEY are one key",
+        "SIGNING_KEYS[0] and JWT_SECRET_KEY are the same key",
         "Remove the entry",
     ),
     "an active secret": (
@@ -283,7 +283,7 @@ SIGNING_KEYS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "a secret of one letter": (lambda: [entry("HS256", "a" * 64, FORMER)], "repeats a few characters", "forged"),
     "raw bytes of the environment": (
         lambda: [entry("HS256", "\udcff\udcfe" + ANOTHER, FORMER)],
-        "SIGNING_KEYS[0]['key'] has bytes in it that are no UTF-8",
+        "SIGNING_KEYS[0]['key'] contains bytes that are not UTF-8",
         "base64",
     ),
     "the key of Django": (lambda: [entry("HS256", SECRET_KEY, FORMER)], "same as SECRET_KEY", "forged"),

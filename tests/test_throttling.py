@@ -427,7 +427,7 @@ def test_a_window_is_announced_once_although_hits_are_given_back_in_it() -> None
         taken = ThrottleBucket.objects.take([bucket])
         assert taken is not None
         (full,) = ThrottleBucket.objects.full([bucket])
-        announced.append(ThrottleBucket.objects.announce(full))
+        announced.append(ThrottleBucket.objects.mark_announced(full))
         ThrottleBucket.objects.give_back(taken)
 
     assert announced == [True, False]
@@ -439,12 +439,12 @@ def test_a_bucket_is_full_and_announced_for_itself_and_in_its_own_window(clock: 
     ThrottleBucket.objects.take([one, two])
     (former,) = ThrottleBucket.objects.full([one])
 
-    assert ThrottleBucket.objects.announce(former)
+    assert ThrottleBucket.objects.mark_announced(former)
     assert list(ThrottleBucket.objects.filter(announced=True)) == [former]
     clock.shift(timedelta(minutes=1))
     assert ThrottleBucket.objects.full([one]) == []
     ThrottleBucket.objects.take([one])
-    assert not ThrottleBucket.objects.announce(former)
+    assert not ThrottleBucket.objects.mark_announced(former)
 
 
 def test_a_hit_is_given_back_in_its_own_window_and_clearing_counts_in_any(clock: time_machine.Traveller) -> None:

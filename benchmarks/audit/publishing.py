@@ -33,8 +33,8 @@ def _batches(stage: Stage, exchange: str) -> float:
 
     def publish() -> None:
         for first in range(0, MANY, BATCH):
-            verdicts = publisher.publish(events[first : first + BATCH], timeout=30)
-            assert len(verdicts.confirmed) == BATCH, verdicts.failure
+            result = publisher.publish(events[first : first + BATCH], timeout=30)
+            assert len(result.confirmed) == BATCH, result.failure
 
     rate = _per_second(publish, MANY)
     publisher.close()

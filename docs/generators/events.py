@@ -7,7 +7,7 @@ from typing import Any
 from ninja_auth_kit import __version__
 from ninja_auth_kit.audit.events import Event, all_events
 from ninja_auth_kit.audit.events.base import details_of
-from ninja_auth_kit.audit.events.schemas import document, schema_of, summary_of
+from ninja_auth_kit.audit.events.schemas import asyncapi_document, schema_of, summary_of
 
 DOCS = Path(__file__).parent.parent
 EXAMPLES = DOCS / "examples.json"
@@ -27,7 +27,7 @@ def events_page(examples: dict[str, Any]) -> str:
     kinds = sorted(kit_events(), key=lambda kind: kind.name)
     rows = [
         f"| [`{kind.name}`](#{anchor(kind)}) | `{kind.routing_key}` | {'yes' if kind.fact else ''} | "
-        f"{kind.ocsf or 'none'} | {kind.twin or 'none'} | {' · '.join(ecs(kind))} |"
+        f"{kind.ocsf or 'none'} | {kind.shared_signal or 'none'} | {' · '.join(ecs(kind))} |"
         for kind in kinds
     ]
     table = [
@@ -64,7 +64,7 @@ def section(kind: type[Event], example: Any) -> str:
     if kind.reasons:
         lines.append("- `reason`:")
         lines += [f"  - `{reason}`: {meaning}" for reason, meaning in kind.reasons.items()]
-    if kind.merges:
+    if kind.is_aggregated:
         lines.append("- aggregated: if there are many at once, some of them are published as one event with a count")
     shown = json.dumps(example, indent=2, ensure_ascii=False)
     return "\n".join([*lines, "", "```json", shown, "```", ""])
@@ -93,7 +93,7 @@ def ecs(kind: type[Event]) -> tuple[str, str]:
 def pages() -> dict[str, str]:
     """Return the text of each generated file, by its name."""
     examples = json.loads(EXAMPLES.read_text())
-    asyncapi = document(exchange="auth.events", version=__version__, examples=examples)
+    asyncapi = asyncapi_document(exchange="auth.events", version=__version__, examples=examples)
     asyncapi = {**asyncapi, **{part: without_custom_events(asyncapi[part]) for part in ("channels", "operations")}}
     asyncapi["components"] = {"messages": without_custom_events(asyncapi["components"]["messages"])}
     return {

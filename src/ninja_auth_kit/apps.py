@@ -1,4 +1,4 @@
-"""The app: refuses to start on a weak key, and connects what does not know one another."""
+"""The app configuration: check the keys at start, and connect the signals."""
 
 import sys
 
@@ -17,7 +17,7 @@ class AuthKitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Check the key, register the checks, tie the tables to the users, and let the audit hear the signals."""
+        """Check the keys, register the system checks, and connect the receivers of signals."""
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import receivers
         from ninja_auth_kit.models.user_constraints import add_user_constraints
@@ -28,12 +28,14 @@ class AuthKitConfig(AppConfig):
 
 
 def _check_keys() -> None:
-    """Stop the process here and not in a system check: servers run none."""
+    """Check the keys here and not in a system check, because servers do not run system checks."""
     from ninja_auth_kit.tokens import check_keys
 
     try:
         check_keys()
     except ImproperlyConfigured as error:
-        if sys.argv[1:2] == ["runserver"]:  # its autoreloader would swallow the exception and sit there, not serving
+        if sys.argv[1:2] == [
+            "runserver"
+        ]:  # its autoreloader would catch the exception and keep running without serving
             sys.exit(f"\n{error}\n")
         raise

@@ -1,4 +1,4 @@
-"""Who is calling: the address, the browser and the request id, taken from a request and made safe to store."""
+"""The client of a request: its IP address, user agent and request id, cleaned for storage."""
 
 import ipaddress
 import re
@@ -12,19 +12,20 @@ from ninja_auth_kit.conf import settings
 
 USER_AGENT_LENGTH = 256
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):[0-9]{1,5}")  # as some proxies note a hop
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):[0-9]{1,5}")  # some proxies add the port
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """One caller in one request.
+    """The client of one request.
 
     Attributes:
-        ip_address: the caller's address, or None where the server does not know it (a Unix socket).
-        user_agent: at most 256 printable characters.
-        request_id: the `X-Request-ID` of the request where it is a plain word, otherwise a new one.
+        ip_address: the client's IP address, or None if the server does not know it (a Unix socket).
+        user_agent: the `User-Agent`, at most 256 printable characters.
+        request_id: the `X-Request-ID`, if it is at most 64 letters, digits, dots, dashes and
+            underscores; otherwise a new one.
         traceparent: the W3C trace context of the request, or "".
     """
 
@@ -35,7 +36,10 @@ class ClientInfo:
 
     @cached_property
     def network(self) -> str | None:
-        """What counts as one caller: an IPv4 address, or an IPv6 /64, of which one customer has them all."""
+        """What counts as one client: an IPv4 address, or an IPv6 /64.
+
+        One customer has all addresses of a /64.
+        """
         if self.ip_address is None:
             return None
         prefix = 32 if ipaddress.ip_address(self.ip_address).version == 4 else 64
@@ -43,7 +47,10 @@ class ClientInfo:
 
     @classmethod
     def of(cls, request: HttpRequest) -> "ClientInfo":
-        """Read the caller from a request. Control characters go: they forge log lines (ASVS 16.4.1)."""
+        """Return the client of a request.
+
+        Control characters are replaced, because they can forge log lines (ASVS 16.4.1).
+        """
         request_id = request.META.get("HTTP_X_REQUEST_ID", "")
         traceparent = request.META.get("HTTP_TRACEPARENT", "")
         return cls(
@@ -55,10 +62,11 @@ class ClientInfo:
 
 
 def _ip_address(request: HttpRequest) -> str | None:
-    """The peer, or the hop that the outermost of our own proxies saw.
+    """Return the address of the peer or, behind trusted proxies, the one that the outermost has seen.
 
-    Every hop to the left of ours was written by the caller and proves nothing (ASVS 4.1.3), so the header counts
-    only with `TRUSTED_PROXY_COUNT`, and a chain shorter than that is a forgery.
+    The entries of `X-Forwarded-For` to the left of that one are written by the client and prove
+    nothing (ASVS 4.1.3). So the header is ignored without `TRUSTED_PROXY_COUNT`, and if it has
+    fewer entries than that, it is forged.
     """
     peer = _parsed(request.META.get("REMOTE_ADDR", ""))
     trusted = settings.TRUSTED_PROXY_COUNT
@@ -71,9 +79,9 @@ def _ip_address(request: HttpRequest) -> str | None:
 
 
 def _forwarded_for(request: HttpRequest) -> str:
-    """Return `X-Forwarded-For` in this spelling alone: under ASGI `META` may mix in `X_Forwarded_For`.
+    """Return the header `X-Forwarded-For` in exactly this spelling.
 
-    CVE-2026-3902.
+    Under ASGI, `META` may mix in `X_Forwarded_For` (CVE-2026-3902).
     """
     scope = getattr(request, "scope", None)
     if scope is None:

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, each with a stable `code` and a translated message.
+"""The exceptions of the services, each with a stable `code` and a translated message.
 
     AuthKitError
     ├── InvalidInputError             validation_error
@@ -17,8 +17,8 @@
     ├── ThrottledError                throttled
     └── ServiceUnavailableError       service_unavailable
 
-Codes are for programs and never translated; messages are for people and never contain what the caller sent.
-Which HTTP status a code has is decided in one table, in `api/errors.py`.
+Codes are for programs and are never translated. Messages are for people and never contain what the
+caller sent. The table in `api/errors.py` maps exceptions to HTTP statuses.
 """
 
 import traceback
@@ -32,7 +32,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuthKitError(Exception):
-    """What every error of the kit derives from; raise one of its subclasses, not this."""
+    """The base class of all exceptions of this app. Raise one of its subclasses."""
 
     code = "error"
     message: str | Promise = _("The request could not be completed.")
@@ -42,15 +42,16 @@ class AuthKitError(Exception):
 
 
 def clear_local_variables(error: BaseException) -> None:
-    """Take out of an error, and of those that led to it, what may have been sent: local variables and rows.
+    """Remove local variables and database rows from an error and from the errors that led to it.
 
-    Error trackers send the local variables of every frame, and passwords and tokens are among them (ASVS 16.2.5).
-    Django's `sensitive_variables` stops Django's own reports alone, and its authentication backends undo it below
-    themselves: they name `password`, and what they call has it as `raw_password`. And where a row breaks a rule,
-    PostgreSQL quotes it, with the hash of the password, from the second line on.
+    Error trackers send the local variables of every frame, and passwords and tokens are among them
+    (ASVS 16.2.5). Django's `sensitive_variables` affects only Django's own reports. It does not
+    cover what the authentication backends call: they name `password`, which becomes `raw_password`
+    in the functions below them. And if a row violates a constraint, PostgreSQL quotes the row, with
+    the password hash, from the second line of its message on.
 
     Args:
-        error: on its way out; frames that still run keep their variables.
+        error: the error that is about to leave; frames that are still running keep their variables.
     """
     seen: set[int] = set()
     current: BaseException | None = error
@@ -64,7 +65,13 @@ def clear_local_variables(error: BaseException) -> None:
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field: its name ("" for the whole), a stable code, a translated message."""
+    """What is wrong with one field.
+
+    Attributes:
+        field: the name of the field, or "" for the whole input.
+        code: a stable code.
+        message: a translated message.
+    """
 
     field: str
     code: str
@@ -72,7 +79,7 @@ class FieldError:
 
 
 class InvalidInputError(AuthKitError):
-    """The input has the wrong shape or breaks a rule; `errors` says which field and why."""
+    """The input has the wrong structure or violates a rule. `errors` names the fields and the reasons."""
 
     code = "validation_error"
     message = _("The input is not valid.")
@@ -90,14 +97,14 @@ class RegistrationClosedError(AuthKitError):
 
 
 class InvalidCredentialsError(AuthKitError):
-    """Unknown user, wrong password, disabled account, no usable password: one answer (ASVS 6.3.8)."""
+    """The user is unknown or disabled, or the password is wrong or unusable: the same answer for all (ASVS 6.3.8)."""
 
     code = "invalid_credentials"
     message = _("The account or the password is not correct. Check both and try again.")
 
 
 class EmailNotVerifiedError(AuthKitError):
-    """The password is right, but the e-mail address is not verified. Never raised before the password is checked."""
+    """The password is right, but the email address is not verified. Never raised before the password is checked."""
 
     code = "email_not_verified"
     message = _(
@@ -106,42 +113,42 @@ class EmailNotVerifiedError(AuthKitError):
 
 
 class WrongPasswordError(AuthKitError):
-    """The password that confirms a change is not that of the account. The caller is logged in, so it may be told."""
+    """The password that confirms a change is wrong. The caller is logged in, so the answer may say this."""
 
     code = "wrong_password"
     message = _("The password is not correct. Enter your current password and try again.")
 
 
 class AccountProtectedError(AuthKitError):
-    """The host has rows that must not lose their user, so the account cannot be deleted."""
+    """Your project has rows that protect their user from deletion, so the account cannot be deleted."""
 
     code = "account_protected"
     message = _("This account cannot be deleted while other records depend on it. Contact the operator of the site.")
 
 
 class SessionLimitReachedError(AuthKitError):
-    """The user has all the sessions `SESSION_LIMIT` allows, and `SESSION_LIMIT_POLICY` is "reject"."""
+    """The user has as many sessions as `SESSION_LIMIT` allows, and `SESSION_LIMIT_POLICY` is "reject"."""
 
     code = "session_limit_reached"
     message = _("You have reached the maximum number of sessions. Log out on another device first.")
 
 
 class InvalidTokenError(AuthKitError):
-    """An access or refresh token that is missing, malformed, forged or unknown: one answer for all (JWT-26)."""
+    """The access or refresh token is missing, malformed, forged or unknown: the same answer for all (JWT-26)."""
 
     code = "invalid_token"
     message = _("The token is missing or not valid. Log in again.")
 
 
 class TokenExpiredError(InvalidTokenError):
-    """A genuine token past its time. Raised only after the signature proved genuine."""
+    """The token is genuine, but has expired. Raised only after the signature was verified."""
 
     code = "token_expired"
     message = _("The token has expired. Request a new token or log in again.")
 
 
 class TokenReusedError(InvalidTokenError):
-    """A refresh token that was rotated away came back, and its session was ended (RFC 9700 section 4.14.2)."""
+    """A refresh token was reused after its rotation, and its session was ended (RFC 9700 section 4.14.2)."""
 
     code = "token_reused"
     message = _(
@@ -150,20 +157,25 @@ class TokenReusedError(InvalidTokenError):
 
 
 class SessionEndedError(InvalidTokenError):
-    """A genuine token of a session that has ended: logout, another login, a changed password, a disabled account."""
+    """The token is genuine, but its session has ended: logout, another login, a new password, a disabled account."""
 
     code = "session_ended"
     message = _("The session has ended. Log in again.")
 
 
 class InvalidOneTimeTokenError(AuthKitError):
-    """A mailed token that is unknown, used, expired, superseded, of another purpose, or sent with a wrong password."""
+    """The one-time token is unknown, used, expired, replaced or for another purpose, or the password is wrong."""
 
     code = "invalid_token"
     message = _("The link is not valid or has expired. Request a new one.")
 
     def __init__(self, *, or_password: bool = False) -> None:
-        """Say that it is the link, or the link or the password: which of the two, nobody is to learn."""
+        """Choose the message.
+
+        Args:
+            or_password: whether a password was sent as well. The message must not reveal which of
+                the two is wrong.
+        """
         super().__init__()
         if or_password:
             self.message = _(
@@ -172,21 +184,21 @@ class InvalidOneTimeTokenError(AuthKitError):
 
 
 class SessionNotFoundError(AuthKitError):
-    """No such active session of this user; foreign, unknown and ended ones look alike."""
+    """The user has no such active session: the same answer for unknown, ended and other users' sessions."""
 
     code = "not_found"
     message = _("The session does not exist or has ended.")
 
 
 class ServiceUnavailableError(AuthKitError):
-    """The database did not answer, or too many passwords are being hashed. Nobody gets in then (ASVS 16.5.3)."""
+    """The database did not answer, or too many passwords are being hashed. The request is rejected (ASVS 16.5.3)."""
 
     code = "service_unavailable"
     message = _("The service is not available at the moment. Try again later.")
 
 
 class ThrottledError(AuthKitError):
-    """A limit of `THROTTLES` is reached. What was asked for has not been looked at: right and wrong look alike."""
+    """A rate limit of `THROTTLES` is reached. The request was not examined, so the answer reveals nothing about it."""
 
     code = "throttled"
     message = _("There have been too many attempts. Wait a while and try again.")
@@ -197,17 +209,18 @@ class ThrottledError(AuthKitError):
 
 
 def describe_database_error(error: DatabaseApiError) -> str:
-    """Return one sentence about a failure of the database, for operators.
+    """Return a description of a database error for operators.
 
-    It quotes the first line that PostgreSQL or its driver says. Neither repeats a password.
+    It quotes the first line of the message from PostgreSQL or its driver. Neither repeats a
+    password.
 
     Args:
         error: a `DatabaseError` or an `InterfaceError` of Django.
     """
     lines = str(error).strip().splitlines()
-    said = lines[0].rstrip(". ") if lines else type(error).__name__
+    message = lines[0].rstrip(". ") if lines else type(error).__name__
     if type(error.__cause__).__name__ in {"UndefinedTable", "UndefinedColumn"}:
-        return f"The database refuses: {said}. Has migrate been run?"
+        return f"Database error: {message}. Run `manage.py migrate`."
     if isinstance(error, OperationalError | InterfaceError):
-        return f"The database is away: {said}."
-    return f"The database refuses: {said}."
+        return f"The database is not available: {message}."
+    return f"Database error: {message}."

@@ -1,15 +1,17 @@
-"""The signals of the kit. Each is named in the past tense, for what has happened.
+"""The signals of this app. Each is named in the past tense, for what has happened.
 
-A signal is heard at two moments:
+A signal can be received at two moments:
 
-- `signal.connect(receiver)`: after the commit. What the receiver hears is true and final, its failure is logged and
-  harms nothing, and an action that was rolled back is never heard of. This is the one for you.
-- `signal.in_transaction.connect(receiver)`: inside the transaction of the action, before its commit. An exception
-  undoes the action. The audit outbox listens here, so that an event is recorded exactly when its action is.
+- `signal.connect(receiver)`: after the commit. The receiver is called only if the action was
+  committed. If it fails, the error is logged and the action is not affected. Use this one.
+- `signal.in_transaction.connect(receiver)`: inside the transaction of the action, before its
+  commit. An exception rolls the action back. The audit outbox uses this, so that an event is
+  recorded if and only if its action is.
 
-Every signal carries `user` (None where nobody is known) and `client` (a `ClientInfo`, or None outside a request).
-Where an administrator acted, it also carries `by` ("admin") and `actor_id` (the administrator's primary key, as text).
-Beside these signals the kit sends Django's own `user_logged_in`, `user_logged_out` and `user_login_failed`.
+Every signal has the arguments `user` (None if no user is known) and `client` (a `ClientInfo`, or
+None outside a request). For an action by an administrator, it also has `by` ("admin") and
+`actor_id` (the administrator's primary key as text). Django's own `user_logged_in`,
+`user_logged_out` and `user_login_failed` are sent as well.
 """
 
 from typing import Any
@@ -21,21 +23,23 @@ from ninja_auth_kit.conf import accounts_database
 
 
 class ActionSignal(Signal):
-    """A signal with two moments: `in_transaction`, which may undo the action, and after the commit."""
+    """A signal that is sent twice: by `in_transaction` before the commit, and after it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.in_transaction = Signal()
 
     def announce(self, *, using: str | None = None, **carried: Any) -> None:
-        """Send the signal: to the receivers of `in_transaction` now, to all others after the commit.
+        """Send the signal to receivers of `in_transaction` now, and to all others after the commit.
 
         Args:
-            using: the alias of the database whose commit counts; by default that of the accounts.
+            using: the alias of the database whose commit to wait for; by default the accounts
+                database.
             carried: the arguments of the signal, as documented beside it.
 
         Raises:
-            Exception: whatever a receiver of `in_transaction` raises. The caller's transaction must roll back.
+            Exception: any exception of a receiver of `in_transaction`. The caller's transaction
+                must roll back.
         """
         self.in_transaction.send(sender=self, **carried)
         transaction.on_commit(
@@ -43,78 +47,82 @@ class ActionSignal(Signal):
         )
 
 
-# An account was made, or a pending one of the same address was replaced.   replaced: bool
+# An account was created, or a pending registration of its address was replaced.   replaced: bool
 user_registered = ActionSignal()
 
-# A registration changed nothing.   identifier: str (the address), reason: str
+# A registration failed and changed nothing.   identifier: str (the address), reason: str
 registration_failed = ActionSignal()
 
-# A new verification link was asked for; user is None for an address nobody has.   identifier: str
+# A new verification link was requested; user is None if no user has the address.   identifier: str
 verification_requested = ActionSignal()
 
-# An address was proved.
+# An email address was verified.
 email_verified = ActionSignal()
 
-# A verification token or its password was refused.   reason: str
+# A verification was rejected, because of its token or the password.   reason: str
 verification_failed = ActionSignal()
 
-# A session began.   session_id: UUID
+# A session was started by a login.   session_id: UUID
 logged_in = ActionSignal()
 
-# A login was refused.   identifier: str (as typed: never store or log it), reason: str
+# A login was rejected.   identifier: str (as typed: never store or log it), reason: str
 login_failed = ActionSignal()
 
-# A refresh token was rotated, or its successor handed out once more in the grace period.   session_id: UUID,
-# generation: int, rotated: bool (False for the second)
+# A refresh token was rotated, or its successor was returned again in the grace
+# period.   session_id: UUID, generation: int, rotated: bool (False if returned again)
 token_refreshed = ActionSignal()
 
-# A refresh token was refused.   session_id: UUID | None, reason: str
+# A refresh token was rejected.   session_id: UUID | None, reason: str
 refresh_failed = ActionSignal()
 
-# A rotated refresh token came back, and its session was ended.   session_id: UUID, generation: int
+# A refresh token was reused after its rotation, and its session was ended.   session_id: UUID,
+# generation: int
 refresh_reuse_detected = ActionSignal()
 
-# A user changed the password; that session lives on, the others have ended.   session_id: UUID, sessions_ended: int
+# A user changed the password. The session of that request goes on, the others have
+# ended.   session_id: UUID, sessions_ended: int
 password_changed = ActionSignal()
 
-# A change of the password was refused.   session_id: UUID, reason: str
+# A change of the password was rejected.   session_id: UUID, reason: str
 password_change_failed = ActionSignal()
 
-# A link for a new password was asked for; user is None for an address nobody has.   identifier: str
+# A password reset link was requested; user is None if no user has the address.   identifier: str
 password_reset_requested = ActionSignal()
 
-# A new password was set with a mailed token, and all sessions have ended.   sessions_ended: int
+# A password was reset with a one-time token, and all sessions have ended.   sessions_ended: int
 password_reset = ActionSignal()
 
-# A token for a new password was refused.   reason: str
+# The token of a password reset was rejected.   reason: str
 password_reset_failed = ActionSignal()
 
-# A link to another address was asked for.
+# A change of the email address was requested.
 email_change_requested = ActionSignal()
 
-# An account has another address, and all sessions have ended.   sessions_ended: int
+# The email address of an account was changed, and all sessions have ended.   sessions_ended: int
 email_changed = ActionSignal()
 
-# Another address was refused, when it was asked for or when it was confirmed.   reason: str
+# A change of the email address was rejected, when it was requested or confirmed.   reason: str
 email_change_failed = ActionSignal()
 
-# A user changed fields of the account, as `PROFILE_SCHEMA` allows.   fields: list[str] (their names, never values)
+# A user changed fields of their account, as `PROFILE_SCHEMA` allows.   fields: list[str] (the
+# names, never the values)
 account_updated = ActionSignal()
 
-# A user deleted the account.   sessions_ended: int
+# A user deleted their account.   sessions_ended: int
 account_deleted = ActionSignal()
 
-# The deletion of an account was refused.   reason: str
+# The deletion of an account was rejected.   reason: str
 account_deletion_failed = ActionSignal()
 
-# The user ended one session, or all of them.   session_id: UUID | None, scope: "one" | "all", sessions_ended: int
+# A user ended one session or all by a logout.   session_id: UUID | None, scope: "one" | "all",
+# sessions_ended: int
 logged_out = ActionSignal()
 
-# A session was ended by another login, its expiry, the list of sessions or an operator; not by a logout, a reuse, or
-# with a password, an address or an account, whose signals tell it.   session_id: UUID, reason: str,
-# by: "user" | "admin" | "system"
+# A session was ended by another login, by its expiry, in the list of sessions or by an operator. A
+# logout, a reuse, a new password, a new email address and the deletion of an account have their
+# own signals.   session_id: UUID, reason: str, by: "user" | "admin" | "system"
 session_revoked = ActionSignal()
 
-# A limit of THROTTLES was reached; told once for each window of it. user is None where nobody is known.   rule: str,
-# identifier: str | None (as typed: never store or log it)
+# A rate limit of `THROTTLES` was reached. Sent once for each window of the limit. user is None if
+# no user is known.   rule: str, identifier: str | None (as typed: never store or log it)
 request_throttled = ActionSignal()

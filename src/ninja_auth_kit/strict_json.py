@@ -1,30 +1,31 @@
-"""JSON as strict as RFC 8259 allows: what two parsers could read in two ways is refused."""
+"""Strict JSON (RFC 8259): text that two parsers could read in two ways is rejected."""
 
 import json
 from typing import Any
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parse one JSON object: UTF-8 without a byte order mark, no member twice, no NaN or Infinity.
+    """Parse one JSON object in UTF-8 without a byte order mark, duplicate members, NaN or Infinity.
 
     Raises:
-        ValueError: it is something else, or nested or long-numbered beyond what Python parses.
+        ValueError: the data is something else, is nested too deep, or has a number with too many
+            digits for Python.
     """
     try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_refuse)
+        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_reject_constant)
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("JSON must not be nested so deep.") from error
     if not isinstance(parsed, dict):
-        raise ValueError("not an object")
+        raise ValueError("JSON must be an object.")
     return parsed
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("JSON must not have duplicate members.")
     return members
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError("not a JSON number")
+def _reject_constant(constant: str) -> None:
+    raise ValueError(f"JSON must not contain {constant}.")

@@ -130,7 +130,8 @@ def test_where_no_second_connection_is_to_be_had_the_login_goes_on_and_it_is_sai
 
     assert event_names() == ["session.login_failed"]
     (message,) = caplog.messages
-    assert message.startswith("No second connection to the database (OperationalError). A fact is in the transaction")
+    assert message.startswith("Could not open a second connection to the database (OperationalError).")
+    assert "was written in the open transaction, and is lost if that is rolled back." in message
 
 
 @pytest.fixture
@@ -146,8 +147,8 @@ def listening() -> Iterator[Callable[[], int]]:
 def test_a_burst_of_events_wakes_the_relay_once_after_the_commit(
     login: Callable[[str], None], listening: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_woken", 0.0)
-    monkeypatch.setattr(outbox, "WAKE_EVERY", 60.0)
+    monkeypatch.setattr(outbox, "_notified_at", 0.0)
+    monkeypatch.setattr(outbox, "NOTIFY_EVERY", 60.0)
 
     with transaction.atomic():
         login(PASSWORD)
@@ -164,7 +165,7 @@ def test_each_event_is_one_statement_with_a_notification_or_without(
     monkeypatch: pytest.MonkeyPatch,
     listening: Callable[[], int],
 ) -> None:
-    monkeypatch.setattr(outbox, "WAKE_EVERY", 0.0)
+    monkeypatch.setattr(outbox, "NOTIFY_EVERY", 0.0)
     said: list[str] = []
 
     def watch(execute: Any, statement: str, *rest: Any) -> Any:
@@ -185,7 +186,7 @@ def test_each_event_is_one_statement_with_a_notification_or_without(
 def test_events_that_nobody_publishes_are_told_now_and_then(
     login: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outbox, "LOOK_EVERY", 2)
+    monkeypatch.setattr(outbox, "CHECK_EVERY", 2)
     monkeypatch.setattr(outbox, "_written", 0)
     login("wrong wrong wrong")
     login("wrong wrong wrong")

@@ -138,10 +138,10 @@ def test_a_member_that_says_something_else_already_is_refused(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "options", "error"),
     [
-        ("order", {}, "'order' is no name of an event"),
-        ("Order.Approved", {}, "is no name of an event"),
+        ("order", {}, "'order' is not a valid event name"),
+        ("Order.Approved", {}, "is not a valid event name"),
         ("order.approved", {"prefix": "ninja-auth-kit"}, "the prefix of the kit's own"),
-        ("order.approved", {"prefix": "shop"}, r"There is an event 'shop\.order\.approved\.v1' already"),
+        ("order.approved", {"prefix": "shop"}, r"The event 'shop\.order\.approved\.v1' exists already"),
     ],
 )
 def test_a_name_that_is_none_or_taken_is_refused(name: str, options: dict[str, Any], error: str) -> None:

@@ -51,7 +51,7 @@ def defer(count: int, *, first: int = 1, **columns: Any) -> None:
 @pytest.fixture
 def relay_session() -> Any:
     """Mark this database session as one of a relay."""
-    Wakeup(using="default").greet()
+    Wakeup(using="default").listen()
     yield
     connection.close()
 
@@ -71,8 +71,8 @@ def test_events_that_wait_without_a_relay_need_a_person() -> None:
     assert code == 1
     assert re.match(r"pending   3, the oldest for \d seconds\n", said)
     assert said.endswith(
-        "\nEvents wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look "
-        "at its log.\n"
+        "\nEvents wait, and no relay is connected to the database: none runs, or it waits for the broker. Run "
+        "authkit_relay, or look at its log.\n"
     )
 
 
@@ -98,7 +98,7 @@ def test_what_is_parked_needs_a_person_and_what_is_retried_does_not() -> None:
     code, said = status()
     assert code == 1
     assert "parked    1 (1 poison)\n" in said
-    assert "1 parked, for a person: authkit_requeue tries them again, authkit_requeue --reason poison" in said
+    assert "Parked events: 1. Put them back with authkit_requeue, or delete those that can never be sent" in said
 
 
 def test_what_is_tried_again_in_vain_for_long_needs_a_person_too() -> None:
@@ -109,8 +109,10 @@ def test_what_is_tried_again_in_vain_for_long_needs_a_person_too() -> None:
     code, said = status()
 
     assert code == 1
-    assert "3 refused by the broker and tried again, the oldest for 301 seconds: is a queue bound" in said
-    assert "tried again" not in status("--max-age", "600")[1]
+    assert (
+        "refused 3 events that the relay tries again, the oldest for 301 seconds. Check that a queue is bound" in said
+    )
+    assert "tries again" not in status("--max-age", "600")[1]
 
 
 def test_a_script_reads_json(relay_session: None) -> None:
@@ -153,7 +155,7 @@ def assert_bounded(statement: str) -> None:
 
 @pytest.mark.parametrize("age", ["0", "-1", "nan", "soon"])
 def test_an_age_is_a_number_above_0(age: str) -> None:
-    with pytest.raises(CommandError, match=f"--max-age: '{age}' is no number of seconds above 0"):
+    with pytest.raises(CommandError, match=f"--max-age: '{age}' is not a number of seconds above 0"):
         status(f"--max-age={age}")
 
 
@@ -163,7 +165,7 @@ def test_without_a_broker_it_says_that_events_are_only_logged(settings: Any) -> 
     code, said = status()
 
     assert code == 0
-    assert "broker    none: RABBITMQ_HOST is not set, and events are only logged\n" in said
+    assert "broker    none (RABBITMQ_HOST is not set, and events are only logged)\n" in said
 
 
 def test_a_database_that_is_not_there_is_a_mistake_of_usage() -> None:
@@ -177,9 +179,9 @@ def test_refused_events_are_put_back_in_their_order_and_poison_stays() -> None:
     defer(2, first=100, state="parked", reason="too_large", next_attempt_at=None)
     defer(1, first=200, state="parked", reason="poison", next_attempt_at=None)
 
-    assert requeue("--dry-run") == "7 events would be put back.\n"
-    assert requeue() == "7 events are in the outbox again.\n"
-    assert requeue() == "0 events are in the outbox again.\n"
+    assert requeue("--dry-run") == "7 events would be put back into the outbox.\n"
+    assert requeue() == "7 events put back into the outbox.\n"
+    assert requeue() == "0 events put back into the outbox.\n"
 
     assert list(AuditOutbox.objects.order_by("pk").values_list("pk", flat=True)) == [1, 2, 3, 4, 5, 100, 101]
     assert list(AuditDeferred.objects.values_list("pk", flat=True)) == [200]
@@ -189,9 +191,9 @@ def test_which_are_put_back_can_be_said() -> None:
     defer(2)
     defer(3, first=10, reason="nacked", created_at=Now() - timedelta(hours=2))
 
-    assert requeue("--reason", "nacked", "--older-than", "3h") == "0 events are in the outbox again.\n"
-    assert requeue("--reason", "nacked", "--older-than", "1h") == "3 events are in the outbox again.\n"
-    with pytest.raises(CommandError, match=r"'soon' is no duration; write it as 90s, 15m, 1h or 7d\."):
+    assert requeue("--reason", "nacked", "--older-than", "3h") == "0 events put back into the outbox.\n"
+    assert requeue("--reason", "nacked", "--older-than", "1h") == "3 events put back into the outbox.\n"
+    with pytest.raises(CommandError, match=r"'soon' is not a duration\. Write it as 90s, 15m, 1h or 7d\."):
         requeue("--older-than", "soon")
 
 
@@ -202,8 +204,8 @@ def test_what_can_never_be_sent_is_given_up_by_a_person_and_the_outbox_is_health
     line = f"{poison.event_id}  auth.test.x.success  poison: It is no CloudEvent.\n"
     assert status()[0] == 1
 
-    assert requeue("--reason", "poison", "--discard", "--dry-run") == f"{line}1 events would be deleted.\n"
-    assert requeue("--reason", "poison", "--discard") == f"{line}1 events are deleted.\n"
+    assert requeue("--reason", "poison", "--discard", "--dry-run") == f"{line}1 event would be deleted.\n"
+    assert requeue("--reason", "poison", "--discard") == f"{line}1 event deleted.\n"
     assert json.loads(requeue("--reason", "poison", "--discard", "--json")) == {
         "discarded": 0,
         "events": [],
@@ -220,7 +222,7 @@ def test_one_event_is_put_back_or_given_up_by_its_id() -> None:
     first, second, _ = AuditDeferred.objects.order_by("pk")
 
     assert json.loads(requeue("--event", str(first.event_id), "--json")) == {"requeued": 1, "dry_run": False}
-    assert requeue("--event", str(second.event_id), "--discard").endswith("1 events are deleted.\n")
+    assert requeue("--event", str(second.event_id), "--discard").endswith("1 event deleted.\n")
 
     assert list(AuditOutbox.objects.values_list("pk", flat=True)) == [1]
     assert list(AuditDeferred.objects.values_list("pk", flat=True)) == [3]
@@ -229,9 +231,9 @@ def test_one_event_is_put_back_or_given_up_by_its_id() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--discard"], "say of which events, by --reason or --event"),
-        (["--discard", "--older-than", "7d"], "say of which events, by --reason or --event"),
-        (["--reason", "poison"], "Give it up with --reason poison --discard"),
+        (["--discard"], "Choose the events with --reason or --event"),
+        (["--discard", "--older-than", "7d"], "Choose the events with --reason or --event"),
+        (["--reason", "poison"], "Delete them with --reason poison --discard"),
     ],
 )
 def test_nothing_is_given_up_by_mistake(arguments: list[str], said: str) -> None:
@@ -276,7 +278,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_that_is_away_is_said_with_its_cause(database_away: None, command: list[str]) -> None:
-    with pytest.raises(CommandError, match=r"^The database is away: .*Connection refused\.$") as caught:
+    with pytest.raises(CommandError, match=r"^The database is not available: .*Connection refused\.$") as caught:
         call_command(*command)
 
     assert "c4n4ry" not in str(caught.value)
@@ -284,7 +286,7 @@ def test_a_database_that_is_away_is_said_with_its_cause(database_away: None, com
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_that_was_not_migrated_is_said(not_migrated: None, command: list[str]) -> None:
-    said = r'^The database refuses: relation ".*" does not exist\. Has migrate been run\?$'
+    said = r'^Database error: relation ".*" does not exist\. Run `manage\.py migrate`\.$'
     with pytest.raises(CommandError, match=said):
         call_command(*command)
 
@@ -295,14 +297,14 @@ def test_a_script_reads_json_of_a_database_that_is_away_too(database_away: None)
     report = json.loads(said)
     assert code == 1
     assert report["healthy"] is False
-    assert report["problems"][0].startswith("The database is away: ")
+    assert report["problems"][0].startswith("The database is not available: ")
 
 
 def test_a_great_many_are_put_back_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ninja_auth_kit.management.commands.authkit_requeue.AT_ONCE", 100)
+    monkeypatch.setattr("ninja_auth_kit.management.commands.authkit_requeue.BATCH", 100)
     defer(250)
 
-    assert requeue() == "100 so far\n200 so far\n250 events are in the outbox again.\n"
+    assert requeue() == "100 so far\n200 so far\n250 events put back into the outbox.\n"
 
 
 def test_what_a_relay_has_in_its_hands_is_left_to_it() -> None:
@@ -324,7 +326,7 @@ def test_what_a_relay_has_in_its_hands_is_left_to_it() -> None:
     holder.start()
     assert locked.wait(20)
     try:
-        assert requeue() == "1 events are in the outbox again.\n"
+        assert requeue() == "1 event put back into the outbox.\n"
     finally:
         done.set()
         holder.join()

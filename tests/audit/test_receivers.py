@@ -80,7 +80,9 @@ def test_a_receiver_in_the_transaction_can_undo_the_action(api: Api, user: Any, 
 def test_an_event_that_cannot_be_written_undoes_its_action(
     api: Api, user: Any, audited: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ninja_auth_kit.audit.record.outbox._ROW", "INSERT INTO nowhere SELECT event_id FROM said")
+    monkeypatch.setattr(
+        "ninja_auth_kit.audit.record.outbox.INSERT_EVENT", "INSERT INTO nowhere SELECT event_id FROM new_event"
+    )
 
     assert api.login().status_code == 500
 

@@ -53,7 +53,7 @@ def test_events_that_are_routed_nowhere_wait_and_arrive_once_they_are_routed(con
     assert waiting() == 0
     assert [row.state for row in AuditDeferred.objects.all()] == ["retry"] * 3
     assert {(row.reason, row.last_error) for row in AuditDeferred.objects.all()} == {
-        ("unroutable", "No queue takes it: NO_ROUTE.")
+        ("unroutable", "No queue is bound for it: NO_ROUTE.")
     }
 
     consumer.channel.queue_bind(consumer.queue, nowhere, "#")
@@ -125,16 +125,16 @@ def test_the_log_says_that_events_are_set_aside_and_not_that_the_broker_is_away(
 @pytest.mark.parametrize(
     ("columns", "reason", "error"),
     [
-        ({"payload": "no JSON"}, "poison", "It is no CloudEvent that can be sent: JSONDecodeError."),
-        ({"payload": "[1]"}, "poison", "It is no CloudEvent that can be sent: AttributeError."),
-        ({"payload": '{"time": "yesterday"}'}, "poison", "It is no CloudEvent that can be sent: ValueError."),
-        ({"payload": '{"type": {"a": 1}}'}, "poison", "It is no CloudEvent that can be sent: AssertionError."),
-        ({"payload": "[" * 60_000}, "poison", "It is no CloudEvent that can be sent: RecursionError."),
-        ({"routing_key": "ü" * 150}, "poison", "Its routing key has 300 bytes; AMQP allows 255."),
+        ({"payload": "no JSON"}, "poison", "The payload is not a valid CloudEvent: JSONDecodeError."),
+        ({"payload": "[1]"}, "poison", "The payload is not a valid CloudEvent: AttributeError."),
+        ({"payload": '{"time": "yesterday"}'}, "poison", "The payload is not a valid CloudEvent: ValueError."),
+        ({"payload": '{"type": {"a": 1}}'}, "poison", "The payload is not a valid CloudEvent: AssertionError."),
+        ({"payload": "[" * 60_000}, "poison", "The payload is not a valid CloudEvent: RecursionError."),
+        ({"routing_key": "ü" * 150}, "poison", "The routing key has 300 bytes. AMQP allows up to 255."),
         (
             {"payload": json.dumps({"a": "b" * LARGEST_PAYLOAD})},
             "too_large",
-            "It has 65545 bytes; the relay sends up to 65536.",
+            "The payload has 65545 bytes. The relay sends up to 65536.",
         ),
     ],
 )

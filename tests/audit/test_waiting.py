@@ -2,16 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ninja_auth_kit.audit.broker.batch import PublishResult
+from ninja_auth_kit.audit.record.cloudevent import SHARDS
 from ninja_auth_kit.audit.record.outbox import CHANNEL
-from ninja_auth_kit.audit.relay.claims import CAUTION, LIFETIME, SHARDS, BatchClaim, LowWatermark, take_shards
+from ninja_auth_kit.audit.relay.claims import (
+    MIN_CANDIDATE_AGE,
+    RESET_AFTER,
+    BatchClaim,
+    LowWatermark,
+    OutboxReader,
+    take_shards,
+)
 from ninja_auth_kit.audit.relay.loop import configured_relay
-from ninja_auth_kit.audit.relay.wakeup import LONGEST_DEAF_PAUSE, RELAY_NAME, Wakeup
+from ninja_auth_kit.audit.relay.wakeup import LONGEST_PAUSE_WITHOUT_LISTEN, RELAY_NAME, Wakeup
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer
 from tests.audit.test_relay import assert_in_order, fill, running, until, waiting
@@ -19,8 +30,8 @@ from tests.audit.test_relay import assert_in_order, fill, running, until, waitin
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def turn_of(*, oldest: int, own: int, shards: int = SHARDS) -> BatchClaim:
-    return BatchClaim(list(range(shards)), oldest, own)
+def claim_of(*, xmin: int, xid: int, shards: int = SHARDS) -> BatchClaim:
+    return BatchClaim(list(range(shards)), xmin, xid)
 
 
 @pytest.fixture
@@ -36,33 +47,73 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_the_floor_rises_only_when_whoever_could_bring_an_older_row_has_ended(clock: Callable[[float], None]) -> None:
-    floor = LowWatermark()
-    floor.rise(turn_of(oldest=50, own=60))
-    floor.note(turn_of(oldest=50, own=60), highest=700)
+    watermark = LowWatermark()
+    watermark.reset_if_shards_changed(claim_of(xmin=50, xid=60))
+    watermark.observe(claim_of(xmin=50, xid=60), highest=700)
 
-    clock(CAUTION + 0.1)
-    floor.rise(turn_of(oldest=60, own=90))
-    assert floor.id == 0
-    floor.rise(turn_of(oldest=61, own=91))
-    assert floor.id == 700
+    clock(MIN_CANDIDATE_AGE + 0.1)
+    watermark.observe(claim_of(xmin=60, xid=90), highest=800)
+    assert watermark.value == 0
+    watermark.observe(claim_of(xmin=61, xid=91), highest=600)
+    assert watermark.value == 0
+    watermark.observe(claim_of(xmin=61, xid=92), highest=900)
+    assert watermark.value == 700
+
+
+def test_a_row_that_commits_late_is_claimed_before_the_watermark_passes_it() -> None:
+    """The row of a transaction that was open for longer than MIN_CANDIDATE_AGE keeps its place."""
+    reader, late = OutboxReader(using="default"), connection.copy()
+    try:
+        with transaction_of(late):
+            fill_over(late, shard=0)
+            fill(1, users=1, first=1)
+            assert len(claim_and_delete(reader)) == 1
+            time.sleep(MIN_CANDIDATE_AGE + 0.1)
+        fill(1, users=1, first=2)
+
+        first, second = claim_and_delete(reader)
+        assert first < second
+    finally:
+        late.close()
+
+
+@contextmanager
+def transaction_of(other: BaseDatabaseWrapper) -> Iterator[None]:
+    other.set_autocommit(False)
+    yield
+    other.commit()
+
+
+def fill_over(other: BaseDatabaseWrapper, *, shard: int) -> None:
+    row = "(event_id, shard, routing_key, payload) VALUES (gen_random_uuid(), %s, 'auth.a.b.success', '{}')"
+    with other.cursor() as cursor:
+        cursor.execute(f'INSERT INTO "{AuditOutbox._meta.db_table}" {row}', [shard])
+
+
+def claim_and_delete(reader: OutboxReader) -> list[int]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        claim = take_shards(cursor)
+        ids = [event.id for event in reader.claim(cursor, claim, limit=100)]
+        reader.settle(cursor, claim, PublishResult(highest=ids[-1], confirmed=ids))
+    return ids
 
 
 def test_the_floor_is_forgotten_when_the_shards_change_and_every_two_seconds(clock: Callable[[float], None]) -> None:
-    floor = LowWatermark()
+    watermark = LowWatermark()
 
     def raise_it() -> None:
-        floor.rise(turn_of(oldest=60, own=60))
-        floor.note(turn_of(oldest=60, own=60), highest=700)
-        clock(CAUTION + 0.1)
-        floor.rise(turn_of(oldest=61, own=61))
-        assert floor.id == 700
+        watermark.reset_if_shards_changed(claim_of(xmin=60, xid=60))
+        watermark.observe(claim_of(xmin=60, xid=60), highest=700)
+        clock(MIN_CANDIDATE_AGE + 0.1)
+        watermark.observe(claim_of(xmin=61, xid=61), highest=800)
+        assert watermark.value == 700
 
     raise_it()
-    floor.rise(turn_of(oldest=60, own=60, shards=8))
-    assert floor.id == 0
+    watermark.reset_if_shards_changed(claim_of(xmin=60, xid=60, shards=8))
+    assert watermark.value == 0
     raise_it()
-    clock(LIFETIME)
-    assert floor.id == 0
+    clock(RESET_AFTER)
+    assert watermark.value == 0
 
 
 def test_a_turn_knows_which_transactions_were_running() -> None:
@@ -86,7 +137,7 @@ def test_a_turn_knows_which_transactions_were_running() -> None:
         after = take_shards(cursor)
 
     assert before.shards == after.shards == list(range(SHARDS))
-    assert before.oldest < before.own < after.oldest <= after.own
+    assert before.xmin < before.xid < after.xmin <= after.xid
 
 
 @pytest.mark.broker
@@ -131,7 +182,7 @@ def test_an_idle_relay_finds_a_row_below_its_floor(consumer: Consumer) -> None:
         fill(5)
         assert len(consumer.events(5)) == 5
         until(lambda: waiting() == 0)
-        relay._pending._watermark._id = 10**9  # as if all rows up to that id had been published
+        relay._outbox._watermark._value = 10**9  # as if all rows up to that id had been published
         fill(1, first=5)
         assert len(consumer.events(1)) == 1
 
@@ -151,7 +202,7 @@ def test_an_idle_relay_that_listens_is_woken_at_once(consumer: Consumer) -> None
             delays.append(time.monotonic() - began)
             time.sleep(1.2)
 
-    assert sorted(delays)[2] < LONGEST_DEAF_PAUSE
+    assert sorted(delays)[2] < LONGEST_PAUSE_WITHOUT_LISTEN
 
 
 @pytest.mark.broker
@@ -167,8 +218,8 @@ def test_without_listening_the_relay_looks_often_enough(consumer: Consumer, kit:
 def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connection(
     django_assert_num_queries: Any, kit: Callable[..., None]
 ) -> None:
-    ear = Wakeup(using="default", embedded=True)
-    ear.greet()
+    wakeup = Wakeup(using="default", embedded=True)
+    wakeup.listen()
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
@@ -176,10 +227,10 @@ def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connectio
     assert name.startswith(f"{RELAY_NAME} ")
     assert name.endswith(" embedded")
     with django_assert_num_queries(0):
-        ear.greet()
+        wakeup.listen()
     connection.close()
     with django_assert_num_queries(2):
-        ear.greet()
+        wakeup.listen()
     connection.close()
 
 

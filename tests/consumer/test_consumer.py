@@ -18,7 +18,7 @@ from ninja_auth_kit.audit.events import Event, LoggedIn, LoginFailed, SessionRev
 from ninja_auth_kit.consumer import Consumer, Memory, Postgres, UnacceptableError
 from ninja_auth_kit.consumer import consumer as consumer_module
 from ninja_auth_kit.consumer.consumer import DELIVERY_LIMIT
-from ninja_auth_kit.consumer.handling import PAUSES, Handling
+from ninja_auth_kit.consumer.handling import PAUSES, MessageHandler
 from tests.consumer.conftest import HOST, URL, Producer, message, running, until
 from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT
@@ -124,8 +124,8 @@ def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
     assert count(conninfo) == 0
     said = [record.getMessage().partition(" was ")[2] for record in caplog.records if "not handled" in record.message]
     assert said == [
-        *(f"not handled. It comes again in {pause} seconds." for pause in pauses),
-        "not handled in 6 deliveries. It goes to the dead letters.",
+        *(f"not handled. It is delivered again in {pause} seconds." for pause in pauses),
+        "not handled in 6 deliveries. It becomes a dead letter.",
     ]
 
 
@@ -140,7 +140,7 @@ PROGRAM = """
 import os, signal, sys
 from ninja_auth_kit.audit.events import LoginFailed
 from ninja_auth_kit.consumer import Consumer, Postgres
-from ninja_auth_kit.consumer.handling import Handling
+from ninja_auth_kit.consumer.handling import MessageHandler
 
 url, queue, exchange, conninfo = sys.argv[1:5]
 consumer = Consumer(url, queue=queue, exchange=exchange, store=Postgres(conninfo))
@@ -150,11 +150,11 @@ def note(event, db):
     db.execute("INSERT INTO effect VALUES (%s)", (event.id,))
 
 if "die" in sys.argv:
-    answer = Handling.answer
+    handle = MessageHandler.handle
     def die(*args, **kwargs):
-        answer(*args, **kwargs)
+        handle(*args, **kwargs)
         os.kill(os.getpid(), signal.SIGKILL)
-    Handling.answer = die
+    MessageHandler.handle = die
 print("ready", flush=True)
 consumer.run()
 """
@@ -319,7 +319,7 @@ def test_a_store_that_is_away_costs_no_delivery_and_gets_the_event_later(
     with running(consumer):
         until(lambda: consumer.is_consuming)
         producer.send(message())
-        until(lambda: caplog.text.count("The store is away") > 3)
+        until(lambda: caplog.text.count("The store is not available") > 3)
         store._conninfo = conninfo
         until(lambda: len(heard) == 1)
 
@@ -426,7 +426,7 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
 def test_a_broker_that_accepts_and_says_nothing_is_tried_again(
     silent_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ninja_auth_kit.consumer.connections.ANSWER", 0.3)
+    monkeypatch.setattr("ninja_auth_kit.consumer.connections.CONNECT_TIMEOUT", 0.3)
     consumer: Consumer[None] = Consumer(f"amqp://guest:c4n4ry@127.0.0.1:{silent_port}", queue="x", store=Memory())
     consumer.on(LoginFailed)(lambda event, db: None)
 
@@ -437,7 +437,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_tried_again(
 
 
 def test_mistakes_are_told_before_anything_is_connected(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ValueError, match="There is no handler"):
+    with pytest.raises(ValueError, match="The consumer has no handler"):
         Consumer(URL, queue="x", store=Memory()).run()
     consumer: Consumer[None] = Consumer("http://guest:c4n4ry@broker", queue="x", store=Memory())
     consumer.on(LoginFailed)(lambda event, db: None)
@@ -470,12 +470,12 @@ def test_old_ids_are_forgotten(conninfo: str) -> None:
 
 
 def test_the_handlers_say_what_is_bound() -> None:
-    handling = Handling(Memory(), threading.Event())
-    handling.handlers = [(LoginFailed, print), (LoggedIn, print), (LoginFailed, print)]
-    assert handling.bindings() == ["auth.session.login.failure", "auth.session.login.success"]
+    message_handler = MessageHandler(Memory(), threading.Event())
+    message_handler.handlers = [(LoginFailed, print), (LoggedIn, print), (LoginFailed, print)]
+    assert message_handler.bindings() == ["auth.session.login.failure", "auth.session.login.success"]
 
-    handling.handlers.append((Event, print))
-    assert "auth.#" in handling.bindings()
+    message_handler.handlers.append((Event, print))
+    assert "auth.#" in message_handler.bindings()
 
 
 @pytest.mark.parametrize(("handler", "error"), [("event: LoginFailed", ""), ("event: LoggedIn", "arg-type")])

@@ -51,7 +51,7 @@ def test_a_frozen_broker_is_left_after_the_confirm_timeout_and_found_again(case:
         case.until_published(0.3)
         with case.broker.frozen():
             frozen = time.monotonic()
-            case.until_said("no confirm within 10 seconds")
+            case.until_said("no publisher confirm within 10 seconds")
             case.note(f"disconnected after {time.monotonic() - frozen:.0f} s")
             time.sleep(OUTAGE - (time.monotonic() - frozen))
             assert not case.ledger.is_held()
@@ -71,7 +71,7 @@ def test_a_broker_that_blocks_is_left_alone_until_it_does_not(case: Case, resour
     with case.visiting(), case.writing():
         case.until_published(0.3)
         with case.broker.short_of(resource):
-            case.until_said("it blocks publishers")
+            case.until_said("blocks publishers because")
             time.sleep(OUTAGE)
             assert not case.ledger.is_held()
     case.until_empty()
@@ -162,7 +162,7 @@ def test_a_relay_waits_for_its_virtual_host(case: Case) -> None:
     case.inbox.vhost = case.name
     case.start_relay(TEST_RABBITMQ_VHOST=case.name)
     with case.visiting(), case.writing():
-        case.until_said("no such vhost")
+        case.until_said(f"the vhost {case.name!r} does not exist")
         case.broker.control("add_vhost", case.name)
         case.broker.control("set_permissions", "--vhost", case.name, "guest", ".*", ".*", ".*")
     case.until_empty()

@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ninja_auth_kit.audit.record.aggregation import WINDOW
-from ninja_auth_kit.audit.record.outbox import TOLD_SINGLY
+from ninja_auth_kit.audit.record.aggregation import RECORDED_INDIVIDUALLY, WINDOW
 from tests.faults.case import Case
 
 pytestmark = pytest.mark.private_broker
@@ -36,5 +35,5 @@ def test_a_spray_is_a_few_events_and_an_exact_count(case: Case) -> None:
     case.expect(source=lambda is_all: map(note, case.inbox.read(is_all)))
     case.note(f"{sprayed:,} failures as {failures['events']} events")
     assert counted == sprayed == FAILURES
-    assert failures["events"] <= 4 * (TOLD_SINGLY + 1)
-    assert most <= 2 * TOLD_SINGLY
+    assert failures["events"] <= 4 * (RECORDED_INDIVIDUALLY + 1)
+    assert most <= 2 * RECORDED_INDIVIDUALLY

@@ -52,7 +52,7 @@ def test_a_frozen_relay_is_evicted_by_the_database(case: Case) -> None:
     case.until_empty()
     frozen.thaw()
     with case.writing(events=1000):
-        case.until(lambda: "database is away" in frozen.output, "the woken relay finds its session ended")
+        case.until(lambda: "database is not available" in frozen.output, "the woken relay finds its session ended")
     case.until_empty()
     case.expect(duplicates=BATCH)
 

@@ -1,14 +1,11 @@
-"""The audit stream: from a signal to an outbox row in the same transaction, and from there to RabbitMQ.
+"""The audit stream: every action becomes an event in the outbox, and from there a message in RabbitMQ.
 
-    signals ──> receivers ──> messages ──> outbox ··· NOTIFY ···> relay ──> rabbitmq (pika)
-                   │                          ^                     │
-                facts, floods ────────────────┘                  deferrals
+It has four packages. `record` runs in the request, `relay` in a process or a thread of its own:
 
-In requests run `receivers` (a signal is heard), `messages` (its bytes), `facts` (what survives a rollback), `floods`
-(what is only counted) and `outbox` (the row). `events` says what there is to say, `host_events` lets a host add to it.
+    record   build the CloudEvent and write its row to the outbox, in the transaction of the action
+    events   what each event says: the classes, their JSON Schemas and the AsyncAPI document
+    relay    publish the outbox in order; delete what the broker confirmed, set aside what it refused
+    broker   the connection to RabbitMQ; only this package and `consumer` import pika
 
-In a process or a thread of its own runs `relay`, which is the story; `listening` is how it waits, `shards` what it may
-take, `pending` what it takes, `floor` where it need not look, `verdicts` what the broker said, `deferrals` what
-becomes of what was refused, `embedded` the thread in a web process. `health`, `metrics` and `monitor` are for those
-who watch it, `requeue` for those who mend, `failures` says in words what pika raises.
+`receivers` connects the signals of the kit to `record`. `custom_events` lets your project define events.
 """

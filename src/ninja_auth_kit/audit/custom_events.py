@@ -1,4 +1,4 @@
-"""Events of the host: on the same stream, with the same promises, and in the same documents."""
+"""Events of your project: recorded like those of the kit, with the same guarantees and in the same documents."""
 
 import dataclasses
 import types
@@ -6,38 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.base import event
-from ninja_auth_kit.audit.receivers import listen
+from ninja_auth_kit.audit.events.base import PREFIX, event
+from ninja_auth_kit.audit.receivers import connect_event
 from ninja_auth_kit.signals import ActionSignal
 
 D = TypeVar("D")
-ABOUT = {"reason", "session_id", "by", "actor_id"}  # what `announce` takes beside the members of the class
-TAKEN = ABOUT | {"user", "client", "identifier", "using"}  # what the kit's own receivers read of a signal
-HOST_PREFIX = "host"  # `ninja-auth-kit` is the kit's: a later version of it may have an event of the same name
 
-
-class CustomEvent(Event):
-    """An event of the host; made by `audit_event`, not by hand."""
-
-    sent_by: ClassVar[ActionSignal]
-
-    @classmethod
-    def announce(cls, *, user: Any | None = None, client: Any | None = None, **details: Any) -> None:
-        """Record the event, in the transaction that is open; one that rolls back takes it along, unless it is a fact.
-
-        Args:
-            user: whom it is about, if anybody.
-            client: who called: `ClientInfo.of(request)`.
-            details: the members of its class, and `reason`, `session_id`, `by` and `actor_id` where they say more.
-
-        Raises:
-            TypeError: the details are not those of the class.
-        """
-        about = {name: details.pop(name) for name in ABOUT & set(details)}
-        made = cls.details_class(**details)
-        cls.sent_by.announce(user=user, client=client, **vars(made), **about)
-
-    details_class: ClassVar[Callable[..., Any]]
+# What `announce` accepts in addition to the members of the class.
+OPTIONAL_ARGUMENTS = {"reason", "session_id", "by", "actor_id"}
+# Arguments of a signal that the receivers of the kit read. A member cannot have one of these names.
+RESERVED_NAMES = OPTIONAL_ARGUMENTS | {"user", "client", "identifier", "using"}
+# Not the prefix of the kit, because a later version of the kit may have an event of the same name.
+DEFAULT_PREFIX = "host"
 
 
 def audit_event(
@@ -47,10 +27,10 @@ def audit_event(
     outcome: Literal["success", "failure"] = "success",
     fact: bool = False,
     by: Literal["user", "anonymous", "system"] = "user",
-    prefix: str = HOST_PREFIX,
+    prefix: str = DEFAULT_PREFIX,
     reasons: Mapping[str, str] | None = None,
-) -> Callable[[type[D]], type[CustomEvent]]:
-    """Make a class of details an event of its own, with a signal, a type, a routing key and a schema.
+) -> Callable[[type[D]], type["CustomEvent"]]:
+    """Turn a class with annotated members into an audit event with a signal, a type, a routing key and a schema.
 
         @audit_event("order.approved")
         class OrderApproved:
@@ -60,62 +40,103 @@ def audit_event(
         OrderApproved.announce(user=request.user, client=ClientInfo.of(request), order_id=7)
 
     Args:
-        name: entity and action; the routing key is `auth.<name>.<outcome>`, the type `<prefix>.<name>.v<version>`.
-        version: of the type. A new one, where what was there is gone or means something else.
-        outcome: whether the action was done.
-        fact: True of what is so even if the transaction around it rolls back.
-        by: who acts, where `announce` does not say it.
-        prefix: of the type, such as the name of your project; not the kit's own.
-        reasons: the words that `reason` can be, each with what it means.
+        name: entity and action. The routing key is `auth.<name>.<outcome>`, the type `<prefix>.<name>.v<version>`.
+        version: the version of the type. Increase it if a member is removed or changes its meaning.
+        outcome: whether the action succeeded.
+        fact: whether the event is true even if the transaction around it is rolled back.
+        by: who acts, unless `announce` says otherwise.
+        prefix: the first part of the type, such as the name of your project.
+        reasons: the possible values of `reason`, each with its meaning.
 
     Raises:
-        ValueError: the name is none, or taken, or the prefix is the kit's.
-        TypeError: a member has no type, or one that JSON does not have, or a name that says something else already.
+        ValueError: the name is malformed or registered already, or the prefix is that of the kit.
+        TypeError: a member has a type that JSON does not support, or a reserved name.
     """
-    if prefix == "ninja-auth-kit":
-        raise ValueError("'ninja-auth-kit' is the prefix of the kit's own events; name another.")
+    if prefix == PREFIX:
+        raise ValueError(f"{PREFIX!r} is the prefix of the kit's own events. Use another, such as your project's.")
+    register = event(
+        name,
+        route=f"{name}.{outcome}",
+        signal="",
+        by=by,
+        fact=fact,
+        is_aggregated=False,
+        reasons=reasons,
+        version=version,
+        prefix=prefix,
+    )
 
-    def make(declared: type[D]) -> type[CustomEvent]:
-        _refuse_odd_members(declared)
-        add = event(
-            name,
-            route=f"{name}.{outcome}",
-            signal="",
-            by=by,
-            fact=fact,
-            merges=False,
-            reasons=reasons,
-            version=version,
-            prefix=prefix,
-        )
-        kind = add(_class_around(declared))
-        listen(kind.sent_by, kind)
-        return kind
+    def decorate(declared: type[D]) -> type[CustomEvent]:
+        _check_members(declared)
+        custom_event = register(_custom_event_class(declared))
+        connect_event(custom_event.sent_by, custom_event)
+        return custom_event
 
-    return make
-
-
-def _class_around(declared: type) -> type[CustomEvent]:
-    """Return a class of events whose details are the members of a class, under its name and with its docstring."""
-    details: type = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
-    members: dict[str, Any] = {
-        "__annotations__": {"details": details},
-        "__doc__": declared.__doc__,
-        "__module__": declared.__module__,
-        "__qualname__": declared.__qualname__,
-        "sent_by": ActionSignal(),
-        "details_class": staticmethod(details),
-    }
-    return types.new_class(declared.__name__, (CustomEvent,), {}, lambda space: space.update(members))
+    return decorate
 
 
-def _refuse_odd_members(declared: type) -> None:
+class CustomEvent(Event):
+    """The base class of the events that `audit_event` makes. Use the decorator instead of subclassing it.
+
+    Attributes:
+        sent_by: the signal of the event. Its receivers are called after the commit.
+        details_class: the dataclass of the details.
+    """
+
+    sent_by: ClassVar[ActionSignal]
+    details_class: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def announce(cls, *, user: Any | None = None, client: Any | None = None, **details: Any) -> None:
+        """Record the event in the open transaction, and send its signal after the commit.
+
+        If the transaction is rolled back, the event is too, unless it is a fact.
+
+        Args:
+            user: the user whom the event is about, if any.
+            client: the caller, as in `ClientInfo.of(request)`.
+            details: the members of the class and, optionally, `reason`, `session_id`, `by` and `actor_id`.
+
+        Raises:
+            TypeError: the details are not the members of the class.
+        """
+        optional = {name: details.pop(name) for name in OPTIONAL_ARGUMENTS & set(details)}
+        checked = cls.details_class(**details)
+        cls.sent_by.announce(user=user, client=client, **vars(checked), **optional)
+
+
+def _custom_event_class(declared: type) -> type[CustomEvent]:
+    """Return an event class whose details are the members of `declared`, with the same name and docstring."""
+    details_type: Any = dataclasses.dataclass(frozen=True, kw_only=True)(declared)
+
+    class Declared(CustomEvent):
+        # The registry compares these two names. If a module is loaded again, its event replaces
+        # itself. Two different classes with the same type are refused.
+        __module__ = declared.__module__
+        __qualname__ = declared.__qualname__
+        __doc__ = declared.__doc__
+
+        sent_by = ActionSignal()
+        details_class = details_type
+        # Not only for type checkers: the parser and the schema read the members of the details from
+        # this annotation, which is a different class for each event.
+        details: details_type
+
+    Declared.__name__ = declared.__name__
+    return Declared
+
+
+def _check_members(declared: type) -> None:
+    """Raise TypeError if a member has a reserved name or a type that JSON does not support."""
     for member, hint in get_type_hints(declared).items():
-        if member in TAKEN:
-            raise TypeError(f"{declared.__name__}.{member}: every event says that already; name the member otherwise.")
+        if member in RESERVED_NAMES:
+            raise TypeError(
+                f"{declared.__name__}.{member} has a reserved name, which every event has already. Rename the member."
+            )
         if not _is_json(hint):
             raise TypeError(
-                f"{declared.__name__}.{member} is none of what JSON has: text, numbers, bool, lists, dicts."
+                f"{declared.__name__}.{member} has a type that JSON does not support. Use str, int, float, bool, "
+                "None, Literal, list[...], dict[str, ...] or a union of these."
             )
 
 

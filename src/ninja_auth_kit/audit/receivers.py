@@ -1,8 +1,7 @@
-"""From a signal to a recorded event: a row in the outbox, or a line in the log where there is no broker."""
+"""From a signal to a recorded event: a row in the outbox, or a line in the log if no broker is configured."""
 
 import logging
 from typing import Any
-from uuid import UUID
 
 from django.core.signals import request_started
 from django.db import transaction
@@ -16,62 +15,59 @@ from ninja_auth_kit.conf import accounts_database, broker, broker_hosts, setting
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
-KINDS: dict[Signal, type[Event]] = {}
+EVENTS: dict[Signal, type[Event]] = {}
 
 
 def connect() -> None:
-    """Record the events of every signal of the kit, and start the embedded relay. Calling it twice has no effect."""
-    for kind in all_events():
-        if kind.signal:
-            listen(getattr(signals, kind.signal), kind)
+    """Record an event for each signal of the kit, and start the embedded relay. Calling it again has no effect."""
+    for event in all_events():
+        if event.signal:
+            connect_event(getattr(signals, event.signal), event)
     request_started.connect(_start_embedded_relay, dispatch_uid="ninja_auth_kit.embedded_relay")
 
 
 def _start_embedded_relay(**_: Any) -> None:
-    """Start the relay of this process with its first request, if the settings ask for one. Never before a fork."""
+    """Start the relay at the first request of this process, so never before a fork, if the settings ask for one."""
     request_started.disconnect(dispatch_uid="ninja_auth_kit.embedded_relay")
     if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
-        # Imported late: a web process without a relay never imports pika.
+        # Imported here, so that a web process without a relay never imports pika.
         from ninja_auth_kit.audit.relay import embedded
 
         embedded.start()
 
 
-def listen(signal: signals.ActionSignal, kind: type[Event]) -> None:
-    """Record an event of this kind whenever the signal is announced."""
-    KINDS[signal] = kind
+def connect_event(signal: signals.ActionSignal, event: type[Event]) -> None:
+    """Record an event of this class each time the signal is announced."""
+    EVENTS[signal] = event
     signal.in_transaction.connect(record, dispatch_uid="ninja_auth_kit.audit")
 
 
-def record(sender: Signal, signal: Signal, **said: Any) -> None:
-    """Record the event of a signal: a change in the transaction of what happened, a fact whatever becomes of that.
+def record(sender: Signal, signal: Signal, **carried: Any) -> None:
+    """Record the event of a signal.
+
+    A change is recorded in the transaction of the action. A fact is recorded even if that is rolled back.
 
     Raises:
-        DatabaseError: the row could not be written. The action then rolls back: no action without its event.
+        DatabaseError: the row could not be written. The action is then rolled back: no action without its event.
     """
-    kind = KINDS[sender]
-    if kind.name in settings.AUDIT_DISABLED_TYPES or kind.type in settings.AUDIT_DISABLED_TYPES:
+    event = EVENTS[sender]
+    if event.name in settings.AUDIT_DISABLED_TYPES or event.type in settings.AUDIT_DISABLED_TYPES:
         return
-    message = build_cloudevent(kind, **said)
+    message = build_cloudevent(event, **carried)
     if not broker_hosts():
-        _log(kind, message)
-    elif kind.fact:
-        _record_fact(message, flood=aggregation.flood_of(kind, said))
+        _log(event, message)
+    elif event.fact:
+        outbox.write_fact(message, using=accounts_database(), flood_id=aggregation.flood_id(event, carried))
     else:
         outbox.write(message, using=accounts_database())
 
 
-def _record_fact(message: Message, *, flood: UUID | None) -> None:
-    using = accounts_database()
-    if not outbox.is_in_transaction(using=using):
-        outbox.write(message, using=using, flood=flood)
-    elif not outbox.write_separately(message, using=using, flood=flood):
-        outbox.write(message, using=using)  # without the flood, whose row would be locked until the host commits
+def _log(event: type[Event], message: Message) -> None:
+    """Log the event as one line of JSON: a fact at once, a change after the commit.
 
-
-def _log(kind: type[Event], message: Message) -> None:
-    """Log one line of JSON: a fact at once, a change when it is committed. Rows that nobody fetches would pile up."""
-    if kind.fact:
+    Without a broker, rows in the outbox would never be published or deleted.
+    """
+    if event.fact:
         logger.info(message.payload)
     else:
         transaction.on_commit(lambda: logger.info(message.payload), using=accounts_database(), robust=True)

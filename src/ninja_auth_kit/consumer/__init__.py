@@ -1,4 +1,4 @@
-"""Audit events in another service: a consumer that handles each once. It needs no Django.
+"""Audit events in another service: a consumer that handles each event once. It does not need Django.
 
     from ninja_auth_kit.audit.events import LoginFailed
     from ninja_auth_kit.consumer import Consumer, Postgres
@@ -11,7 +11,7 @@
 
     consumer.run()
 
-The contract, and what it does not do: docs/consumers.md.
+docs/consumers.md describes the contract and the limits.
 """
 
 from ninja_auth_kit.audit.broker.errors import BrokerError

@@ -1,4 +1,4 @@
-"""Where the broker is: from URLs to connections, and what went wrong without the password."""
+"""Connecting to the broker by URL, with errors that say what went wrong but not the password."""
 
 import random
 import ssl
@@ -12,48 +12,49 @@ import pika
 from ninja_auth_kit.audit.broker.errors import PIKA_ERRORS, BrokerError, describe, quieten_pika
 
 HEARTBEAT = 15  # seconds
-ANSWER = 15.0  # seconds that one host has for TCP, TLS and the login together
+CONNECT_TIMEOUT = 15.0  # seconds for TCP, TLS and the login together, for each host
 
 
-class Link(NamedTuple):
-    """A connection, and where it leads."""
+class BrokerConnection(NamedTuple):
+    """An open connection, and the parameters that it was opened with."""
 
     connection: pika.BlockingConnection
     parameters: pika.URLParameters
 
 
-def listed(url: str | Sequence[str]) -> list[str]:
-    """Return one URL or several as a list."""
+def as_list(url: str | Sequence[str]) -> list[str]:
+    """Return one URL or several URLs as a list."""
     return [url] if isinstance(url, str) else list(url)
 
 
-def connect(urls: Sequence[str], *, name: str, exchange: str, timeout: float | None = None) -> Link:
-    """Connect to the first host that answers, in an order of its own.
+def connect(urls: Sequence[str], *, name: str, exchange: str, timeout: float | None = None) -> BrokerConnection:
+    """Connect to the first host that answers. The hosts are tried in random order.
 
     Args:
-        urls: `amqp://user:password@host:port/vhost`, or `amqps://` for TLS with the certificate verified.
-        name: what the broker's lists call the connection.
-        exchange: the exchange of the events, for the text of an error.
-        timeout: seconds that each host has to answer, 15 at most.
+        urls: `amqp://user:password@host:port/vhost`, or `amqps://` for TLS, which verifies the certificate.
+        name: the name of the connection in the lists of the broker.
+        exchange: the exchange of the events, for error messages.
+        timeout: the number of seconds that each host has to answer, 15 at most.
 
     Raises:
-        BrokerError: none answers; the text says where and why, without credentials.
+        BrokerError: no host answered. The text says where and why, without credentials.
+        ValueError: a URL is malformed.
     """
     quieten_pika()
     failure: BrokerError | None = None
     for url in random.sample(urls, len(urls)):
-        parameters = _parameters(url, name, min(ANSWER, timeout or ANSWER))
+        parameters = _parameters(url, name, min(CONNECT_TIMEOUT, timeout or CONNECT_TIMEOUT))
         try:
-            with told(parameters, exchange=exchange):
-                return Link(pika.BlockingConnection(parameters), parameters)
+            with broker_errors(parameters, exchange=exchange):
+                return BrokerConnection(pika.BlockingConnection(parameters), parameters)
         except BrokerError as error:
             failure = error
-    raise failure or BrokerError("no host is named", host="", port=0)
+    raise failure or BrokerError("no host is configured", host="", port=0)
 
 
 @contextmanager
-def told(parameters: pika.URLParameters, *, exchange: str) -> Iterator[None]:
-    """Turn what pika raises into a sentence."""
+def broker_errors(parameters: pika.URLParameters, *, exchange: str) -> Iterator[None]:
+    """Turn the exceptions of pika into a BrokerError, which has no credentials in its text."""
     try:
         yield
     except PIKA_ERRORS as error:
@@ -64,6 +65,7 @@ def told(parameters: pika.URLParameters, *, exchange: str) -> Iterator[None]:
 def _parameters(url: str, name: str, timeout: float) -> pika.URLParameters:
     parts = urlsplit(url)
     if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+        # Without the URL, which contains the password.
         raise ValueError("The URL of the broker must be amqp://user:password@host:port/vhost, or amqps:// for TLS.")
     parameters = pika.URLParameters(url)
     parameters.heartbeat = HEARTBEAT

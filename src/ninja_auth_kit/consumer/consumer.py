@@ -1,4 +1,7 @@
-"""The consumer: one connection whose heartbeats flow in this thread, and the handlers in another."""
+"""The consumer: a connection that is served in this thread, and a worker thread for the handlers.
+
+So heartbeats are answered while a handler takes its time.
+"""
 
 import _thread
 import logging
@@ -15,8 +18,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.consumer import connections, consumer
-from ninja_auth_kit.consumer.handling import PAUSES, Answer, Handling, UnacceptableError
+from ninja_auth_kit.consumer.connections import as_list, broker_errors, connect
+from ninja_auth_kit.consumer.handling import PAUSES, Answer, MessageHandler, UnacceptableError
 from ninja_auth_kit.consumer.stores import Store
 
 __all__ = ["Consumer", "UnacceptableError"]
@@ -26,26 +29,27 @@ logger = logging.getLogger("ninja_auth_kit.consumer")
 E = TypeVar("E", bound=Event)
 D = TypeVar("D")
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds between tries to connect
+DELIVERY_LIMIT = 5  # deliveries after the first; then the broker moves the message to the dead letters
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds between attempts to connect
 
 
 class Consumer(Generic[D]):
-    """Handles the events of a queue of its own, each once, in the order in which they arrive.
+    """Handles the events of its own queue, each once, in the order in which they arrive.
 
     Args:
-        url: where the broker is: `amqp://user:password@host:port/vhost`, `amqps://` for TLS, or a list of such.
-        queue: the name of its queue, which keeps events while no consumer runs; several processes may share one.
-        store: remembers which events were handled, `Postgres` or `Memory`.
-        bindings: the routing keys that it wants, such as `auth.session.#`; by default those of its handlers.
-        exchange: the exchange of the events, `AUDIT_EXCHANGE` of the producer.
-        single_active: whether one of several processes handles events and the others stand by, which keeps their
-            order; otherwise they share the work.
-        prefetch: how many messages the broker sends ahead. A crash counts as a delivery for each of them.
-        pauses: seconds before an event that a handler has failed on comes again, one for each of at most five more
-            deliveries; then it goes to the dead letters. Meanwhile the others wait.
+        url: the URL of the broker, `amqp://user:password@host:port/vhost` or `amqps://` for TLS, or a list of URLs.
+        queue: the name of the queue. It keeps events while no consumer runs. Several processes may share it.
+        store: remembers which events were handled: `Postgres` or `Memory`.
+        bindings: patterns of the routing keys to receive, such as `auth.session.#`. By default, those of the handlers.
+        exchange: the exchange of the events, which is `AUDIT_EXCHANGE` of the producer.
+        single_active: whether only one of several processes handles events while the others stand by, which keeps the
+            order. Otherwise they share the work.
+        prefetch: the number of messages that the broker sends ahead. A crash counts as a delivery for each of them.
+        pauses: the seconds before an event is delivered again after a handler failed, for at most five more
+            deliveries. After the last, the event becomes a dead letter. During a pause other events wait.
 
     Attributes:
-        is_consuming: whether the queue is being consumed at the moment.
+        is_consuming: whether the consumer is receiving messages at the moment.
     """
 
     def __init__(
@@ -60,46 +64,51 @@ class Consumer(Generic[D]):
         prefetch: int = 20,
         pauses: Sequence[float] = PAUSES,
     ) -> None:
-        if len(pauses) > consumer.DELIVERY_LIMIT:
-            raise ValueError(f"pauses has {len(pauses)}; the queue allows {consumer.DELIVERY_LIMIT} more deliveries.")
-        self._urls = connections.listed(url)
+        if len(pauses) > DELIVERY_LIMIT:
+            raise ValueError(
+                f"pauses must have at most {DELIVERY_LIMIT} items (got {len(pauses)}): the queue allows "
+                f"{DELIVERY_LIMIT} more deliveries."
+            )
+        self._urls = as_list(url)
         self.queue, self.exchange, self.prefetch = queue, exchange, prefetch
         self._bindings, self._single_active = bindings, single_active
         self._stop = threading.Event()
-        self._handling = Handling(store, self._stop, pauses)
+        self._message_handler = MessageHandler(store, self._stop, pauses)
         self._connection: pika.BlockingConnection | None = None
         self.is_consuming = False
 
     def on(self, *kinds: type[E]) -> Callable[[Callable[[E, D], None]], Callable[[E, D], None]]:
-        """Let a function handle events of these kinds; `Event` is every kind that is known.
+        """Register the decorated function as a handler of event classes. `Event` means all known events.
 
-        It is called with the event and with what the store works with: for `Postgres` a cursor, whose transaction
-        commits with it. An exception gives the event back to the broker, which brings it again after a pause, up to
-        five times within a minute; then it goes to the dead letters.
+        The function is called with the event and with what the store provides. With `Postgres` this is a cursor, and
+        its transaction also records that the event was handled. If the function raises an exception, the broker
+        delivers the event again after a pause, up to five times within a minute. Then it becomes a dead letter.
         """
 
-        def add(handler: Callable[[E, D], None]) -> Callable[[E, D], None]:
-            self._handling.handlers += [(kind, handler) for kind in kinds]
+        def register(handler: Callable[[E, D], None]) -> Callable[[E, D], None]:
+            self._message_handler.handlers += [(kind, handler) for kind in kinds]
             return handler
 
-        return add
+        return register
 
     def run(self) -> None:
-        """Consume until `stop`, SIGTERM or SIGINT; the event in hand is finished first.
+        """Consume until `stop`, SIGTERM or SIGINT. The current event is finished first.
 
-        The same signal again ends it at once. A broker or a store that is away is tried again for ever.
+        The same signal again ends the process at once. If the broker or the store is not available, the consumer tries
+        again until it is.
 
         Raises:
-            ValueError: the URL is none, or there is no handler.
+            ValueError: a URL is malformed, or no handler is registered.
         """
-        if not self._handling.handlers:
-            raise ValueError("There is no handler: put @consumer.on(...) before a function.")
+        if not self._message_handler.handlers:
+            raise ValueError("The consumer has no handler. Decorate a function with @consumer.on(...).")
         with _stopped_by_signals(self.stop):
             self._run()
 
     def stop(self) -> None:
-        """End `run`, from any thread or from a signal handler."""
-        # In a thread of its own: what a signal has interrupted may hold the lock of the event.
+        """End `run`. It can be called from any thread and from a signal handler."""
+        # In another thread, because the code that a signal interrupted may hold the lock of the
+        # event. Setting it here would then wait for ever.
         _thread.start_new_thread(self._stop.set, ())
 
     def _run(self) -> None:
@@ -115,83 +124,85 @@ class Consumer(Generic[D]):
                 self._stop.wait(random.uniform(FIRST_BACKOFF / 2, ceiling))  # noqa: S311  # jitter, not a secret
             finally:
                 self._connection, self.is_consuming = None, False
-        self._handling.store.close()
+        self._message_handler.store.close()
 
     def _consume(self) -> None:
-        link = connections.connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
-        self._connection = connection = link.connection
+        """Connect and consume until `stop` is set, or until the connection fails."""
+        broker = connect(self._urls, name=f"ninja_auth_kit consumer {self.queue}", exchange=self.exchange)
+        self._connection = connection = broker.connection
         worker = ThreadPoolExecutor(1, thread_name_prefix="ninja_auth_kit-consumer")
         try:
-            with connections.told(link.parameters, exchange=self.exchange):
-                channel = self._open(connection, worker)
+            with broker_errors(broker.parameters, exchange=self.exchange):
+                channel = self._open_channel(connection, worker)
                 while not self._stop.is_set():
                     connection.process_data_events(time_limit=0.5)
                 _finish(connection, channel, worker)
         finally:
             worker.shutdown(cancel_futures=True)
 
-    def _open(self, connection: pika.BlockingConnection, worker: ThreadPoolExecutor) -> BlockingChannel:
-        """See to the queue and begin to consume it."""
+    def _open_channel(self, connection: pika.BlockingConnection, worker: ThreadPoolExecutor) -> BlockingChannel:
+        """Declare the queue, and start consuming it."""
         channel = connection.channel()
-        consumer.declare(
+        declare(
             channel,
             queue=self.queue,
             exchange=self.exchange,
-            bindings=self._handling.bindings() if self._bindings is None else self._bindings,
+            bindings=self._message_handler.bindings() if self._bindings is None else self._bindings,
             single_active=self._single_active,
         )
         channel.basic_qos(prefetch_count=self.prefetch)
-        channel.basic_consume(self.queue, lambda *message: self._take(worker, *message))
+        channel.basic_consume(self.queue, lambda *message: self._on_message(worker, *message))
         self.is_consuming = True
         logger.info("Consuming %s.", self.queue)
         return channel
 
-    def _take(
+    def _on_message(
         self, worker: ThreadPoolExecutor, channel: BlockingChannel, method: Any, properties: Any, body: bytes
     ) -> None:
-        """Give a message to the worker, and its answer to the broker, from the thread of the connection."""
+        """Pass a message to the worker. Its answer is sent by the thread of the connection, as pika requires."""
         if self._stop.is_set():
-            return  # it goes back to the queue with the channel
+            return  # the message goes back to the queue when the channel is closed
         connection, tag = self._connection, method.delivery_tag
         deliveries = int((properties.headers or {}).get("x-delivery-count", 0))
 
-        def tell(done: Future[Answer | None]) -> None:
+        def send_answer(done: Future[Answer | None]) -> None:
             if connection is not None and connection.is_open and not done.cancelled():
                 answer = done.result()
-                connection.add_callback_threadsafe(lambda: _tell(channel, tag, answer))
+                connection.add_callback_threadsafe(lambda: _send_answer(channel, tag, answer))
 
-        worker.submit(self._handling.answer, body, deliveries=deliveries).add_done_callback(tell)
+        worker.submit(self._message_handler.handle, body, deliveries=deliveries).add_done_callback(send_answer)
 
 
 @contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Stop on SIGTERM or SIGINT; the same one again does what it did before, which is to end the process.
+    """Stop on SIGTERM or SIGINT. The same signal again has its original effect, which is to end the process.
 
-    The other one does not: Ctrl-C tells the whole group, and a parent in it then tells its children once more.
+    The other signal does not: Ctrl-C signals the whole process group, and a parent process in it may then send another
+    signal to its children.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    original = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def first(number: int, _: Any) -> None:
-        signal.signal(number, before[signal.Signals(number)])
+    def stop_once(number: int, _: Any) -> None:
+        signal.signal(number, original[signal.Signals(number)])
         stop()
 
-    for number in before:
-        signal.signal(number, first)
+    for number in original:
+        signal.signal(number, stop_once)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in original.items():
             signal.signal(number, handler)
 
 
 def _finish(connection: pika.BlockingConnection, channel: BlockingChannel, worker: ThreadPoolExecutor) -> None:
-    """Let the event in hand end and its answer leave; what was sent ahead goes back to the queue."""
-    ending = threading.Thread(target=worker.shutdown, kwargs={"cancel_futures": True})
-    ending.start()
-    while ending.is_alive():
+    """Wait for the current event and send its answer. Messages that were sent ahead go back to the queue."""
+    shutdown = threading.Thread(target=worker.shutdown, kwargs={"cancel_futures": True})
+    shutdown.start()
+    while shutdown.is_alive():
         connection.process_data_events(time_limit=0.05)
     connection.process_data_events(time_limit=0)
     if channel.is_open:
@@ -199,30 +210,22 @@ def _finish(connection: pika.BlockingConnection, channel: BlockingChannel, worke
     connection.close()
 
 
-def _tell(channel: BlockingChannel, tag: int, answer: Answer | None) -> None:
+def _send_answer(channel: BlockingChannel, tag: int, answer: Answer | None) -> None:
     if answer is None or not channel.is_open:
         return
-    if answer is Answer.DONE:
+    if answer is Answer.ACKNOWLEDGE:
         channel.basic_ack(tag)
     else:
-        channel.basic_nack(tag, requeue=answer is Answer.AGAIN)
-
-
-DELIVERY_LIMIT = 5
-
-
-def dead_letters(queue: str) -> str:
-    """Return the name of the queue, and of the exchange before it, of what could not be handled."""
-    return f"{queue}.dead"
+        channel.basic_nack(tag, requeue=answer is Answer.REQUEUE)
 
 
 def declare(
     channel: BlockingChannel, *, queue: str, exchange: str, bindings: Sequence[str], single_active: bool
 ) -> None:
-    """Declare the queue with its dead letters, and bind it; what is there already stays as it is.
+    """Declare the queue and its dead letters, and bind the queue. Bindings that exist already stay.
 
-    The exchange is the producer's, so it is only looked for. A quorum queue, for it counts deliveries: RabbitMQ 4
-    drops what it has delivered 20 times, unless there is somewhere for it to go.
+    The exchange belongs to the producer, so it is only checked. The queue is a quorum queue, because these count
+    deliveries. RabbitMQ 4 drops a message that was delivered 20 times, unless there is a dead-letter exchange.
     """
     channel.exchange_declare(exchange, passive=True)
     dead = dead_letters(queue)
@@ -238,3 +241,8 @@ def declare(
     channel.queue_declare(queue, durable=True, arguments=arguments)
     for key in bindings:
         channel.queue_bind(queue, exchange, key)
+
+
+def dead_letters(queue: str) -> str:
+    """Return the name of the queue of the dead letters, which is also the name of its exchange."""
+    return f"{queue}.dead"

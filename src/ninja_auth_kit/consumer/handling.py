@@ -1,4 +1,4 @@
-"""What becomes of one message: which handlers it is for, whether it is new, and what the broker is told."""
+"""Handling one message: which handlers it is for, whether it is new, and how to answer the broker."""
 
 import logging
 import threading
@@ -12,30 +12,31 @@ from ninja_auth_kit.consumer.stores import AwayError, Store
 logger = logging.getLogger("ninja_auth_kit.consumer")
 
 D = TypeVar("D")
-# Seconds before each delivery after the first: a minute in all, for what a handler calls to be restarted meanwhile.
+# Seconds before each delivery after the first. They add up to a minute, so that a service that a
+# handler calls can be restarted in the meantime.
 PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0)
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a store that is away is tried again
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts while the store is not available
 
 
 class UnacceptableError(Exception):
-    """Raise this in a handler for an event that it will never handle: it goes to the dead letters at once."""
+    """Raise this in a handler for an event that it can never handle. The event becomes a dead letter at once."""
 
 
 class Answer(Enum):
-    """What the broker is told."""
+    """The answer to the broker for a delivery."""
 
-    DONE = "done"
-    AGAIN = "again"
-    DEAD = "dead"
+    ACKNOWLEDGE = "acknowledge"
+    REQUEUE = "requeue"
+    DEAD_LETTER = "dead letter"
 
 
-class Handling(Generic[D]):
-    """The handlers of a consumer, and the work on a message.
+class MessageHandler(Generic[D]):
+    """Handles the messages of a consumer with the handlers that were registered.
 
     Args:
-        store: remembers what was handled.
-        stop: set when the consumer is to end.
-        pauses: seconds before each delivery after the first; after so many more an event goes to the dead letters.
+        store: remembers which events were handled.
+        stop: set when the consumer ends.
+        pauses: seconds before each delivery after the first. When they are used up, an event becomes a dead letter.
     """
 
     def __init__(self, store: Store[D], stop: threading.Event, pauses: Sequence[float] = PAUSES) -> None:
@@ -43,51 +44,42 @@ class Handling(Generic[D]):
         self.handlers: list[tuple[type[Event], Callable[[Any, D], None]]] = []
 
     def bindings(self) -> list[str]:
-        """Return the routing keys of the events that there are handlers for."""
+        """Return the routing keys of the events that have a handler."""
         return sorted({kind.routing_key or "auth.#" for kind, _ in self.handlers})
 
-    def answer(self, body: bytes, *, deliveries: int) -> Answer | None:
-        """Handle a message, and return what to tell the broker. Raises nothing.
+    def handle(self, body: bytes, *, deliveries: int) -> Answer | None:
+        """Handle a message, and return the answer to the broker. It raises no exception.
 
-        None where it is to stop: what is not answered goes back to the queue when the channel closes, and not before,
-        when it would come here again.
+        It returns None if the consumer ends. A message without an answer goes back to the queue when the channel is
+        closed. If it were requeued before, this consumer would receive it again.
 
         Args:
             body: the body of the message.
-            deliveries: how often it was delivered before.
+            deliveries: how many times the message was delivered before.
         """
         if self.stop.is_set():
             return None
         try:
             event = parse(body)
         except InvalidEventError as error:
-            logger.error("A message goes to the dead letters. %s", error)
-            return Answer.DEAD
+            logger.error("A message becomes a dead letter. %s", error)
+            return Answer.DEAD_LETTER
         handlers = [handler for kind, handler in self.handlers if _is_for(kind, event)]
         if not handlers:
-            return Answer.DONE
+            return Answer.ACKNOWLEDGE
         try:
-            return self._handled(event, handlers)
+            return self._call_handlers(event, handlers)
         except UnacceptableError:
-            logger.exception("Event %s goes to the dead letters.", event.id)
-            return Answer.DEAD
+            logger.exception("Event %s becomes a dead letter.", event.id)
+            return Answer.DEAD_LETTER
         except Exception:
-            return self._failed(event, deliveries)
+            return self._retry_later(event, deliveries)
 
-    def _failed(self, event: Event, deliveries: int) -> Answer:
-        """Pause, and ask for the event again; after the last delivery say that it goes to the dead letters."""
-        if deliveries >= len(self.pauses):
-            logger.exception(
-                "Event %s was not handled in %d deliveries. It goes to the dead letters.", event.id, deliveries + 1
-            )
-            return Answer.DEAD
-        pause = self.pauses[deliveries]
-        logger.exception("Event %s was not handled. It comes again in %g seconds.", event.id, pause)
-        self.stop.wait(pause)
-        return Answer.AGAIN
+    def _call_handlers(self, event: Event, handlers: list[Callable[[Any, D], None]]) -> Answer | None:
+        """Call the handlers of an event that is new.
 
-    def _handled(self, event: Event, handlers: list[Callable[[Any, D], None]]) -> Answer | None:
-        """Handle an event; while the store is away try again here, for a delivery that is given back counts."""
+        While the store is not available, this method tries again itself: requeueing would count as a delivery.
+        """
         pause = FIRST_PAUSE
         while True:
             try:
@@ -95,16 +87,28 @@ class Handling(Generic[D]):
                     for handler in handlers if is_new else ():
                         handler(event, db)
             except AwayError as error:
-                logger.warning("The store is away (%s). Event %s waits.", error, event.id)
+                logger.warning("The store is not available (%s). Event %s waits.", error, event.id)
             else:
-                return Answer.DONE
+                return Answer.ACKNOWLEDGE
             if self.stop.wait(pause):
                 return None
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    def _retry_later(self, event: Event, deliveries: int) -> Answer:
+        """Pause, and have the event delivered again. After the last delivery it becomes a dead letter."""
+        if deliveries >= len(self.pauses):
+            logger.exception(
+                "Event %s was not handled in %d deliveries. It becomes a dead letter.", event.id, deliveries + 1
+            )
+            return Answer.DEAD_LETTER
+        pause = self.pauses[deliveries]
+        logger.exception("Event %s was not handled. It is delivered again in %g seconds.", event.id, pause)
+        self.stop.wait(pause)
+        return Answer.REQUEUE
+
 
 def _is_for(kind: type[Event], event: Event) -> bool:
-    """Tell whether a handler of a kind is for an event; one of `Event` is for all that are known."""
+    """Return whether a handler of an event class is for an event. A handler of `Event` is for all known events."""
     if kind is Event:
         return not isinstance(event, UnknownEvent)
     return isinstance(event, kind)

@@ -1,4 +1,4 @@
-"""Reading without a queue of one's own to keep: what arrives from now on, and what the stream still has."""
+"""Reading events without a permanent queue: those that arrive from now on, and those that the stream still has."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pika
 
 from ninja_auth_kit.audit.events import Event, InvalidEventError, parse
-from ninja_auth_kit.consumer.connections import connect, listed, told
+from ninja_auth_kit.consumer.connections import as_list, broker_errors, connect
 
-QUIET = 3.0  # seconds without a message that was there before us, after which a stream has been read to its end
-AHEAD = 500
-SKEW = timedelta(seconds=5)  # of the clocks that give events their times
+# A stream has been read to its end when no message that was there at the start has arrived for this
+# number of seconds.
+QUIET = 3.0
+PREFETCH = 500  # messages that the broker sends ahead
+CLOCK_SKEW = timedelta(seconds=5)  # between the clocks that set the times of events
 
 
 def tail(
@@ -23,21 +25,23 @@ def tail(
     pause: float = 0.5,
     timeout: float | None = None,
 ) -> Iterator[tuple[str, bytes] | None]:
-    """Yield routing key and body of each message that arrives from now on, and None after each pause without one.
+    """Yield the routing key and the body of each message that arrives from now on.
+
+    After each pause without a message it yields None, so that the caller can stop.
 
     Args:
-        url: where the broker is, or a list of such.
-        pattern: which routing keys: `*` is a word, `#` any number of them.
+        url: the URL of the broker, or a list of URLs.
+        pattern: a pattern of routing keys, in which `*` matches one word and `#` any number of words.
         exchange: the exchange of the events.
-        pause: in seconds.
-        timeout: seconds that each host has to answer at the beginning, 15 at most.
+        pause: the length of a pause in seconds.
+        timeout: the number of seconds that each host has to answer at the beginning, 15 at most.
 
     Raises:
-        BrokerError: the broker is away, or goes away.
+        BrokerError: the broker is not available, or becomes unavailable.
     """
-    link = connect(listed(url), name="ninja_auth_kit tail", exchange=exchange, timeout=timeout)
-    with _closed(link.connection), told(link.parameters, exchange=exchange):
-        channel = link.connection.channel()
+    broker = connect(as_list(url), name="ninja_auth_kit tail", exchange=exchange, timeout=timeout)
+    with _closed(broker.connection), broker_errors(broker.parameters, exchange=exchange):
+        channel = broker.connection.channel()
         channel.exchange_declare(exchange, passive=True)
         queue = str(channel.queue_declare("", exclusive=True).method.queue)
         channel.queue_bind(queue, exchange, pattern)
@@ -52,45 +56,49 @@ def replay(
     until: datetime | None = None,
     stream: str = "auth.audit",
 ) -> Iterator[Event]:
-    """Yield the events that the stream still has, in its order; it keeps them for a week.
+    """Yield the events that the stream still has, in the order of the stream. It keeps events for a week.
 
-    That is nearly the order of their times: what the broker refused for a while comes late. The broker remembers
-    nothing of the reading: whoever wants to go on later notes the time of the last event. What is no event is skipped.
+    This is almost the order of their times: an event that the broker refused for a while is in the stream later. The
+    broker does not remember what was read. To continue later, store the time of the last event. Messages that are not
+    valid events are skipped.
 
     Args:
-        url: where the broker is, or a list of such.
-        since: from when on, or for how long until now; the broker begins up to a chunk of messages earlier.
-        until: the end, by default now; the stream is read to its end all the same.
+        url: the URL of the broker, or a list of URLs.
+        since: the time of the first event, or how far to go back from now.
+        until: the time of the last event, by default now. The stream is read to its end in any case.
         stream: the catch-all queue of the producer.
 
     Raises:
-        BrokerError: the broker or the stream is not there.
+        BrokerError: the broker is not available, or the stream does not exist.
     """
     now = datetime.now(UTC)
     until = until or now
     begin = now - since if isinstance(since, timedelta) else since
-    link = connect(listed(url), name="ninja_auth_kit replay", exchange=stream)
-    # Not cancelled but closed: pika would give back what was sent ahead, and a stream takes nothing back.
-    with _closed(link.connection), told(link.parameters, exchange=stream):
-        channel = link.connection.channel()
-        channel.basic_qos(prefetch_count=AHEAD)
+    broker = connect(as_list(url), name="ninja_auth_kit replay", exchange=stream)
+    # Closed and not cancelled: pika's cancel() would return the messages that were sent ahead,
+    # which a stream does not accept.
+    with _closed(broker.connection), broker_errors(broker.parameters, exchange=stream):
+        channel = broker.connection.channel()
+        channel.basic_qos(prefetch_count=PREFETCH)
+        # The broker starts with a whole chunk of messages, so some may be earlier than `begin`.
         offset = {"x-stream-offset": begin}
-        heard = time.monotonic()
+        last_read = time.monotonic()
         for method, _, body in channel.consume(stream, arguments=offset, inactivity_timeout=QUIET):
-            if method is None or body is None or time.monotonic() - heard > QUIET:
+            if method is None or body is None or time.monotonic() - last_read > QUIET:
                 return
             channel.basic_ack(method.delivery_tag or 0)
             with suppress(InvalidEventError):
                 event = parse(body)
-                if event.time <= now + SKEW:  # otherwise it has come while we read, or from a clock that is wrong
-                    heard = time.monotonic()
+                # A later event was published while this function was reading, or by a wrong clock.
+                if event.time <= now + CLOCK_SKEW:
+                    last_read = time.monotonic()
                 if begin <= event.time <= until:
                     yield event
 
 
 @contextmanager
 def _closed(connection: pika.BlockingConnection) -> Iterator[None]:
-    """Close a connection in the end, and say nothing if it is gone."""
+    """Close a connection at the end of the block, even if it is already lost."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a consumer remembers, so that an event that comes twice is handled once."""
+"""Stores: what a consumer remembers, so that an event that is delivered twice is handled once."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ D_co = TypeVar("D_co", covariant=True)
 
 
 class AwayError(Exception):
-    """A store cannot be reached. The event stays, and is tried again until it can."""
+    """The store is not available. The consumer waits, and tries again until it is."""
 
 
 class Store(Protocol[D_co]):
     """Remembers which events were handled."""
 
     def once(self, event: Event) -> AbstractContextManager[tuple[bool, D_co]]:
-        """Open the work on an event; when the block ends without an exception the event counts as handled.
+        """Return a context manager for handling an event. If the block raises no exception, the event is handled.
 
         Returns:
-            Whether the event is new, and what the handler works with.
+            A context manager that gives whether the event is new, and the second argument of the handler.
 
         Raises:
-            AwayError: the store cannot be reached.
+            AwayError: the store is not available.
         """
 
     def close(self) -> None:
-        """Leave."""
+        """Close connections, if there are any."""
 
 
 class Memory:
-    """Remembers the last events of this process alone: for tests, and for handlers that may run twice.
+    """Remembers the last events in memory: for tests, and for handlers that may run twice for an event.
 
     Args:
-        size: how many.
+        size: the number of events.
     """
 
     def __init__(self, size: int = 100_000) -> None:
@@ -48,7 +48,7 @@ class Memory:
 
     @contextmanager
     def once(self, event: Event) -> Iterator[tuple[bool, None]]:
-        """Open the work on an event; the handler gets None."""
+        """Return a context manager for handling an event. The second argument of the handler is None."""
         key = (event.source, event.id)
         yield key not in self._seen, None
         self._seen[key] = None
@@ -60,13 +60,14 @@ class Memory:
 
 
 class Postgres:
-    """Remembers in a table of your database, in the transaction in which the handler works: one commit for both.
+    """Remembers events in a table of your database, in the transaction of the handler: both are committed together.
 
-    A consumer that dies between the commit and its answer to the broker gets the event again, and finds it there.
+    If a consumer crashes between the commit and its answer to the broker, the event is delivered again, and the table
+    shows that it was handled.
 
     Args:
-        conninfo: how to connect, as psycopg takes it.
-        table: where to remember; `install` makes it.
+        conninfo: the connection string for psycopg.
+        table: the name of the table, which `install` creates.
     """
 
     def __init__(self, conninfo: str, *, table: str = "ninja_auth_kit_seen_event") -> None:
@@ -78,19 +79,26 @@ class Postgres:
         return f"Postgres(table={self._table.as_string()})"  # the connection string may hold a password
 
     def install(self) -> None:
-        """Make the table, unless it is there. It is also a statement for your own migration."""
+        """Create the table if it does not exist. You can also put this statement into a migration of your project."""
         self._execute(
             "CREATE TABLE IF NOT EXISTS {} (source text, id text, seen_at timestamptz NOT NULL DEFAULT now(), "
             "PRIMARY KEY (source, id))"
         )
 
     def prune(self, *, older_than: timedelta = timedelta(days=30)) -> int:
-        """Forget events that are too old to come again, and return how many. Longer than the stream keeps them."""
+        """Forget old events, and return how many.
+
+        Args:
+            older_than: must be longer than the stream keeps events. Otherwise a replay would handle them again.
+        """
         return self._execute("DELETE FROM {} WHERE seen_at < now() - %s", older_than)
 
     @contextmanager
     def once(self, event: Event) -> Iterator[tuple[bool, psycopg.Cursor[Any]]]:
-        """Open the work on an event; the handler gets a cursor, whose transaction is committed with it."""
+        """Return a context manager for handling an event.
+
+        The second argument of the handler is a cursor. Its transaction also records that the event was handled.
+        """
         insert = sql.SQL("INSERT INTO {} (source, id) VALUES (%s, %s) ON CONFLICT DO NOTHING")
         connection = self._connected()
         try:
@@ -98,7 +106,9 @@ class Postgres:
                 cursor.execute(insert.format(self._table), (event.source, event.id))
                 yield cursor.rowcount == 1, cursor
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if not connection.closed:  # a deadlock or a timeout of the handler's own, which counts as a try of it
+            # The connection still works: it was a deadlock or a timeout in a query of the handler,
+            # for example. That counts as a failed delivery.
+            if not connection.closed:
                 raise
             raise AwayError(type(error).__name__) from error
 

@@ -1,4 +1,4 @@
-"""What the commands share: numbers as arguments, failures of the database as a sentence, and the end of a pipe."""
+"""What the commands share: argument types, plurals, database errors as command errors, and closed pipes."""
 
 import os
 import sys
@@ -12,30 +12,35 @@ from django.db import DatabaseError, InterfaceError
 from ninja_auth_kit.exceptions import describe_database_error
 
 
-def count(text: str) -> int:
-    """Read a whole number above 0."""
+def positive_integer(text: str) -> int:
+    """Return the value of an argument that must be a whole number above 0."""
     if not text.isdecimal() or len(text) > 18 or int(text) == 0:
-        raise ArgumentTypeError(f"{text!r} is no whole number above 0.")
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0.")
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """Read a number of seconds above 0, which may have a fraction."""
+def positive_seconds(text: str) -> float:
+    """Return the value of an argument that must be a number of seconds above 0, possibly with a fraction."""
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not number > 0:  # nor is `nan`
-        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0.")
+    if not number > 0:  # unlike `number <= 0`, this is true for `nan`
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0.")
     return number
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural, such as "1 event" or "2 events"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 @contextmanager
 def database_errors_as_command_errors() -> Iterator[None]:
-    """Turn what the database raises into a sentence.
+    """Turn an error of the database into a command error with a sentence for operators.
 
     Raises:
-        CommandError: the database is away, refuses, or has not been migrated.
+        CommandError: the database is not available, refuses a statement, or has not been migrated.
     """
     try:
         yield
@@ -45,14 +50,15 @@ def database_errors_as_command_errors() -> Iterator[None]:
 
 @contextmanager
 def ignore_broken_pipe(stdout: OutputWrapper) -> Iterator[None]:
-    """End a command quietly where nobody reads any more what it prints.
+    """End a command without an error when the reader of its output closes the pipe, as `head` does.
 
     Args:
-        stdout: what the command writes to.
+        stdout: the output of the command.
     """
     try:
         yield
         stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more at its end, and would tell of the pipe then.
+        # Python flushes stdout once more when it exits, and would print an error about the closed
+        # pipe. Replacing the file descriptor prevents that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The models of the kit. Import functions from the module that defines them."""
+"""The models of this app. Import functions from the module that defines them."""
 
 from ninja_auth_kit.models.blacklist import BlacklistedToken
 from ninja_auth_kit.models.email_addresses import EmailAddress

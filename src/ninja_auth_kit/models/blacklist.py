@@ -1,4 +1,4 @@
-"""Refresh tokens that were withdrawn before their time."""
+"""Refresh tokens that were revoked before they expired."""
 
 from django.db import models
 from django.utils import timezone
@@ -9,9 +9,10 @@ from ninja_auth_kit.tokens import DIGEST_PATTERN
 
 
 class BlacklistedToken(models.Model):
-    """The digest of a refresh token that must not be honoured any more: logout, replaced, revoked, reused.
+    """The digest of the last refresh token of a session that has ended.
 
-    One row per withdrawn session, none per refresh: storage grows with logins, not with traffic.
+    The token is not accepted any more. Each session that ends adds one row and a refresh adds none,
+    so the table grows with logins, not with traffic.
     """
 
     token = models.CharField(max_length=500)

@@ -1,4 +1,4 @@
-"""E-mail addresses: which user holds one, in one spelling, and whether it is proved."""
+"""Email addresses: their canonical spelling, the user who holds one, and whether it is verified."""
 
 import re
 from functools import lru_cache
@@ -12,23 +12,28 @@ from django.utils.translation import pgettext_lazy
 
 from ninja_auth_kit.models.managers import PrimaryManager
 
-MAXIMUM_LENGTH = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
+MAXIMUM_LENGTH = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
 _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
-_ASCII_DOMAIN = re.compile(r"[a-z0-9.-]+")  # no IP literals: they prove no mailbox
+_ASCII_DOMAIN = re.compile(r"[a-z0-9.-]+")  # no IP literals: they identify no mailbox
 
 
 class InvalidEmailError(ValueError):
-    """The text is no address that the kit takes: quoted, an IP literal, not ASCII before the @, or malformed."""
+    """The text is not an address that can be used.
+
+    It is quoted, has an IP literal, is not ASCII before the @, or is malformed.
+    """
 
 
 def canonical_email(email: str) -> str:
-    """Return the one spelling under which an address is looked up and kept unique.
+    """Return the canonical spelling of an address, which is used for look-ups and kept unique.
 
-    Lower case, and the domain as an A-label. Computed in Python alone: databases and collations disagree about
-    U+0131, U+017F and U+212A, and disagreement lets one address stand in for another (CVE-2019-19844).
+    It is in lower case, with the domain as A-labels. It is computed only in Python: databases and
+    collations disagree about the case of U+0131, U+017F and U+212A, and such a disagreement lets
+    one address pass as another (CVE-2019-19844).
 
     Raises:
-        InvalidEmailError: it is no address that the kit takes. Nothing is stripped or mended silently.
+        InvalidEmailError: the text is not an address that can be used. Nothing is stripped or
+            corrected silently.
     """
     local, at, domain = email.rpartition("@")
     if not at or len(email) > MAXIMUM_LENGTH or not _LOCAL_PART.fullmatch(local):
@@ -44,15 +49,22 @@ def canonical_email(email: str) -> str:
 
 
 def readable_email(canonical: str) -> str:
-    """Return the spelling of a canonical address whose domain is as people read it, as U-labels."""
+    """Return a canonical address with its domain as people read it, as U-labels."""
     local, _, domain = canonical.rpartition("@")
     return f"{local}@{domain.encode('ascii').decode('idna')}"
 
 
 @lru_cache(maxsize=1024)
 def _ascii_domain(domain: str) -> str:
-    """Return the A-labels of a domain. What does not come back as it went in is a look-alike of another domain."""
-    if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # the Kelvin sign is no k
+    """Return the A-labels of a domain.
+
+    A domain that does not survive the round trip through A-labels is a look-alike of another
+    domain.
+
+    Raises:
+        InvalidEmailError: the domain cannot be encoded, or is a look-alike.
+    """
+    if any(not letter.isascii() and letter.lower().isascii() for letter in domain):  # such as the Kelvin sign
         raise InvalidEmailError
     try:
         ascii_domain = domain.lower().encode("idna").decode("ascii")
@@ -65,18 +77,20 @@ def _ascii_domain(domain: str) -> str:
 
 
 class EmailAddress(models.Model):
-    """The address of one user. A user without a row, or whose row has another address, counts as unverified.
+    """The email address of one user, and whether it is verified.
+
+    A user without a row, or with another address than the one in the row, counts as unverified.
 
     Attributes:
-        email: as the user typed it; mails go to this spelling.
-        canonical: the spelling of `canonical_email`, unique.
-        verified_at: when the address was proved, or None.
+        email: the address as the user typed it. Emails are sent to this spelling.
+        canonical: the spelling of `canonical_email`, which is unique.
+        verified_at: when the address was verified, or None.
     """
 
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
-        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
+        on_delete=models.DO_NOTHING,  # the database deletes it, see `user_constraints`
         related_name="authkit_email",
         db_constraint=False,
     )
@@ -92,7 +106,7 @@ class EmailAddress(models.Model):
         verbose_name = pgettext_lazy("of an account", "email address")
         verbose_name_plural = _("email addresses")
         indexes = [
-            # For the admin's list of addresses that wait; they are few among many.
+            # For the list of unverified addresses in the admin; they are few.
             models.Index(fields=["id"], condition=models.Q(verified_at=None), name="authkit_email_waiting")
         ]
         constraints = [models.UniqueConstraint(fields=["canonical"], name="authkit_email_canonical")]

@@ -1,7 +1,4 @@
-"""The manager of every model, which sends all queries to the accounts database.
-
-Reads go there too: a lagging replica would accept a session that has ended.
-"""
+"""The manager that sends all queries to the accounts database."""
 
 from typing import TypeVar
 
@@ -13,7 +10,10 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class PrimaryManager(models.Manager[Row]):
-    """A manager that sends every query to the accounts database, whatever a router says about reads."""
+    """Send every query to the accounts database, even if a database router sends reads elsewhere.
+
+    A replica that lags behind would accept a session that has ended.
+    """
 
     def get_queryset(self) -> "models.QuerySet[Row]":
         """Return a queryset on the accounts database."""

@@ -1,4 +1,7 @@
-"""Tokens that go out in mails and are good for one use."""
+"""One-time tokens: the tokens in the links of emails.
+
+Each can be used once, for one purpose and one account.
+"""
 
 import secrets
 from datetime import datetime
@@ -29,12 +32,15 @@ def new_one_time_token() -> str:
 
 
 def one_time_token_digest(*, purpose: str, token: str) -> str:
-    """Return the value of `OneTimeToken.digest` for a token. A token digested for one purpose serves no other."""
+    """Return the value of `OneTimeToken.digest` for a token.
+
+    The purpose is part of the key, so a token for one purpose is not found for another.
+    """
     return digest(_label(purpose), token)
 
 
 def one_time_token_digests(*, purpose: str, token: str) -> list[str]:
-    """Return the values that `OneTimeToken.digest` may have for a token, one for each root secret."""
+    """Return the possible values of `OneTimeToken.digest` for a token, one for each root secret."""
     return digests(_label(purpose), token)
 
 
@@ -43,7 +49,7 @@ def _label(purpose: str) -> str:
 
 
 class Purpose(models.TextChoices):
-    """What a one-time token is good for, and for nothing else."""
+    """The one thing that a one-time token can be used for."""
 
     VERIFY_EMAIL = "verify_email", _("verify the email address")
     RESET_PASSWORD = "reset_password", _("reset the password")  # a purpose, not a password
@@ -51,13 +57,14 @@ class Purpose(models.TextChoices):
 
 
 class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
-    """Issuing, finding and consuming one-time tokens."""
+    """Issue, find and consume one-time tokens."""
 
     @sensitive_variables()
     def issue(self, *, purpose: Purpose, user: Any, email: str, expires_at: datetime) -> str:
-        """Return a new token for this user and purpose; the older one of the purpose is void from now on.
+        """Return a new token for a user and a purpose.
 
-        One statement, so two that come at once leave one token, the later one.
+        It invalidates the former token of the user for this purpose. It is stored with one
+        statement: of two tokens that are issued at the same time, only the later one is valid.
         """
         token = new_one_time_token()
         row = OneTimeToken(
@@ -67,7 +74,7 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             digest=one_time_token_digest(purpose=purpose, token=token),
             expires_at=expires_at,
         )
-        row.auth_hash = password_fingerprint(row.bound_to(user))
+        row.auth_hash = password_fingerprint(row.binding(user))
         self.bulk_create(
             [row],
             update_conflicts=True,
@@ -78,44 +85,55 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
     @sensitive_variables()
     def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
-        """Return the row of a token that can still be used, with its user and the user's address."""
+        """Return the row of a token that can still be used, with its user and the address, or None."""
         digests = one_time_token_digests(purpose=purpose, token=token)
-        live = self.filter(digest__in=digests, used_at=None, expires_at__gt=timezone.now())
-        return live.select_related("user", "user__authkit_email").first()
+        usable = self.filter(digest__in=digests, used_at=None, expires_at__gt=timezone.now())
+        return usable.select_related("user", "user__authkit_email").first()
 
     def rebind(self, *, before: Any, after: Any) -> None:
-        """Let the link for a new password outlive a change of the account that its mailbox did not ask for.
+        """Keep a password reset link valid if the account changes without its owner's request.
 
-        The mailbox must be the same to the letter: two spellings are one for most mail servers, and not for all.
+        The address must be the same to the letter: not all mail servers deliver two spellings to
+        one mailbox.
 
         Args:
-            before: the user as it was; locked. A token that was not bound to it stays as void as it is.
-            after: the same user, as it will be stored.
+            before: the user before the change; locked. A token that is not bound to this state
+                stays invalid.
+            after: the same user with the changes that will be saved.
         """
         for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
             if row.is_bound_to(before) and row.email == getattr(after, email_field()):
-                row.auth_hash = password_fingerprint(row.bound_to(after))
+                row.auth_hash = password_fingerprint(row.binding(after))
                 row.save(update_fields=["auth_hash"])
 
     def consume(self, token: "OneTimeToken") -> bool:
-        """Use a token up, by one conditional UPDATE: of any number of callers, one gets True."""
+        """Mark a token as used, and return whether it was still usable.
+
+        It is one conditional UPDATE, so exactly one of several callers gets True.
+        """
         now = timezone.now()
-        live = self.filter(pk=token.pk, digest=token.digest, used_at=None, expires_at__gt=now)
-        return live.update(used_at=now) == 1
+        usable = self.filter(pk=token.pk, digest=token.digest, used_at=None, expires_at__gt=now)
+        return usable.update(used_at=now) == 1
 
 
 class OneTimeToken(models.Model):
-    """The digest of a mailed token, bound to a user, an address and a purpose; one per user and purpose.
+    """A one-time token, bound to a user, an address and a purpose.
+
+    There is at most one for each user and purpose.
 
     Attributes:
-        auth_hash: a keyed digest of what it is bound to. Whoever can write to the database, but has no key, cannot
-            point a token of their own at another user or another address.
+        email: the address that the token was sent to.
+        digest: the keyed digest of the token, never the token.
+        auth_hash: a keyed digest of what the token is bound to, see `binding`. An attacker who can
+            write to the database, but has no key, cannot move a token to another user or another
+            address.
+        used_at: when the token was used, or None.
     """
 
     purpose = models.CharField(max_length=20, choices=Purpose)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
+        on_delete=models.DO_NOTHING,  # the database deletes it, see `user_constraints`
         related_name="+",
         db_index=False,  # the unique constraint begins with it
         db_constraint=False,
@@ -144,14 +162,15 @@ class OneTimeToken(models.Model):
     def __str__(self) -> str:
         return f"{self.purpose} token {self.pk}"
 
-    def bound_to(self, user: Any) -> str:
-        """Return what ties the token to a user, an address and, but for a verification, the state of the account.
+    def binding(self, user: Any) -> str:
+        """Return what the token is bound to: a user, an address and the state of the account.
 
-        A verification proves the address alone, and a login may renew the hash of the password meanwhile.
+        A token for a verification is not bound to the state of the account. It verifies only the
+        address, and a login may renew the password hash before the link is used.
         """
         state = "" if self.purpose == Purpose.VERIFY_EMAIL else account_state(user)
         return "\n".join([self.digest, str(user.pk), self.email, state])
 
     def is_bound_to(self, user: Any) -> bool:
-        """Tell whether it was mailed for this user, as the user is now."""
-        return is_password_fingerprint(self.auth_hash, self.bound_to(user))
+        """Return whether the token was sent for this user, whose account has not changed since."""
+        return is_password_fingerprint(self.auth_hash, self.binding(user))

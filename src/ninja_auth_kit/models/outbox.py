@@ -1,4 +1,4 @@
-"""Audit events on their way to RabbitMQ."""
+"""Audit events that wait to be published to RabbitMQ."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -6,16 +6,18 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuditOutbox(models.Model):
-    """An event that waits for the relay. Hot: rows are inserted and deleted, never updated.
+    """An event that waits for the relay to publish it.
 
-    The key is the only index, for every login pays for each. `payload` is text, not JSON: the relay sends it as it
-    is, and PostgreSQL's jsonb refuses U+0000, which would let a hostile browser name fail a login.
+    Rows are inserted and deleted, never updated. The primary key is the only index, because every
+    login has to update each index. `payload` is text, not JSON: the relay sends it unchanged, and
+    PostgreSQL's jsonb rejects U+0000, so a malicious `User-Agent` could make a login fail.
 
     Attributes:
         event_id: the id of the CloudEvent.
-        shard: which of the 16 the event is in; a user's events share one, so their order holds.
-        routing_key: where the message goes.
-        payload: the body of the message, serialised once.
+        shard: which of the 16 parts of the outbox the event is in. The events of a user share one,
+            which keeps their order.
+        routing_key: the routing key of the message.
+        payload: the body of the message, serialized once.
     """
 
     event_id = models.UUIDField(_("event ID"))
@@ -34,16 +36,18 @@ class AuditOutbox(models.Model):
 
 
 class AuditDeferred(models.Model):
-    """An event that the broker refused and that waits for another try or for a person. Cold, and out of the way.
+    """An event that the broker rejected and that waits for another attempt or for an operator.
+
+    It is in a table of its own, so that it does not slow down the outbox.
 
     Attributes:
-        id: the id the row had in the outbox, which keeps the order.
-        state: "retry" (tried again at `next_attempt_at`) or "parked" (waits for a person).
-        reason: why it is here: unroutable, nacked, poison or too_large.
+        id: the id of the row in the outbox, which keeps the order.
+        state: "retry" (published again at `next_attempt_at`) or "parked" (waits for an operator).
+        reason: why it was rejected: unroutable, nacked, poison or too_large.
     """
 
     class State(models.TextChoices):
-        """What happens to the event next."""
+        """What the event waits for."""
 
         RETRY = "retry", _("will be retried")
         PARKED = "parked", _("needs manual action")
@@ -77,16 +81,19 @@ class AuditDeferred(models.Model):
 
 
 class AuditFlood(models.Model):
-    """Many events of one kind from one network, counted, until the relay makes one event of those not told singly.
+    """The count of events of one kind from one network in one window.
+
+    The first events are recorded singly, the others are only counted. After the window, the relay
+    publishes one event for those that were counted.
 
     Attributes:
         id: a keyed digest of what the events have in common.
-        lane: the partition key that those not told singly share, or "*".
+        lane: the partition key that the counted events share, or "*".
         payload: the body of the last of them.
-        seen: how many there were, those told singly included.
-        started_at: when the first of all was recorded.
-        first_at: when the first that was not told singly was recorded.
-        last_at: when the last was recorded.
+        seen: the number of all events, including those that were recorded singly.
+        started_at: when the first of all events was recorded.
+        first_at: when the first event was counted without being recorded singly.
+        last_at: when the last event was recorded or counted.
     """
 
     id = models.UUIDField(primary_key=True)

@@ -1,4 +1,7 @@
-"""How sessions are read, started, rotated and ended: the statements that run in every request, login and refresh."""
+"""The statements that read, rotate and end sessions.
+
+At least one of them runs in every guarded request, login, refresh and logout.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,23 +12,16 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.models.compiled_query import (
-    CompiledQuery,
-    Part,
-    Placeholder,
-    cached_unless_filtered,
-    prepared,
-    where,
-)
+from ninja_auth_kit.models.compiled_query import CompiledQuery, ModelColumns, Placeholder, cached_unless_filtered
+from ninja_auth_kit.models.email_addresses import EmailAddress
 from ninja_auth_kit.models.users import set_address
 
 if TYPE_CHECKING:
     from ninja_auth_kit.models.sessions import UserSession
 
-_USER = Placeholder()
-_KEY = UUID(int=0)  # stands where the session id will stand
-# What tells whether a session counts, and what a route may show of it. The rest is read when it is used: it is for the
-# kit, and each time among it costs its conversion.
+# The fields that say whether a session is valid, and those that a route may show. The others are
+# read from the database when they are used: only this app uses them, and each datetime among them
+# costs its conversion.
 FIELDS_OF_CHECK = (
     "id",
     "user_id",
@@ -41,16 +37,16 @@ FIELDS_OF_CHECK = (
 def read_session(
     session_id: UUID, *, alias: str, with_email: bool = False, for_check: bool = False
 ) -> "UserSession | None":
-    """Return a session with its user loaded, or None where either is missing.
+    """Return a session with its user loaded, or None if either does not exist.
 
     Args:
-        session_id: which.
-        alias: the database.
+        session_id: the id of the session.
+        alias: the alias of the database.
         with_email: whether to join the user's `EmailAddress` too, which costs about a third more.
-        for_check: whether only the fields of `FIELDS_OF_CHECK` are wanted at once.
+        for_check: whether to read only the fields of `FIELDS_OF_CHECK`, and defer the others.
     """
-    rows = _query(alias, with_email=with_email, for_check=for_check).fetch(session_id)
-    for session, user, *address in rows:
+    query = _session_query(alias, with_email=with_email, for_check=for_check)
+    for session, user, *address in query.fetch(session_id=session_id):
         session.user = user
         if address:
             set_address(user, address[0])
@@ -59,73 +55,80 @@ def read_session(
     return None
 
 
+@cached_unless_filtered(lambda: get_user_model()._default_manager)
+def _session_query(alias: str, *, with_email: bool, for_check: bool) -> CompiledQuery:
+    model, user_model = _session_model(), get_user_model()
+    # Through the user's default manager, as in Django's own get_user(): a user whom it hides cannot
+    # use a session.
+    session_id = Placeholder("session_id", model._meta.pk)
+    users = user_model._default_manager.using(alias).filter(sessions__id=session_id).order_by()
+    columns = [ModelColumns(model, "sessions", fields=FIELDS_OF_CHECK if for_check else ()), ModelColumns(user_model)]
+    if with_email:
+        columns.append(ModelColumns(EmailAddress, "authkit_email"))
+    return CompiledQuery(users, *columns)
+
+
 def read_active(user: Any, *, alias: str) -> "list[UserSession]":
-    """Return the rows of a user that are active, the oldest first, whether or not they still count."""
-    key = prepared(type(user), "pk", user.pk, connections[alias])
-    return [session for (session,) in _active(alias).fetch(key)]
+    """Return the sessions of a user that are marked active, valid or not, the oldest first."""
+    return [session for (session,) in _active_query(alias).fetch(user=user.pk)]
 
 
 @cache
-def _active(alias: str) -> CompiledQuery:
-    model: Any = apps.get_model("ninja_auth_kit", "UserSession")
-    rows = model.objects.using(alias).filter(is_active=True).order_by("login_time", "pk")
-    return CompiledQuery(where(rows, "user", _USER), Part(model), places=[_USER])
+def _active_query(alias: str) -> CompiledQuery:
+    model = _session_model()
+    user = Placeholder("user", model._meta.get_field("user"))
+    sessions = model.objects.using(alias).filter(user=user, is_active=True).order_by("login_time", "pk")
+    return CompiledQuery(sessions, ModelColumns(model))
 
 
-@cached_unless_filtered(lambda: get_user_model()._default_manager)
-def _query(alias: str, *, with_email: bool, for_check: bool) -> CompiledQuery:
-    only = FIELDS_OF_CHECK if for_check else ()
-    session = Part(apps.get_model("ninja_auth_kit", "UserSession"), "sessions__", only=only)
-    parts = [session, Part(get_user_model())]
-    if with_email:
-        parts.append(Part(apps.get_model("ninja_auth_kit", "EmailAddress"), "authkit_email__"))
-    # Through the user's default manager, as Django's own get_user(): whom it hides cannot use a session.
-    users = get_user_model()._default_manager.using(alias).filter(sessions__id=_KEY).order_by()
-    return CompiledQuery(users, *parts, places=[_KEY])
+def _session_model() -> Any:
+    return apps.get_model("ninja_auth_kit", "UserSession")  # `sessions` imports this module
 
 
-START = """
-INSERT INTO {sessions} (
-    id, user_id, login_time, is_active, end_reason, slot, refresh_token, generation, refreshed_at, refresh_expires_at,
-    expires_at, auth_hash, ip_address, user_agent
-) VALUES (
-    %(id)s, %(user_id)s, %(login_time)s, TRUE, '', %(slot)s, %(refresh_token)s, 0, %(refreshed_at)s,
-    %(refresh_expires_at)s, %(expires_at)s, %(auth_hash)s, %(ip_address)s::inet, %(user_agent)s
-)
-"""
-
-# The update and the insert are one statement, so a session is never ended without its token being withdrawn.
+# One statement, so that a session never ends without its refresh token on the blacklist. The ORM
+# needs three in a transaction, and takes 1.26 ms instead of 0.40 (measured as in `compiled_query`).
 END = """
 WITH ended AS (
     UPDATE {sessions} SET is_active = FALSE, logout_time = %(now)s, end_reason = %(reason)s
-    WHERE is_active AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[])) {of_user}
-        AND id IS DISTINCT FROM %(but)s::uuid
+    -- A session that has ended is skipped, so exactly one of several callers ends a session and
+    -- gets it back.
+    WHERE is_active
+        -- The sessions with these ids, or all.
+        AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
+        -- AND user_id = ..., if only the sessions of one user are wanted.
+        {of_user}
+        -- Except this one, if there is one.
+        AND id IS DISTINCT FROM %(except_id)s::uuid
     RETURNING id, user_id, refresh_token
-), withdrawn AS (
+), blacklisted AS (
     INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
+    -- An administrator of the database may have put the token on the blacklist.
     ON CONFLICT (token) DO NOTHING
 )
 SELECT id, user_id FROM ended
 """
 
-# A password may change in between, and carry the session over to another `auth_hash`.
+# The ORM takes 1.00 ms instead of 0.35.
 ROTATE = """
 UPDATE {sessions} SET
     generation = %(generation)s, refresh_token = %(refresh_token)s, refreshed_at = %(refreshed_at)s,
     refresh_expires_at = %(refresh_expires_at)s, auth_hash = %(auth_hash)s
-WHERE id = %(id)s AND is_active AND generation = %(before_generation)s AND refresh_token = %(before_refresh_token)s
-    AND auth_hash = %(before_auth_hash)s
+-- Only if the row is as it was read, so exactly one of several callers rotates the token.
+WHERE id = %(id)s AND is_active AND generation = %(read_generation)s AND refresh_token = %(read_refresh_token)s
+    -- A change of the password may have moved the session to another auth_hash since it was read.
+    AND auth_hash = %(read_auth_hash)s
+    -- And only if the token has not been blacklisted.
     AND NOT EXISTS (SELECT FROM {blacklist} WHERE token = {sessions}.refresh_token)
 """
 
 
 @cache
 def with_tables(sql: str, **parts: str) -> str:
-    """Return a statement with the names of the tables in it.
+    """Return a statement of this module with the quoted names of the tables inserted.
 
     Args:
-        sql: one of those above.
-        parts: what else it wants.
+        sql: `END` or `ROTATE`.
+        parts: what else to insert.
     """
     quote = connections[accounts_database()].ops.quote_name
     tables = {"sessions": "UserSession", "blacklist": "BlacklistedToken"}

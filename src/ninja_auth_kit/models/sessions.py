@@ -1,4 +1,7 @@
-"""Sessions: one row per login on one device. The row decides; a JWT alone never does (ASVS 7.4.1)."""
+"""Sessions: one row for each login on one device.
+
+A token is valid only as long as its row says so. The JWT alone never decides (ASVS 7.4.1).
+"""
 
 import uuid
 from datetime import datetime
@@ -10,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.models.compiled_query import array, from_database, prepared
+from ninja_auth_kit.models.compiled_query import array, from_database, to_database
 from ninja_auth_kit.models.managers import PrimaryManager
-from ninja_auth_kit.models.session_sql import END, ROTATE, START, read_active, read_session, with_tables
+from ninja_auth_kit.models.session_sql import END, ROTATE, read_active, read_session, with_tables
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
@@ -35,50 +38,49 @@ class EndReason(models.TextChoices):
 
 
 class EndedSession(NamedTuple):
-    """A session that `UserSession.objects.end` has ended."""
+    """A session that `UserSession.objects.end` has ended, and its user."""
 
     id: uuid.UUID
     user_id: Any
 
 
 class UserSessionManager(PrimaryManager["UserSession"]):
-    """Loading a session for a request, rotating it, and the one way in which a session ends."""
+    """Load, start, rotate and end sessions."""
 
     def load(self, session_id: uuid.UUID) -> "UserSession | None":
-        """Return a session with its user by one indexed query, or None."""
+        """Return a session with its user, or None, with one query that uses an index."""
         return read_session(session_id, alias=accounts_database())
 
     def load_for_check(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
-        """Return what of a session tells whether it counts, with its user. This runs on every authenticated request.
+        """Return a session with its user, or None, with only the fields that say whether it is valid.
+
+        This runs on every authenticated request.
 
         Args:
-            session_id: which.
-            with_email: whether to load `user.authkit_email` by the same query.
+            session_id: the id of the session.
+            with_email: whether to load `user.authkit_email` with the same query.
         """
         return read_session(session_id, alias=accounts_database(), with_email=with_email, for_check=True)
 
     def active_for(self, user: Any) -> "list[UserSession]":
-        """Return the rows of a user that are active, the oldest first, whether or not they still count."""
+        """Return the sessions of a user that are marked active, valid or not, the oldest first."""
         return read_active(user, alias=accounts_database())
 
     def start(self, session: "UserSession") -> None:
-        """Store a new session; without the signals of `save`, for those of the kit tell of it."""
-        connection = connections[accounts_database()]
-        values = {
-            **vars(session),
-            "user_id": _owner_key(session.user_id, connection),
-            "ip_address": session.ip_address or None,
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(with_tables(START), values)
-        session._state.adding, session._state.db = False, connection.alias
+        """Store a new session, without the signals of `save`: `signals.logged_in` announces it."""
+        UserSession._base_manager.using(accounts_database()).bulk_create([session])
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
-        """Move a session to its next generation, in the row and in memory; of any number of callers, one gets True.
+        """Move a session to its next generation, and return whether it was moved.
+
+        It is changed in the database and in memory. If several callers rotate the same generation,
+        exactly one of them gets True.
 
         Args:
-            session: as it was read; nothing happens unless the row is still like that and not withdrawn.
-            token: the digest of the new refresh token, under the current root; `auth_hash` moves there too.
+            session: the session as it was read. It is not moved if its row has changed since, or if
+                its refresh token is blacklisted.
+            token: the digest of the new refresh token under the current root secret. `auth_hash` is
+                moved to that root as well.
             now: the time of the rotation.
             refresh_expires_at: when the new refresh token expires.
         """
@@ -89,9 +91,9 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             "refresh_expires_at": refresh_expires_at,
             "auth_hash": password_fingerprint(session.user.password),
         }
-        before = {f"before_{name}": getattr(session, name) for name in ("generation", "refresh_token", "auth_hash")}
+        read = {f"read_{name}": getattr(session, name) for name in ("generation", "refresh_token", "auth_hash")}
         with connections[accounts_database()].cursor() as cursor:
-            cursor.execute(with_tables(ROTATE), {**changes, **before, "id": session.pk})
+            cursor.execute(with_tables(ROTATE), {**changes, **read, "id": session.pk})
             if cursor.rowcount != 1:
                 return False
         for name, value in changes.items():
@@ -104,53 +106,51 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         reason: EndReason,
         ids: list[uuid.UUID] | None = None,
         user_id: Any = None,
-        but: uuid.UUID | None = None,
+        except_id: uuid.UUID | None = None,
     ) -> list[EndedSession]:
-        """End active sessions and withdraw their refresh tokens.
+        """End active sessions, blacklist their refresh tokens, and return those that were ended.
 
-        Whoever comes second finds nothing to end, so each session is ended by exactly one caller, who gets it back.
+        A session that has ended before is not returned, so each session is returned to exactly one
+        caller.
 
         Args:
-            reason: what to note as the reason.
-            ids: those with these ids; together with `user_id`, those of them that are the user's.
-            user_id: those of this user.
-            but: one that lives on.
+            reason: the reason to record.
+            ids: the ids of the sessions to end. With `user_id` as well, only those that belong to
+                the user.
+            user_id: end the sessions of this user.
+            except_id: the id of a session that must not end.
 
         Raises:
-            ValueError: neither ids nor a user.
+            ValueError: neither `ids` nor `user_id` is given.
         """
         if ids is None and user_id is None:
-            raise ValueError("say which sessions: ids, user_id, or both")
+            raise ValueError("end() needs ids, user_id, or both")
         connection = connections[accounts_database()]
+        owner = UserSession._meta.get_field("user")
         sql = with_tables(END, of_user="" if user_id is None else "AND user_id = %(user_id)s")
         values = {
             "now": timezone.now(),
             "reason": reason.value,
             "ids": None if ids is None else array(ids),
-            "user_id": None if user_id is None else _owner_key(user_id, connection),
-            "but": but,
+            "user_id": None if user_id is None else to_database(owner, user_id, connection),
+            "except_id": except_id,
         }
-        owner = UserSession._meta.get_field("user")
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
-            return [EndedSession(pk, from_database(owner, value, connection)) for pk, value in cursor.fetchall()]
+            return [EndedSession(pk, from_database(owner, key, connection)) for pk, key in cursor.fetchall()]
 
     def update_auth_hash(self, *, user: Any, old: str, new: str, only: uuid.UUID | None = None) -> int:
-        """Let a user's active sessions outlive a new password hash, and return how many do.
+        """Keep a user's active sessions valid under a new password hash, and return their number.
 
         Args:
-            user: whose; locked.
-            old: the hash before.
-            new: the hash now.
-            only: one session, instead of all.
+            user: the user; locked.
+            old: the password hash before the change.
+            new: the password hash after the change.
+            only: the id of the one session to keep, instead of all.
         """
         sessions = self.filter(user=user, is_active=True, auth_hash__in=password_fingerprints(old))
         chosen = sessions if only is None else sessions.filter(pk=only)
         return chosen.update(auth_hash=password_fingerprint(new))
-
-
-def _owner_key(user_id: Any, connection: Any) -> Any:
-    return prepared(UserSession, "user", user_id, connection)
 
 
 class UserSession(models.Model):
@@ -158,21 +158,23 @@ class UserSession(models.Model):
 
     Attributes:
         id: the `sid` claim of its access tokens.
-        slot: which of the user's places it takes, 0 to SESSION_LIMIT - 1; None where sessions are not limited. The
-            database refuses a second active session in a slot, and that is how the limit holds.
-        refresh_token: the keyed digest of the current refresh token, never a token.
+        slot: a number from 0 to `SESSION_LIMIT` - 1, or None if sessions are not limited. The
+            database refuses a second active session of the user in the same slot, which enforces
+            the limit.
+        refresh_token: the keyed digest of the current refresh token, never the token.
         generation: how often the refresh token was rotated.
-        refreshed_at: when it was rotated last, or the login.
-        refresh_expires_at: the idle limit, renewed by a refresh.
-        expires_at: the absolute limit, never renewed.
-        auth_hash: the state of the user's password at login; another password, and the session is over.
+        refreshed_at: the time of the last rotation, or of the login.
+        refresh_expires_at: the idle limit. A refresh moves it.
+        expires_at: the absolute limit. It never moves.
+        auth_hash: a fingerprint of the user's password hash. After a change of the password, the
+            session is not valid any more.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
-        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
+        on_delete=models.DO_NOTHING,  # the database deletes it, see `user_constraints`
         related_name="sessions",
         db_index=False,  # the index below begins with it
         db_constraint=False,
@@ -200,7 +202,8 @@ class UserSession(models.Model):
         verbose_name_plural = _("sessions")
         indexes = [
             models.Index(fields=["user", "-login_time"], name="authkit_session_by_user"),
-            # By nothing that a refresh changes: so it writes to no index, and the row stays on its page.
+            # Not by a column that a refresh changes: so a refresh writes to no index, and the row
+            # stays on its page.
             models.Index(fields=["expires_at"], name="authkit_session_by_expiry"),
             models.Index(
                 fields=["logout_time"], condition=models.Q(logout_time__isnull=False), name="authkit_session_by_end"
@@ -228,11 +231,14 @@ class UserSession(models.Model):
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
 
-    def is_live(self) -> bool:
-        """Tell whether it counts: active, its user may log in, and the password is still the one it began with."""
+    def is_valid(self) -> bool:
+        """Return whether the session is active, its user may log in, and the password is the same.
+
+        It does not look at the expiry, see `has_expired`.
+        """
         user = self.user
         return self.is_active and is_password_fingerprint(self.auth_hash, user.password) and may_authenticate(user)
 
     def has_expired(self, now: datetime) -> bool:
-        """Tell whether its idle or its absolute limit has passed; the first never lies behind the second."""
-        return now >= self.refresh_expires_at
+        """Return whether the idle or the absolute limit has passed."""
+        return now >= self.refresh_expires_at  # never after `expires_at`

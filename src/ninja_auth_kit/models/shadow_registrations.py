@@ -1,4 +1,7 @@
-"""Registrations of addresses that somebody has already, kept so that nobody can tell that they led nowhere."""
+"""Registrations of addresses that have an account already.
+
+They are stored so that their outcome cannot be distinguished from that of other registrations.
+"""
 
 from typing import Any
 
@@ -9,30 +12,35 @@ from django.utils.translation import gettext_lazy as _
 from ninja_auth_kit.models.managers import PrimaryManager
 
 
-class ShadowManager(PrimaryManager["ShadowRegistration"]):
-    """Keeping one shadow of an account: the latest, and of several at once the first."""
+class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
+    """Store one shadow registration for each account."""
 
-    def behind(self, user: Any | None) -> "ShadowRegistration | None":
-        """Return the shadow of an account; for nobody as well, by a query that finds none."""
+    def for_user(self, user: Any | None) -> "ShadowRegistration | None":
+        """Return the shadow registration of an account, or None.
+
+        For None it runs the same query, which finds no row, so that both take as long.
+        """
         return self.filter(user=user).first()
 
-    def cast(
-        self, *, user: Any, canonical: str, username: str, password: str, before: "ShadowRegistration | None"
+    def record(
+        self, *, user: Any, canonical: str, username: str, password: str, previous: "ShadowRegistration | None"
     ) -> None:
-        """Keep a registration that was turned away, in the place of an earlier one of the same account.
+        """Store a registration of an address that is in use.
 
-        Of several at once the first counts, as of those of an address that is free: which of two passwords counts must
-        not tell one from the other.
+        It replaces an earlier one of the same account. Of several at the same time the first is
+        stored, as for a free address: which of two passwords counts must not distinguish an address
+        in use from a free one.
 
         Args:
-            user: who has the address; locked.
-            canonical: the address, in its canonical spelling.
-            username: the name it asked for, "" where users have none.
-            password: the hash of the password it chose.
-            before: what was there when this registration began; nothing happens if it is another by now.
+            user: the user who has the address; locked.
+            canonical: the address in its canonical spelling.
+            username: the name of the registration, or "" if users have none.
+            password: the hash of its password.
+            previous: the row that existed when this registration began. If there is another by now,
+                nothing is stored.
         """
-        present = self.behind(user)
-        if (present and present.password) != (before and before.password):
+        present = self.for_user(user)
+        if (present and present.password) != (previous and previous.password):
             return
         self.bulk_create(
             [ShadowRegistration(user=user, canonical=canonical, username=username, password=password)],
@@ -41,26 +49,28 @@ class ShadowManager(PrimaryManager["ShadowRegistration"]):
             update_fields=["canonical", "username", "password"],
         )
 
-    def of(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
-        """Return the newest shadow of a registration with this address, or else with this name, by one query.
+    def find(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
+        """Return the newest shadow registration with this address or name, or None.
 
-        By the address as it was registered, whichever user has it in whatever spelling.
+        The name is used only if no address is given. It takes one query. The address is compared as
+        it was registered, whichever user has it in which spelling.
         """
         which = {"canonical": canonical} if canonical else {"username": username}
         return self.filter(**which).order_by("-pk").first()
 
 
 class ShadowRegistration(models.Model):
-    """A registration that was turned away because its address is in use.
+    """A registration that created no account because its address is in use.
 
-    Whoever registers an address and then logs in with the password just chosen would otherwise learn from "wrong
-    password" that the address has an account, and from "not verified" that it has none; and from the name that is
-    free or taken afterwards the same. So the shadow's password gets "not verified", and its name is taken.
+    It closes an attack: register an address and log in with the password that was chosen. Without
+    this row, "wrong password" would reveal that the address has an account, and "not verified" that
+    it has none. Whether the name is free afterwards would reveal the same. With it, the login is
+    rejected as "not verified", and the name is taken.
     """
 
     user = models.OneToOneField(
         django_settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,  # the database does, see `user_ties`
+        on_delete=models.DO_NOTHING,  # the database deletes it, see `user_constraints`
         related_name="+",
         db_constraint=False,
     )
@@ -68,7 +78,7 @@ class ShadowRegistration(models.Model):
     username = models.CharField(max_length=255, blank=True)
     password = models.CharField(max_length=255)
 
-    objects = ShadowManager()
+    objects = ShadowRegistrationManager()
 
     class Meta:
         verbose_name = _("rejected registration")

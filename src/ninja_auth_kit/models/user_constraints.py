@@ -1,7 +1,11 @@
-"""What ties the kit's tables to that of the users, beyond what Django's models can say.
+"""Foreign keys and an index between the tables of this app and the table of the users.
 
-It is made after every `migrate` where it is missing: Django drops foreign keys that no model has when the type of the
-users' key changes, tests without migrations never had them, and the users may get their address after the kit.
+Django's models cannot describe them: see `_add_foreign_key` and `_add_address_index`. They are
+created after every `migrate` if they are missing, because
+
+- Django drops foreign keys that no model describes when the type of the users' primary key changes,
+- tests that run without migrations never had them,
+- the users may get their email field after this app is installed.
 """
 
 import logging
@@ -18,90 +22,109 @@ logger = logging.getLogger("ninja_auth_kit.models")
 OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
 ADDRESS_INDEX = "authkit_user_by_address"
 
-_IS_TABLE = "SELECT to_regclass(%s) IS NOT NULL"
-_HAS_CASCADE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s))"
-# A row of nobody is one that the cascade would have taken.
-_CLEAR = (
-    "DELETE FROM {table} AS owned WHERE NOT EXISTS (SELECT FROM {users} AS owner WHERE owner.{key} = owned.{column})"
-)
-_CASCADE = """
-ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {users} ({key})
-ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
-"""
-# A user app's later migrations may rename them yet.
-_HAS_COLUMN = """
+_TABLE_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+_COLUMN_EXISTS = """
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped)
 """
-_HAS_INDEX = """
+_INDEX_EXISTS = """
 SELECT EXISTS (
     SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass(%s) AND relname = %s
 )
 """
+_FOREIGN_KEY_EXISTS = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s))"
+# The rows that the foreign key would have deleted with their user.
+_DELETE_ORPHANS = (
+    "DELETE FROM {table} AS owned WHERE NOT EXISTS (SELECT FROM {users} AS owner WHERE owner.{key} = owned.{column})"
+)
+_ADD_FOREIGN_KEY = """
+ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}) REFERENCES {users} ({key})
+ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+"""
 
 
 def add_user_constraints(*, using: str, **_: Any) -> None:
-    """Receive `post_migrate`: make the foreign keys with their cascade, and the index on addresses, where missing.
+    """Create the foreign keys to the users and the index on their email addresses if missing.
+
+    This receives the signal `post_migrate`.
 
     Args:
         using: the alias of the database that was migrated.
 
     Raises:
-        ImproperlyConfigured: a foreign key is missing, and all that it would hold to belongs to nobody.
+        ImproperlyConfigured: a foreign key is missing and there are no users, but rows that belong
+            to users.
     """
     connection, session = connections[using], _model("UserSession")
     if connection.vendor != "postgresql" or not router.allow_migrate_model(using, session):
         return
     with connection.cursor() as cursor:
-        if not _holds(cursor, _IS_TABLE, connection.ops.quote_name(session._meta.db_table)):
-            return  # `migrate ninja_auth_kit zero`
+        if not _is_true(cursor, _TABLE_EXISTS, connection.ops.quote_name(session._meta.db_table)):
+            return  # after `migrate ninja_auth_kit zero`
         for name in OWNED_BY_USERS:
-            with transaction.atomic(using=using):  # each its own: no lock is held for longer than it must be
-                _add_cascade(cursor, _model(name))
-        _index_addresses(cursor)
+            # One transaction for each, so that no lock is held longer than necessary.
+            with transaction.atomic(using=using):
+                _add_foreign_key(cursor, _model(name))
+        _add_address_index(cursor)
 
 
-def _add_cascade(cursor: CursorWrapper, model: Any) -> None:
-    """Let the database delete what belongs to a user, so that a user deleted by SQL leaves nothing behind.
+def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
+    """Let PostgreSQL delete the rows of a user with the user.
 
-    Django 5.2 cannot say ON DELETE in a model, so the models have `db_constraint=False`. And `DO_NOTHING`: Django
-    would delete the sessions before the user, and a login, which locks the user first, would meet it in a deadlock.
+    So a user who is deleted by SQL leaves no rows behind. Django 5.2 cannot declare ON DELETE in a
+    model, so the models have `db_constraint=False` and `DO_NOTHING`. With `CASCADE`, Django would
+    delete the sessions before the user. A login locks the user first, so the two could deadlock.
+
+    Raises:
+        ImproperlyConfigured: there are no users, but rows that belong to users.
     """
     quote, user = cursor.db.ops.quote_name, model._meta.get_field("user")
     name, table = f"authkit_{model._meta.model_name}_user", quote(model._meta.db_table)
     target = user.target_field
     users = quote(target.model._meta.db_table)
-    if _holds(cursor, _HAS_CASCADE, name, table) or not _holds(cursor, _HAS_COLUMN, users, target.column):
+    if _is_true(cursor, _FOREIGN_KEY_EXISTS, name, table):
         return
+    if not _is_true(cursor, _COLUMN_EXISTS, users, target.column):
+        return  # a later migration of the users' app may rename the table or the column
+    if not _is_true(cursor, f"SELECT EXISTS (SELECT FROM {users})"):  # noqa: S608  # from the models
+        _require_empty(cursor, table)
     names = {"name": name, "column": user.column, "users": target.model._meta.db_table, "key": target.column}
     parts = {"table": table, **{part: quote(text) for part, text in names.items()}}
-    if not _holds(cursor, f"SELECT EXISTS (SELECT FROM {users})"):  # noqa: S608  # a name of the models
-        _refuse_to_clear(cursor, table)
-    cursor.execute(_CLEAR.format(**parts))
+    cursor.execute(_DELETE_ORPHANS.format(**parts))
     if cursor.rowcount:
-        logger.warning("%d rows of users who are gone were deleted from %s.", cursor.rowcount, table)
-    cursor.execute(_CASCADE.format(**parts))
+        logger.warning("Deleted %d rows from %s because their users do not exist any more.", cursor.rowcount, table)
+    cursor.execute(_ADD_FOREIGN_KEY.format(**parts))
 
 
-def _refuse_to_clear(cursor: CursorWrapper, table: str) -> None:
-    """Delete nothing where no user can be seen: another table may be meant, or the role may not see the rows."""
-    if _holds(cursor, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608  # a name of the models
+def _require_empty(cursor: CursorWrapper, table: str) -> None:
+    """Raise an error instead of deleting all rows if no user can be seen.
+
+    `AUTH_USER_MODEL` may be the wrong model, or the database role may not see the rows of the
+    users.
+    """
+    if _is_true(cursor, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608  # from the models
         raise ImproperlyConfigured(
-            f"There are no users, but rows of users in {table}. Is AUTH_USER_MODEL the right one? If so, empty that "
-            "table, and migrate again."
+            f"There are no users, but {table} has rows that belong to users. Check that AUTH_USER_MODEL is the right "
+            "model and that the database role can read its table. If there really are no users, delete the rows of "
+            f"{table} and run migrate again."
         )
 
 
-def _index_addresses(cursor: CursorWrapper) -> None:
-    """Let a login find its user by the address: Django's own user has no index on it, let alone in any case."""
+def _add_address_index(cursor: CursorWrapper) -> None:
+    """Let a login find its user by the address in upper or lower case.
+
+    Django's own user model has no index on the address.
+    """
     quote = cursor.db.ops.quote_name
     field: Any = get_user_model()._meta.get_field(get_user_model().get_email_field_name())
     table = quote(field.model._meta.db_table)
-    if _holds(cursor, _HAS_COLUMN, table, field.column) and not _holds(cursor, _HAS_INDEX, table, ADDRESS_INDEX):
+    if not _is_true(cursor, _COLUMN_EXISTS, table, field.column):
+        return  # a later migration of the users' app may add it
+    if not _is_true(cursor, _INDEX_EXISTS, table, ADDRESS_INDEX):
         cursor.execute(f"CREATE INDEX {quote(ADDRESS_INDEX)} ON {table} (UPPER({quote(field.column)}::text))")
 
 
-def _holds(cursor: CursorWrapper, question: str, *values: str) -> bool:
-    cursor.execute(question, values)
+def _is_true(cursor: CursorWrapper, query: str, *values: str) -> bool:
+    cursor.execute(query, values)
     return bool(cursor.fetchone()[0])
 
 

@@ -73,7 +73,7 @@ def change_password(
         ):
             raise SessionEndedError
         changed.save(using=accounts_database(), update_fields=["password"])
-        ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, but=session_id)
+        ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, except_id=session_id)
         OneTimeToken.objects.filter(user=user, purpose=Purpose.RESET_PASSWORD).delete()
         signals.password_changed.announce(user=user, client=client, session_id=session_id, sessions_ended=len(ended))
     emails.after_answer(partial(_send_changed_notice, user.pk), using=accounts_database())

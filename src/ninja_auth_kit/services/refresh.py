@@ -100,7 +100,7 @@ def _load_valid_session(claims: RefreshClaims, now: datetime) -> UserSession:
     session = UserSession.objects.load(claims.session_id)
     if session is None:
         raise InvalidTokenError
-    if not session.is_live():
+    if not session.is_valid():
         raise SessionEndedError
     if session.has_expired(now):
         raise TokenExpiredError

@@ -114,7 +114,7 @@ def register(
     try:
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
-        shadow = ShadowRegistration.objects.behind(owner)  # queried even if there is no owner
+        shadow = ShadowRegistration.objects.for_user(owner)  # queried even if there is no owner
         _require_free_username(candidate)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
             candidate.set_password(password)
@@ -284,8 +284,8 @@ def _reject_taken(
         current = lock_user(owner.pk)
         # The owner may have been deleted, or have changed the address, since the user was read.
         if current is not None and has_address(current, canonical):
-            ShadowRegistration.objects.cast(
-                user=owner, canonical=canonical, username=username, password=candidate.password, before=shadow
+            ShadowRegistration.objects.record(
+                user=owner, canonical=canonical, username=username, password=candidate.password, previous=shadow
             )
     # After the transaction, as for other failures. Inside it, the event would be written through a
     # second connection, and the time that this takes would reveal that the address is taken.

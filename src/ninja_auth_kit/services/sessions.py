@@ -297,7 +297,7 @@ def session_for(claims: AccessClaims, *, with_email: bool = False) -> UserSessio
         raise ServiceUnavailableError from error
     if session is None or str(session.user_id) != claims.user_id:
         raise InvalidTokenError
-    if not session.is_live() or session.has_expired(timezone.now()):
+    if not session.is_valid() or session.has_expired(timezone.now()):
         raise SessionEndedError
     return session
 

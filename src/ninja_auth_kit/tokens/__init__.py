@@ -1,4 +1,4 @@
-"""Access tokens (JWT), refresh tokens, and the keyed digests that the database stores in their place."""
+"""Access tokens (JWT), refresh tokens, and the digests that are stored in place of tokens."""
 
 from ninja_auth_kit.tokens.access import (
     AccessClaims,

@@ -1,8 +1,9 @@
-"""Access tokens: JWTs signed and verified by PyJWT, behind a parser that accepts only what we issue.
+"""Access tokens: JWTs, signed and verified by PyJWT, behind a stricter parser.
 
-PyJWT 2.15 accepts duplicate members, UTF-16, padded signatures and times written as strings, and never looks at
-`typ`; each would give one token several spellings or one spelling several meanings (RFC 8725 section 2). So a token
-passes, in this order: length, alphabet, header, signature, claims. Every refusal is the same `InvalidTokenError`.
+PyJWT 2.15 accepts duplicate members, UTF-16, padded signatures and times written as strings, and
+ignores `typ`. Each of these gives a token a second spelling, or a spelling a second meaning (RFC
+8725 section 2). So the length, the alphabet, the header, the signature and the claims of a token
+are checked here, in this order. Every rejection is the same `InvalidTokenError`.
 """
 
 import json
@@ -25,9 +26,11 @@ from ninja_auth_kit.strict_json import parse_object
 from ninja_auth_kit.tokens.keyring import KeyRing, key_ring
 
 MAXIMUM_LENGTH = 4096
-# What RFC 7519 section 4.1 and RFC 9068 section 2.2 have registered, and `sid`: the kit's to say, or nobody's.
+# The claims that RFC 7519 section 4.1 and RFC 9068 section 2.2 register, and `sid`:
+# `ACCESS_TOKEN_CLAIMS` cannot set them.
 CLAIMS = frozenset({"iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "client_id"})
-# How far ahead the clock of another of our hosts may be when it issues; expiry allows nothing.
+# Seconds that the clock of another server may be ahead when it issues. Expiry has no such
+# tolerance.
 CLOCK_SKEW = 60
 
 _COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
@@ -36,10 +39,11 @@ _WORD = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,255}")
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a genuine access token says; times in seconds since the epoch.
+    """The claims of a genuine access token. Times are in seconds since the epoch.
 
     Attributes:
-        extra: what `ACCESS_TOKEN_CLAIMS` has put in, as it was when the token was issued; often empty.
+        extra: the claims of `ACCESS_TOKEN_CLAIMS` at the time when the token was issued; often
+            empty.
     """
 
     user_id: str
@@ -51,16 +55,17 @@ class AccessClaims:
 
 
 def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, Any] | None = None) -> str:
-    """Return a new access token for one session of one user, good for `ACCESS_TOKEN_LIFETIME`.
+    """Return a new access token for a session of a user. It expires after `ACCESS_TOKEN_LIFETIME`.
 
     Args:
         user_id: the `sub` claim.
         session_id: the `sid` claim.
-        extra: claims of the host.
+        extra: the claims of `ACCESS_TOKEN_CLAIMS`.
 
     Raises:
-        ImproperlyConfigured: `extra` has a claim that is the kit's, is no JSON that every verifier reads alike, or is
-            so much that none would take the token. No value is repeated.
+        ImproperlyConfigured: `extra` has a reserved claim, cannot be written as JSON that every
+            verifier reads alike, or makes the token too long to be accepted. The text contains no
+            value of a claim.
     """
     now = int(timezone.now().timestamp())
     claims: dict[str, Any] = {
@@ -75,30 +80,32 @@ def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, An
     }
     token = key_ring().signing.sign(_json(claims))
     if len(token) > MAXIMUM_LENGTH:
-        raise _misconfigured(f"are too much: the token has {len(token)} characters, and {MAXIMUM_LENGTH} are the most")
+        raise _misconfigured(
+            f"make the token too long: it has {len(token)} characters, at most {MAXIMUM_LENGTH} are allowed"
+        )
     return token
 
 
 def _checked_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in extra:
         if not isinstance(name, str):
-            raise _misconfigured(f"have a name that is a {type(name).__name__} and no string")
+            raise _misconfigured(f"must have strings as names, not {type(name).__name__}")
         if name in CLAIMS:
-            raise _misconfigured(f"must not have {name!r}, which is the kit's to say")
+            raise _misconfigured(f"must not have {name!r}, which is a reserved claim")
     return extra
 
 
 def _json(claims: dict[str, Any]) -> bytes:
     try:
-        # UTF-8 and no escapes: with them one emoji of a name would take twelve bytes of what a token may have.
+        # UTF-8 without escapes: an escaped emoji would take twelve bytes of the token's length.
         written = json.dumps(claims, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        # Not `from error`, whose text may have a value in it.
+        # Not `from error`: its text may contain a value.
         raise _misconfigured(f"cannot be written as JSON ({type(error).__name__})") from None
     try:
         parse_object(written)
     except ValueError:
-        raise _misconfigured("cannot be read again: some object has a member twice, such as 1 and '1'") from None
+        raise _misconfigured("contain an object with duplicate members, such as 1 and '1'") from None
     return written
 
 
@@ -107,11 +114,11 @@ def _misconfigured(what: str) -> ImproperlyConfigured:
 
 
 def read_access_token(token: str) -> AccessClaims:
-    """Return what an access token says, if it is genuine and in its time.
+    """Return the claims of an access token that is genuine and has not expired.
 
     Raises:
-        InvalidTokenError: it is not one of ours, or not meant for us.
-        TokenExpiredError: it is genuine, but its time is over.
+        InvalidTokenError: the token was not issued here, or is not meant for this audience.
+        TokenExpiredError: the token is genuine, but has expired.
     """
     claims = read_expired_access_token(token)
     if claims.expires_at <= timezone.now().timestamp():
@@ -120,12 +127,15 @@ def read_access_token(token: str) -> AccessClaims:
 
 
 def read_expired_access_token(token: str) -> AccessClaims:
-    """Return what a genuine access token says, whether or not its time is over: good for logging out, no more.
+    """Return the claims of a genuine access token, even if it has expired.
+
+    Use this only to log out.
 
     Raises:
-        InvalidTokenError: it is not one of ours, or not meant for us.
+        InvalidTokenError: the token was not issued here, or is not meant for this audience.
     """
-    if len(token) > MAXIMUM_LENGTH:  # before any decoding: work for the unauthenticated is bounded
+    # Before any decoding, so that an unauthenticated request cannot cause much work.
+    if len(token) > MAXIMUM_LENGTH:
         raise InvalidTokenError
     try:
         return _claims(parse_object(_verified_payload(token, key_ring())))
@@ -133,16 +143,18 @@ def read_expired_access_token(token: str) -> AccessClaims:
         raise InvalidTokenError from error
 
 
-# A client sends its token many times. What is remembered is the signature of genuine ones, by the keys that it was
-# verified with: no refusal, nothing that depends on the time, and bytes, which no route can change for the next.
+# Cached, because a client sends the same token many times. Only genuine signatures are cached, for
+# the keys that they were verified with: no rejection and nothing that depends on the time. The
+# result is bytes, which a route cannot change for the next request.
 @lru_cache(maxsize=1024)
 def _verified_payload(token: str, ring: KeyRing) -> bytes:
     match = _COMPACT_JWS.fullmatch(token)
     if match is None:
         raise InvalidTokenError
     header = parse_object(_decoded(match[1]))
-    # The key is looked up by name among those configured, and the header must then be the one of that key: nothing
-    # that a token says chooses an algorithm, a file or an address (RFC 8725 sections 3.1 and 3.10).
+    # The key is looked up by its name among the configured keys, and the header must be the one
+    # header of that key. So a token cannot choose an algorithm, a file or a URL (RFC 8725 sections
+    # 3.1 and 3.10).
     kid = header.get("kid")
     key = ring.verifying.get(kid) if isinstance(kid, str) else None
     if key is None or header != key.header:
@@ -156,7 +168,7 @@ def _decoded(segment: str) -> bytes:
 
 
 def _claims(payload: dict[str, Any]) -> AccessClaims:
-    """Check each claim's type and meaning; presence, strings and ranges are all checked here, not by PyJWT."""
+    """Check the presence, type and range of each claim and return the claims; PyJWT checks none."""
     if payload.get("iss") != settings.ISSUER or payload.get("aud") != settings.AUDIENCE:
         raise InvalidTokenError
     subject, token_id = _word(payload.get("sub")), _word(payload.get("jti"))
@@ -180,6 +192,6 @@ def _word(value: object) -> str:
 
 
 def _time(value: object) -> int:
-    if type(value) is not int or value <= 0:  # a bool is an int, a float is not a NumericDate of ours
+    if type(value) is not int or value <= 0:  # a bool is an int, and no float is issued here
         raise InvalidTokenError
     return value

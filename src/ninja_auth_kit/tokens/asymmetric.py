@@ -1,6 +1,6 @@
-"""Asymmetric keys: reading and making them, their RFC 7638 thumbprints and their public JWKs.
+"""Asymmetric keys: load and generate them, and compute their RFC 7638 thumbprints and public JWKs.
 
-`cryptography` (the extra `crypto`) is imported when such a key is used, and not before.
+The package `cryptography` (the extra `crypto`) is imported only when such a key is used.
 """
 
 import hashlib
@@ -13,28 +13,30 @@ from typing import Any
 from jwt.algorithms import get_default_algorithms
 
 SMALLEST_RSA = 2048  # bits; RFC 7518 section 3.3
-_NEW_RSA = 3072  # bits; as strong as the other two kinds, and good beyond 2030 (NIST SP 800-57)
+_NEW_RSA = 3072  # bits; as strong as P-256 and Ed25519, and acceptable after 2030 (NIST SP 800-57)
 
-_WANTED = {
+_NEEDED_KEY = {
     "ES256": "an EC key on the curve P-256",
     "EdDSA": "an Ed25519 key",
     "PS256": "an RSA key",
     "RS256": "an RSA key",
 }
-_PEM = (
-    "It must be PEM text that begins with -----BEGIN PRIVATE KEY----- or, for one that only verifies, with -----BEGIN "
-    "PUBLIC KEY-----, line breaks included: no file name, no certificate, no JWK, and no '\\n' in place of a break."
+_PEM_FORMAT = (
+    "It must be PEM text with its line breaks, which begins with -----BEGIN PRIVATE KEY----- or, for a key that only "
+    "verifies, with -----BEGIN PUBLIC KEY-----. It must not be a file name, a certificate or a JWK, or have '\\n' in "
+    "place of line breaks."
 )
-# What RFC 7638 section 3.2 and RFC 8037 section 2 hash: the members that make the public key, and no others.
-_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
+# The members that RFC 7638 section 3.2 and RFC 8037 section 2 hash: only those that define the
+# public key.
+_THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
 
 
 class UnusableKeyError(ValueError):
     """A key that cannot be used.
 
     Args:
-        fault: what is wrong, in words that follow the key's name and never show it.
-        remedy: what helps.
+        fault: what is wrong, in words that follow the name of the key. They never show the key.
+        remedy: how to fix it.
     """
 
     def __init__(self, fault: str, remedy: str) -> None:
@@ -44,7 +46,7 @@ class UnusableKeyError(ValueError):
 
 @dataclass(frozen=True)
 class KeyPair:
-    """An asymmetric key as `cryptography` has it; `private` is None where the public key alone was given."""
+    """An asymmetric key. `private` is None if only the public key was given."""
 
     kid: str
     jwk: dict[str, str]
@@ -54,21 +56,24 @@ class KeyPair:
 
 @lru_cache(maxsize=32)
 def load_key(pem: str, algorithm: str) -> KeyPair:
-    """Read a key and see that it goes with its algorithm. Once for each key: reading takes longer than signing.
+    """Load a key and check that it fits its algorithm.
+
+    Loaded keys are cached, because parsing a key takes longer than signing with it.
 
     Args:
-        pem: a private key (PKCS#8, PKCS#1 or SEC 1, not encrypted) or a public one (SubjectPublicKeyInfo), as PEM.
+        pem: a private key (PKCS#8, PKCS#1 or SEC 1, not encrypted) or a public key
+            (SubjectPublicKeyInfo), as PEM.
         algorithm: one of `ASYMMETRIC_ALGORITHMS`.
 
     Raises:
-        UnusableKeyError: it cannot be read, is of another kind, or too short.
+        UnusableKeyError: the key cannot be parsed, is of another kind, or is too short.
     """
     require_cryptography()
     private = _parse(pem) if "PRIVATE KEY-----" in pem else None
     public = _parse(pem) if private is None else private.public_key()
-    _refuse_mismatch(public, algorithm)
+    _require_match(public, algorithm)
     full: dict[str, str] = _pyjwt_algorithm(algorithm).to_jwk(public, as_dict=True)
-    members = {name: full[name] for name in _MEMBERS[full["kty"]]}
+    members = {name: full[name] for name in _THUMBPRINT_MEMBERS[full["kty"]]}
     kid = _thumbprint(members)
     return KeyPair(kid, {**members, "kid": kid, "alg": algorithm, "use": "sig"}, public, private)
 
@@ -95,7 +100,7 @@ def new_pem(algorithm: str) -> str:
 
 
 def require_cryptography() -> None:
-    """Raise `UnusableKeyError` where `cryptography` is not installed."""
+    """Raise `UnusableKeyError` if `cryptography` is not installed."""
     try:
         import cryptography  # noqa: F401
     except ImportError:
@@ -111,26 +116,26 @@ def _parse(pem: str) -> Any:
         data = pem.encode()
         return load_pem_private_key(data, None) if "PRIVATE KEY-----" in pem else load_pem_public_key(data)
     except TypeError:
-        remedy = "Decrypt it (openssl pkey -in key.pem), and keep it where your other secrets are."
+        remedy = "Decrypt it with `openssl pkey -in key.pem`, and store it with your other secrets."
         raise UnusableKeyError("is encrypted with a passphrase.", remedy) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKeyError("cannot be read.", _PEM) from None
+        raise UnusableKeyError("cannot be read.", _PEM_FORMAT) from None
 
 
-def _refuse_mismatch(public: Any, algorithm: str) -> None:
+def _require_match(public: Any, algorithm: str) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(public, rsa.RSAPublicKey):
-        fits, found = _WANTED[algorithm] == "an RSA key", "an RSA key"
+        fits, found = algorithm in ("PS256", "RS256"), "an RSA key"
     elif isinstance(public, ec.EllipticCurvePublicKey):
         on_p256 = isinstance(public.curve, ec.SECP256R1)
         fits, found = algorithm == "ES256" and on_p256, f"an EC key on the curve {public.curve.name}"
     else:
         fits = algorithm == "EdDSA" and isinstance(public, ed25519.Ed25519PublicKey)
         found = f"a key of the type {type(public).__name__}"
-    remedy = f"Make one with `manage.py authkit_keys generate --alg {algorithm}`, or correct 'alg'."
+    remedy = f"Generate one with `manage.py authkit_keys generate --alg {algorithm}`, or correct 'alg'."
     if not fits:
-        raise UnusableKeyError(f"is {found}; {algorithm} needs {_WANTED[algorithm]}.", remedy)
+        raise UnusableKeyError(f"is {found}; {algorithm} needs {_NEEDED_KEY[algorithm]}.", remedy)
     if isinstance(public, rsa.RSAPublicKey) and public.key_size < SMALLEST_RSA:
         raise UnusableKeyError(f"has {public.key_size} bits; {algorithm} needs at least {SMALLEST_RSA}.", remedy)
 
@@ -140,6 +145,6 @@ def _pyjwt_algorithm(algorithm: str) -> Any:
 
 
 def _thumbprint(members: dict[str, str]) -> str:
-    """Return the RFC 7638 thumbprint of a JWK that has its required members alone."""
+    """Return the RFC 7638 thumbprint of a JWK that has only its required members."""
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     return urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()

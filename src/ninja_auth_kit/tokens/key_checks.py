@@ -1,7 +1,11 @@
-"""What keeps a process from starting: keys that are missing, weak, published, or do not fit together."""
+"""The checks of `JWT_SECRET_KEY` and `SIGNING_KEYS` that stop a process from starting.
+
+They reject keys that are missing, weak or published, and entries that contradict one another (RFC
+8725 section 3.5; ASVS 11.2.3).
+"""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +18,7 @@ from ninja_auth_kit.tokens.asymmetric import KeyPair, UnusableKeyError, load_key
 from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY
 from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND, key_id
 
-# Keys that everybody can read, and that nothing else here would refuse. A published key is not a secret.
+# Keys that anyone can read, and that no other check rejects.
 PUBLISHED_KEYS = frozenset(
     {
         "change-me-to-a-long-random-value-of-your-own-please",  # a former README of this package
@@ -24,82 +28,96 @@ PUBLISHED_KEYS = frozenset(
     }
 )
 
-Fault = tuple[str, str]
-"""What is wrong, and what helps. Neither shows a key."""
+_MINIMUM_CHARACTERS = 10  # that are different
 
-_NEW_KEY = (
-    f"Whoever knows or guesses this key can log in as anybody. Make a good one:\n\n"
+_GENERATE_SECRET = (
+    "Anyone who knows or guesses this key can log in as any user. Generate a strong key:\n\n"
     f"    {KEY_COMMAND}\n\n"
-    f"and put it into the setting JWT_SECRET_KEY, from the environment or a secret store, not from the code."
+    "and set JWT_SECRET_KEY to it. Read it from the environment or from a secret store; do not write it into the code."
 )
-_REMOVE = "Remove the entry: with such a key tokens can be forged, also while it only verifies."
-_LIST = (
-    'It is a list of {"alg": ..., "key": ..., "state": "active" or "verify-only"}, each with "kid" if you like; '
-    "`manage.py authkit_keys generate` prints an entry to paste (start with SIGNING_KEYS left out)."
+_REMOVE_ENTRY = "Remove the entry: with such a key tokens can be forged, even if the key only verifies."
+_ENTRY_FORMAT = (
+    'Each entry is {"alg": ..., "key": ..., "state": "active" or "verify-only"} and may have a "kid". '
+    "`manage.py authkit_keys generate` prints an entry to paste; run it without SIGNING_KEYS first."
+)
+_ENCODE_AS_TEXT = (
+    "Raw bytes in an environment variable become characters that cannot be encoded. Keep the key as text, such as "
+    f"base64 or hexadecimal. This command generates a key that is text:\n\n    {KEY_COMMAND}"
 )
 
 
-_ENCODE = (
-    "Keep the key as text where your settings read it, such as base64 or hexadecimal: of raw bytes the environment "
-    f"makes characters that cannot be encoded. This makes one that is text:\n\n    {KEY_COMMAND}"
-)
+class Fault(NamedTuple):
+    """What is wrong with a setting, and how to fix it. Neither text shows a key."""
+
+    problem: str
+    fix: str
 
 
 def check_keys() -> None:
-    """Raise unless `JWT_SECRET_KEY` and `SIGNING_KEYS` are strong and go together (RFC 8725 section 3.5; ASVS 11.2.3).
+    """Check that `JWT_SECRET_KEY` and `SIGNING_KEYS` are strong and fit together.
 
     Raises:
-        ImproperlyConfigured: what is wrong, and what to do about it.
+        ImproperlyConfigured: they are not; the text says what is wrong and how to fix it.
     """
+    # The functions below return a fault instead of raising it, because error trackers send the
+    # local variables of every frame of a traceback, and theirs are keys.
+    fault = _find_fault()
+    if fault is not None:
+        raise ImproperlyConfigured(f"ninja_auth_kit refuses to start: {fault.problem}\n\n{fault.fix}")
+
+
+def _find_fault() -> Fault | None:
     secret: object = getattr(django_settings, "JWT_SECRET_KEY", None)
-    found = _fault_of_root(secret, settings.JWT_ALGORITHM) or _fault_of_list(secret, settings.SIGNING_KEYS)
-    if found is not None:
-        fault, remedy = found
-        raise ImproperlyConfigured(f"ninja_auth_kit refuses to start: {fault}\n\n{remedy}")
+    return _fault_of_root_secret(secret, settings.JWT_ALGORITHM) or _fault_of_signing_keys(
+        secret, settings.SIGNING_KEYS
+    )
 
 
-def _fault_of_root(key: object, algorithm: object) -> Fault | None:
+def _fault_of_root_secret(key: object, algorithm: object) -> Fault | None:
     if not isinstance(algorithm, str) or algorithm not in HMAC_ALGORITHMS:
-        remedy = (
-            "Choose one for NINJA_AUTH_KIT['JWT_ALGORITHM'], or leave it out: HS256 is a good one. "
-            f"Keys for {', '.join(ASYMMETRIC_ALGORITHMS)} go into NINJA_AUTH_KIT['SIGNING_KEYS']."
+        return Fault(
+            f"JWT_ALGORITHM must be one of {', '.join(HMAC_ALGORITHMS)}.",
+            "Choose one for NINJA_AUTH_KIT['JWT_ALGORITHM'], or remove it to use HS256. "
+            f"Keys for {', '.join(ASYMMETRIC_ALGORITHMS)} belong in NINJA_AUTH_KIT['SIGNING_KEYS'].",
         )
-        return f"JWT_ALGORITHM must be one of {', '.join(HMAC_ALGORITHMS)}.", remedy
     if key is None or key == "":
-        return "the setting JWT_SECRET_KEY is missing or empty.", _NEW_KEY
+        return Fault("the setting JWT_SECRET_KEY is missing or empty.", _GENERATE_SECRET)
     if not isinstance(key, str):
-        remedy = "Give the setting the key as text: decode it where you read it."
-        return f"JWT_SECRET_KEY must be a string, not {type(key).__name__}.", remedy
+        return Fault(
+            f"JWT_SECRET_KEY must be a string, not {type(key).__name__}.",
+            "Set it to text: decode it where your settings read it.",
+        )
     if _has_raw_bytes(key):
-        return "JWT_SECRET_KEY has bytes in it that are no UTF-8.", _ENCODE
-    weakness = _weakness("JWT_SECRET_KEY", key, algorithm)
-    return None if weakness is None else (weakness, _NEW_KEY)
+        return Fault("JWT_SECRET_KEY contains bytes that are not UTF-8.", _ENCODE_AS_TEXT)
+    weakness = _weakness(key, algorithm)
+    return None if weakness is None else Fault(f"JWT_SECRET_KEY {weakness}", _GENERATE_SECRET)
 
 
 def _has_raw_bytes(key: str) -> bool:
-    """Tell whether a key has the lone surrogates that `os.environ` makes of bytes that are no UTF-8."""
+    """Return whether a key has the lone surrogates that `os.environ` makes from non-UTF-8 bytes."""
     return any("\ud800" <= letter <= "\udfff" for letter in key)
 
 
-def _weakness(name: str, key: str, algorithm: str) -> str | None:
+def _weakness(key: str, algorithm: str) -> str | None:
+    """Return why a secret is weak, in words that follow its name, or None."""
     length, minimum = len(key.encode()), HMAC_ALGORITHMS[algorithm]
     if length < minimum:
-        return f"{name} has {length} bytes; {algorithm} needs at least {minimum}."
-    if len(set(key)) < 10:
-        return f"{name} repeats a few characters."
+        return f"has {length} bytes; {algorithm} needs at least {minimum}."
+    if len(set(key)) < _MINIMUM_CHARACTERS:
+        return f"repeats a few characters; it must have at least {_MINIMUM_CHARACTERS} different ones."
     if key.startswith("django-insecure-"):
-        return f"{name} is a generated development key (django-insecure-...)."
+        return "is a development key that Django has generated (django-insecure-...)."
     if key in {django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS}:
-        return f"{name} is the same as SECRET_KEY; a leak of one must not be a leak of both."
+        return "is the same as SECRET_KEY or one of SECRET_KEY_FALLBACKS; a leak of one must not be a leak of both."
     if key in PUBLISHED_KEYS:
-        return f"{name} is an example from documentation that everybody can read."
+        return "is an example from documentation that everybody can read."
     if _is_asymmetric(key):
-        return f"{name} is an asymmetric key, a certificate or a JWK, and {algorithm} needs a secret."
+        return f"is an asymmetric key, a certificate or a JWK; {algorithm} needs a secret."
     return None
 
 
 def _is_asymmetric(key: str) -> bool:
-    """Tell whether a secret is none, but a key that may be public (CVE-2017-11424)."""
+    """Return whether a secret is really an asymmetric key, which may be public (CVE-2017-11424)."""
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(key)
     except InvalidKeyError:
@@ -107,51 +125,67 @@ def _is_asymmetric(key: str) -> bool:
     return False
 
 
-def _fault_of_list(secret: Any, listed: object) -> Fault | None:
+def _fault_of_signing_keys(secret: Any, listed: object) -> Fault | None:
     if listed is None:
         return None
     if not isinstance(listed, list | tuple):
-        return "SIGNING_KEYS must be a list of dicts, or None.", _LIST
-    for index, entry in enumerate(listed):
-        fault = _fault_of_entry(f"SIGNING_KEYS[{index}]", entry)
+        return Fault("SIGNING_KEYS must be a list of dicts, or None.", _ENTRY_FORMAT)
+    for name, entry in _named(listed):
+        fault = _fault_of_entry(name, entry)
         if fault is not None:
             return fault
-    return _fault_of_all(secret, listed)
+    return _fault_between_keys(secret, listed)
+
+
+def _named(listed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for index, entry in enumerate(listed):
+        yield f"SIGNING_KEYS[{index}]", entry
 
 
 def _fault_of_entry(name: str, entry: Any) -> Fault | None:
     required, optional = {"alg", "key", "state"}, {"kid"}
     if not isinstance(entry, dict) or not required <= set(entry) <= required | optional:
-        return f"{name} must be a dict with 'alg', 'key', 'state' and, if you like, 'kid', and nothing else.", _LIST
-    if entry["alg"] not in (*HMAC_ALGORITHMS, *ASYMMETRIC_ALGORITHMS):
-        return f"{name}['alg'] must be one of {', '.join((*HMAC_ALGORITHMS, *ASYMMETRIC_ALGORITHMS))}.", _LIST
+        return Fault(
+            f"{name} must be a dict with 'alg', 'key', 'state', an optional 'kid' and nothing else.", _ENTRY_FORMAT
+        )
+    algorithms = (*HMAC_ALGORITHMS, *ASYMMETRIC_ALGORITHMS)
+    if entry["alg"] not in algorithms:
+        return Fault(f"{name}['alg'] must be one of {', '.join(algorithms)}.", _ENTRY_FORMAT)
     if entry["state"] not in (ACTIVE, VERIFY_ONLY):
-        return f"{name}['state'] must be 'active' or 'verify-only'.", _LIST
+        return Fault(f"{name}['state'] must be 'active' or 'verify-only'.", _ENTRY_FORMAT)
     if not isinstance(entry["key"], str):
-        return f"{name}['key'] must be a string, not {type(entry['key']).__name__}.", "Decode it where you read it."
-    check = _fault_of_secret if entry["alg"] in HMAC_ALGORITHMS else _fault_of_pair
-    return check(name, entry) or _fault_of_kid(name, entry)
+        return Fault(
+            f"{name}['key'] must be a string, not {type(entry['key']).__name__}.",
+            "Decode it where your settings read it.",
+        )
+    fault_of_key = _fault_of_secret if entry["alg"] in HMAC_ALGORITHMS else _fault_of_pair
+    return fault_of_key(name, entry) or _fault_of_kid(name, entry)
 
 
 def _fault_of_secret(name: str, entry: dict[str, str]) -> Fault | None:
     if _has_raw_bytes(entry["key"]):
-        return f"{name}['key'] has bytes in it that are no UTF-8.", _ENCODE
-    weakness = _weakness(f"{name}['key']", entry["key"], entry["alg"])
+        return Fault(f"{name}['key'] contains bytes that are not UTF-8.", _ENCODE_AS_TEXT)
+    weakness = _weakness(entry["key"], entry["alg"])
     if weakness is not None:
-        return weakness, _REMOVE
+        return Fault(f"{name}['key'] {weakness}", _REMOVE_ENTRY)
     if entry["state"] == ACTIVE:
-        remedy = "Make it 'verify-only', or put the secret into JWT_SECRET_KEY and the former one here."
-        return f"{name} is active, and the active secret is always JWT_SECRET_KEY.", remedy
+        return Fault(
+            f"{name} is active, but the active secret is always JWT_SECRET_KEY.",
+            "Change the state to 'verify-only', or put the secret into JWT_SECRET_KEY and list the former one here.",
+        )
     return None
 
 
 def _fault_of_pair(name: str, entry: dict[str, str]) -> Fault | None:
     try:
         pair: KeyPair = load_key(entry["key"], entry["alg"])
-    except UnusableKeyError as found:
-        return f"{name}['key'] {found.fault}", found.remedy
+    except UnusableKeyError as error:
+        return Fault(f"{name}['key'] {error.fault}", error.remedy)
     if entry["state"] == ACTIVE and pair.private is None:
-        return f"{name} is active and has the public key alone.", "Give the private key, or make it 'verify-only'."
+        return Fault(
+            f"{name} is active, but has only the public key.",
+            "Give the private key, or change the state to 'verify-only'.",
+        )
     return None
 
 
@@ -159,28 +193,29 @@ def _fault_of_kid(name: str, entry: dict[str, str]) -> Fault | None:
     kid = _kid(entry)
     if entry.get("kid", kid) == kid:
         return None
-    return f"{name}['kid'] is not the name of this key.", f"Leave 'kid' out, or write {kid!r}."
+    return Fault(f"{name}['kid'] is not the key ID of this key.", f"Remove 'kid', or write {kid!r}.")
 
 
 def _kid(entry: dict[str, str]) -> str:
-    """Return the `kid` that tokens of this key carry: derived from the key, so that it can name no other."""
+    """Return the `kid` of a key. It is derived from the key, so it cannot name another key."""
     if entry["alg"] in HMAC_ALGORITHMS:
         return key_id("access token", entry["key"])
     return load_key(entry["key"], entry["alg"]).kid
 
 
-def _fault_of_all(secret: str, listed: Sequence[dict[str, str]]) -> Fault | None:
+def _fault_between_keys(secret: str, listed: Sequence[dict[str, str]]) -> Fault | None:
     active = [name for name, entry in _named(listed) if entry["state"] == ACTIVE]
     if len(active) > 1:
-        return f"{' and '.join(active)} are active, and one key signs.", "Make all but one 'verify-only'."
+        return Fault(
+            f"{' and '.join(active)} are active, but only one key can sign.",
+            "Change the state of all but one to 'verify-only'.",
+        )
     seen = {key_id("access token", secret): "JWT_SECRET_KEY"}
     for name, entry in _named(listed):
         other = seen.setdefault(_kid(entry), name)
         if other != name:
-            return f"{name} and {other} are one key.", "Remove the entry: a key has one state and one algorithm."
+            return Fault(
+                f"{name} and {other} are the same key.",
+                "Remove the entry: a key can have only one state and one algorithm.",
+            )
     return None
-
-
-def _named(listed: Sequence[dict[str, str]]) -> Iterator[tuple[str, dict[str, str]]]:
-    for index, entry in enumerate(listed):
-        yield f"SIGNING_KEYS[{index}]", entry

@@ -1,4 +1,4 @@
-"""The keys of access tokens: the one that signs, those that verify, their public JWKs, and generating new ones."""
+"""The keys of access tokens: the one that signs, those that verify, and new ones."""
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -21,11 +21,11 @@ VERIFY_ONLY = "verify-only"
 
 
 class AccessKey:
-    """One key, with one algorithm (RFC 8725 section 3.1).
+    """A key with its one algorithm (RFC 8725 section 3.1).
 
     Attributes:
-        header: the header of every token that it has signed, and of no other.
-        jwk: its public half for other services, as RFC 7517 has it; None for a secret.
+        header: the only header that tokens of this key have.
+        jwk: the public key for other services, as in RFC 7517; None for a secret.
     """
 
     def __init__(self, *, algorithm: str, key: str, state: str) -> None:
@@ -46,25 +46,26 @@ class AccessKey:
 
     @property
     def can_sign(self) -> bool:
-        """Whether the private half is there, or it is a secret."""
+        """Whether the private key is known, or the key is a secret."""
         return self._private is not None
 
     def sign(self, payload: bytes) -> str:
-        """Return a compact JWS of a payload."""
+        """Return the compact JWS of a payload."""
         return self._jws.encode(payload, self._private, self.algorithm, self.header)
 
     def verify(self, token: str) -> None:
-        """Check the signature of a compact JWS whose header is that of this key, and whose alphabet was looked at.
+        """Check the signature of a compact JWS.
 
-        By the algorithm alone: PyJWS would parse it all once more, a character at a time.
+        The caller has checked the alphabet, and that the header is `header`. This uses only the
+        algorithm: PyJWS would parse the whole token again, one character at a time.
 
         Raises:
-            jwt.PyJWTError: it is none of this key's.
+            jwt.PyJWTError: the signature is not from this key.
         """
         signed, _, segment = token.rpartition(".")
         signature = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-        is_spelt_so = urlsafe_b64encode(signature).rstrip(b"=") == segment.encode()
-        if not is_spelt_so or not self._algorithm.verify(signed.encode(), self._public, signature):
+        is_canonical = urlsafe_b64encode(signature).rstrip(b"=") == segment.encode()
+        if not is_canonical or not self._algorithm.verify(signed.encode(), self._public, signature):
             raise jwt.InvalidSignatureError
 
 
@@ -73,9 +74,10 @@ class KeyRing:
     """The configured keys.
 
     Attributes:
-        keys: all of them; the first is `JWT_SECRET_KEY`, the others stand in the order of `SIGNING_KEYS`.
-        signing: the one that signs.
-        verifying: those that verify, by `kid`. All are of one kind, HMAC or asymmetric (RFC 8725 section 2.1).
+        keys: all keys: `JWT_SECRET_KEY`, then those of `SIGNING_KEYS` in their order.
+        signing: the key that signs.
+        verifying: the keys that verify, by `kid`. All of them are HMAC keys, or all are asymmetric
+            (RFC 8725 section 2.1).
     """
 
     keys: tuple[AccessKey, ...]
@@ -84,12 +86,12 @@ class KeyRing:
 
     @property
     def public(self) -> list[dict[str, str]]:
-        """The keys that other services may know, as JWKs: also those that do not sign yet or do not sign any more."""
+        """The public keys as JWKs, including those that do not sign yet or do not sign any more."""
         return [key.jwk for key in self.keys if key.jwk is not None]
 
 
 def key_ring() -> KeyRing:
-    """Return the configured keys; `check_keys` has seen to it at start that they fit together."""
+    """Return the configured keys. `check_keys` has checked them at start."""
     listed = tuple((entry["alg"], entry["key"], entry["state"]) for entry in settings.SIGNING_KEYS or ())
     return _key_ring(settings.JWT_SECRET_KEY, settings.JWT_ALGORITHM, listed)
 
@@ -105,7 +107,7 @@ def _key_ring(secret: str, algorithm: str, listed: tuple[tuple[str, str, str], .
 
 
 class _CheckedHMAC(HMACAlgorithm):
-    """PyJWT's HMAC, without its look at every call for keys that `check_keys` has refused at start."""
+    """PyJWT's HMAC without its check of the key on every call: `check_keys` did it at start."""
 
     def prepare_key(self, key: str | bytes) -> bytes:
         return key.encode() if isinstance(key, str) else key
@@ -113,7 +115,7 @@ class _CheckedHMAC(HMACAlgorithm):
 
 @lru_cache(maxsize=8)
 def _jws(algorithm: str) -> jwt.PyJWS:
-    """Return a PyJWS that knows one algorithm and no other, not even "none" (RFC 8725 section 3.1)."""
+    """Return a PyJWS that supports only one algorithm, not even "none" (RFC 8725 section 3.1)."""
     if algorithm not in HMAC_ALGORITHMS:
         return jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
     hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
@@ -123,7 +125,7 @@ def _jws(algorithm: str) -> jwt.PyJWS:
 
 
 class NewKey(NamedTuple):
-    """A key that no settings have yet; `text` is a secret, or a private key as PEM."""
+    """A key that is not in the settings yet; `text` is a secret, or a private key as PEM."""
 
     kid: str
     algorithm: str
@@ -137,7 +139,7 @@ def generate_key(algorithm: str) -> NewKey:
     """Return a new key for an algorithm.
 
     Raises:
-        UnusableKeyError: it is asymmetric, and `cryptography` is not installed.
+        UnusableKeyError: the algorithm is asymmetric, and `cryptography` is not installed.
     """
     if algorithm in HMAC_ALGORITHMS:
         secret = secrets.token_urlsafe(64)

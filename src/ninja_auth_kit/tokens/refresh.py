@@ -1,9 +1,9 @@
-"""Refresh tokens: opaque, derived from the session and the key, never stored.
+"""Refresh tokens: opaque tokens that are derived from the session and the key, and never stored.
 
-A token is `nakr_` and base64url of the session id (16 bytes), the generation (4 bytes) and an HMAC (32 bytes). It
-can be issued again for the same generation, which is what lets twenty parallel refreshes end with one successor.
-The prefix lets secret scanners find a leaked one. Each generation keeps the root that it was issued under, until the
-next one moves the session to the current root.
+A token is `nakr_` and the base64url of the session id (16 bytes), the generation (4 bytes) and an
+HMAC (32 bytes). The token of a generation can be issued again, so twenty parallel refreshes end
+with the same successor. The prefix lets secret scanners find a leaked token. Each generation keeps
+the root secret that it was issued under; the next rotation moves the session to the current root.
 """
 
 import base64
@@ -25,22 +25,26 @@ _LENGTH = len(PREFIX) + 70
 
 @dataclass(frozen=True)
 class RefreshClaims:
-    """What a genuine refresh token says: which session, and which of its generations."""
+    """The session and the generation that a genuine refresh token belongs to."""
 
     session_id: UUID
     generation: int
 
 
 def issue_refresh_token(*, session_id: UUID, generation: int, stored: str | None = None) -> str:
-    """Return the refresh token of one generation of a session; the same arguments give the same token.
+    """Return the refresh token of one generation of a session.
+
+    The same arguments give the same token.
 
     Args:
-        session_id: which session.
-        generation: which generation.
-        stored: the digest of a token that was issued before, to get that very token again; None for a new one.
+        session_id: the id of the session.
+        generation: the generation.
+        stored: the digest of a token that was issued before, to get the same token again; None for
+            a new token.
 
     Raises:
-        InvalidTokenError: the root that `stored` names is none any more, so the token is good for nothing.
+        InvalidTokenError: the root that `stored` names is not a root any more, so the token would
+            not be accepted.
     """
     root = roots()[0] if stored is None else root_of(stored, _LABEL)
     if root is None:
@@ -49,11 +53,13 @@ def issue_refresh_token(*, session_id: UUID, generation: int, stored: str | None
 
 
 def read_refresh_token(token: str) -> RefreshClaims:
-    """Return what a refresh token says, if it is one of ours.
+    """Return the claims of a genuine refresh token.
+
+    The whole token is compared, in constant time, with the one that would be issued under each
+    root. So an alternate encoding of a genuine token is rejected as well.
 
     Raises:
-        InvalidTokenError: it is not. Alternate encodings of a genuine token are not genuine either: the token is
-            compared as a whole, in constant time, with the one we would issue under each root.
+        InvalidTokenError: the token was not issued here.
     """
     if len(token) != _LENGTH or not token.startswith(PREFIX) or not token.isascii():
         raise InvalidTokenError
@@ -63,8 +69,9 @@ def read_refresh_token(token: str) -> RefreshClaims:
         raise InvalidTokenError from error
     if len(body) != 20:
         raise InvalidTokenError
-    # A loop, no generator: before Python 3.12 a failed generator's frame has lost its caller, where Django's reports
-    # look for `sensitive_variables`, and they would show the token.
+    # A loop and not a generator: before Python 3.12 the frame of a failed generator has lost its
+    # caller, where Django's error reports look for `sensitive_variables`, so they would show the
+    # token.
     for root in roots():
         if hmac.compare_digest(token, _issue(body, root)):
             return RefreshClaims(session_id=UUID(bytes=body[:16]), generation=int.from_bytes(body[16:]))
@@ -72,23 +79,23 @@ def read_refresh_token(token: str) -> RefreshClaims:
 
 
 def refresh_token_digest(token: str, *, user_id: Any) -> str:
-    """Return what `UserSession.refresh_token` and `BlacklistedToken.token` hold for this refresh token.
+    """Return the digest of a refresh token, for `UserSession` and `BlacklistedToken`.
 
     Args:
         token: the refresh token.
-        user_id: the primary key of its user. Whoever can write to the sessions, but has no key, cannot move one of
-            their own to somebody else and refresh it there.
+        user_id: the primary key of its user. An attacker who can write to the table of sessions,
+            but has no key, cannot move their own session to another user and refresh it there.
     """
-    return digest(_LABEL, _of_user(token, user_id))
+    return digest(_LABEL, _with_user(token, user_id))
 
 
 def is_refresh_token_digest(stored: str, token: str, *, user_id: Any) -> bool:
-    """Tell whether a digest is that of this refresh token of this user, under the root that it names."""
-    return is_digest_of(stored, _LABEL, _of_user(token, user_id))
+    """Return whether a digest is that of a refresh token of a user, under the root that it names."""
+    return is_digest_of(stored, _LABEL, _with_user(token, user_id))
 
 
-def _of_user(token: str, user_id: Any) -> str:
-    return f"{token} {user_id}"  # unambiguous: all tokens have one length
+def _with_user(token: str, user_id: Any) -> str:
+    return f"{token} {user_id}"  # unambiguous, because all tokens have the same length
 
 
 def _issue(body: bytes, root: str) -> str:

@@ -1,7 +1,10 @@
-"""The roots: secrets that all keyed digests come from, by one derived key per use, so that none stands in for another.
+"""Root secrets: the key of every digest is derived from one of them, a different key for each use.
 
-`JWT_SECRET_KEY` is the current root. Secrets that `SIGNING_KEYS` lists verify-only are roots too: the former one, so
-that nobody is logged out when the root is rotated, or the next one, so that no worker refuses what another has issued.
+`JWT_SECRET_KEY` is the current root. The secrets that `SIGNING_KEYS` lists as verify-only are roots
+too:
+
+- the former root, so that a rotation of the root logs out no user,
+- the next root, so that no worker rejects what another worker has issued already.
 """
 
 import hashlib
@@ -23,17 +26,22 @@ def roots() -> tuple[str, ...]:
 
 
 def derive_key(label: str, root: str | None = None) -> bytes:
-    """Derive the 32-byte key for one use by HKDF-SHA256 (RFC 5869), from the current root unless another is given."""
+    """Derive a 32-byte key by HKDF-SHA256 (RFC 5869).
+
+    Args:
+        label: what the key is used for.
+        root: the root to derive it from; by default the current one.
+    """
     return _derive_key(root or settings.JWT_SECRET_KEY, label)
 
 
 def key_id(label: str, root: str | None = None) -> str:
-    """Name a derived key in 8 hexadecimal digits, without telling anything about it."""
+    """Return the name of a derived key: 8 hexadecimal digits that reveal nothing about it."""
     return _derive_key(root or settings.JWT_SECRET_KEY, f"id of {label}")[:4].hex()
 
 
 def find_root(name: str, label: str) -> str | None:
-    """Return the root whose key for this use has this `key_id`; None where it is no root, or not any more."""
+    """Return the root whose key for a label has this `key_id`, or None if it was removed."""
     for root in roots():
         if key_id(label, root) == name:
             return root

@@ -1,1 +1,1 @@
-"""RabbitMQ by pika: one connection in one I/O thread, publisher confirms per batch."""
+"""The connection to RabbitMQ. Only this package and `consumer` import pika."""

@@ -1,4 +1,4 @@
-"""A batch on its way: which events are out, and what the broker has answered for each."""
+"""A batch that is being published: which events were sent, and what the broker has answered for each."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class ClaimedEvent(NamedTuple):
-    """A row that a relay holds until its transaction ends."""
+    """A row that a relay has locked until its transaction ends."""
 
     id: int
     event_id: str
@@ -17,12 +17,13 @@ class ClaimedEvent(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """An event that did not get through although the broker was there.
+    """An event that was not accepted although the connection worked.
 
     Attributes:
         id: the id of its row.
-        reason: "unroutable" or "nacked" by the broker, who may take it another time; "poison" or "too_large" by us.
-        error: what an operator reads of it.
+        reason: "unroutable" or "nacked" if the broker refused it, which may accept it later; "poison" or "too_large"
+            if the relay did not send it.
+        error: a sentence for operators.
     """
 
     id: int
@@ -30,19 +31,19 @@ class Refusal(NamedTuple):
     error: str
 
 
-# What cannot be sent, now or later, waits for a person.
-FINAL = ("poison", "too_large")
+# Events that can never be sent. They wait for an operator.
+FINAL_REASONS = ("poison", "too_large")
 
 
 @dataclass
 class PublishResult:
-    """One verdict for each event of a batch that has one.
+    """What became of the events of a batch.
 
     Attributes:
-        highest: the highest id of the batch.
-        confirmed: ids of rows whose event the broker has confirmed and routed.
-        refused: what it, or we, refused.
-        failure: what kept the others from a verdict, or None; they are as if they had never been sent.
+        highest: the highest row id of the batch.
+        confirmed: the row ids of the events that the broker confirmed and routed.
+        refused: the events that the broker refused, or that cannot be sent.
+        failure: why the other events got no answer, or None. They are treated as if they had never been sent.
     """
 
     highest: int = 0
@@ -52,31 +53,35 @@ class PublishResult:
 
 
 class Batch:
-    """The events of one batch, and the broker's answers, which fill `verdicts`."""
+    """The events of one batch. The answers of the broker fill `result`.
+
+    Attributes:
+        answered: done when no answer is missing.
+    """
 
     def __init__(self, events: Sequence[ClaimedEvent]) -> None:
         self.events = events
-        self.verdicts = PublishResult(highest=events[-1].id if events else 0)
+        self.result = PublishResult(highest=events[-1].id if events else 0)
         self.answered: Future[None] = Future()
-        self._pending: dict[int, ClaimedEvent] = {}
-        self._tags: deque[int] = deque()  # in their order, for answers to all up to one
+        self._unanswered: dict[int, ClaimedEvent] = {}
+        self._tags: deque[int] = deque()  # in ascending order, for answers with `multiple`
         self._returned: dict[str, str] = {}
 
-    def sent(self, tag: int, event: ClaimedEvent) -> None:
-        """Note under which delivery tag an event has left."""
-        self._pending[tag] = event
+    def mark_sent(self, tag: int, event: ClaimedEvent) -> None:
+        """Record the delivery tag under which an event was sent."""
+        self._unanswered[tag] = event
         self._tags.append(tag)
 
     def refuse(self, event: ClaimedEvent, reason: str, error: str) -> None:
-        """Note that an event does not leave at all."""
-        self.verdicts.refused.append(Refusal(event.id, reason, error))
+        """Record that an event was refused, by the broker or because it cannot be sent."""
+        self.result.refused.append(Refusal(event.id, reason, error))
 
-    def returned(self, event_id: str, error: str) -> None:
-        """Note that the broker had nowhere to route an event to; its confirm comes after that."""
+    def mark_returned(self, event_id: str, error: str) -> None:
+        """Record that the broker could not route an event. It confirms the event after that all the same."""
         self._returned[event_id] = error
 
     def settle(self, tag: int, *, multiple: bool, acknowledged: bool) -> None:
-        """Take an answer for one tag, or for all up to it."""
+        """Record the answer for a delivery tag or, with `multiple`, for all tags up to it."""
         if multiple:
             while self._tags and self._tags[0] <= tag:
                 self._settle(self._tags.popleft(), acknowledged=acknowledged)
@@ -85,17 +90,17 @@ class Batch:
         self.finish_if_answered()
 
     def _settle(self, tag: int, *, acknowledged: bool) -> None:
-        event = self._pending.pop(tag, None)
+        event = self._unanswered.pop(tag, None)
         if event is None:
             return
         if not acknowledged:
-            self.refuse(event, "nacked", "The broker refused it: a queue is full, or it had an error of its own.")
+            self.refuse(event, "nacked", "The broker refused it: a queue is full, or the broker had an error.")
         elif event.event_id in self._returned:
             self.refuse(event, "unroutable", self._returned[event.event_id])
         else:
-            self.verdicts.confirmed.append(event.id)
+            self.result.confirmed.append(event.id)
 
     def finish_if_answered(self) -> None:
-        """Tell the waiting caller when no answer is missing."""
-        if not self._pending and not self.answered.done():
+        """Complete `answered` if no answer is missing."""
+        if not self._unanswered and not self.answered.done():
             self.answered.set_result(None)

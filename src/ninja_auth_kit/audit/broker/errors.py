@@ -1,4 +1,4 @@
-"""What kept an event from the broker, in one short sentence: where, and the last cause. Never with credentials."""
+"""Why an event did not reach the broker: one short sentence with the host, the last cause and no credentials."""
 
 import logging
 import re
@@ -10,58 +10,66 @@ from pika.adapters.utils import connection_workflow as workflow
 
 
 class BrokerError(Exception):
-    """The broker is away, does not answer in time, or refuses; the text says which, without credentials.
+    """The broker is not available, does not answer in time, or refuses. The message says why, without credentials.
 
     Args:
         cause: what went wrong, without a full stop.
-        host: where the broker should be.
-        port: at which port.
+        host: the host of the broker.
+        port: the port of the broker.
     """
 
     def __init__(self, cause: str, *, host: str, port: int) -> None:
-        # Who sets RABBITMQ_HOST to a URL has a password in it.
+        # If RABBITMQ_HOST is set to a URL by mistake, it contains the password.
         super().__init__(f"RabbitMQ at {host.rpartition('@')[2]}:{port}: {cause}.")
 
 
-# All that pika raises where the broker is away: the errors of its workflow of connecting are no AMQPErrors.
+# Everything that pika raises if the broker is not available. The errors of its connection workflow
+# are not AMQPErrors.
 PIKA_ERRORS = (exceptions.AMQPError, workflow.AMQPConnectorException, OSError)
 
-# What pika raises says what pika was doing; this is what it means. The first that fits.
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+ANOTHER_PROTOCOL = (
+    "the peer closed the connection before the AMQP handshake. Check the port: it belongs to another service, or "
+    "expects TLS"
+)
+BLOCKED = "the broker blocks publishers because its memory or disk is full"
+CONNECTION_LOST = "the connection was lost"
+
+# The exceptions of pika say what pika was doing. These are the causes. The first match counts.
+_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((gaierror,), "the host name cannot be resolved"),
-    ((exceptions.AuthenticationError,), "login refused: the broker does not take passwords"),
+    ((exceptions.AuthenticationError,), "login refused: the broker does not accept passwords"),
     (
         (
             TimeoutError,
             workflow.AMQPConnectorStackTimeout,
-            exceptions.ConnectionOpenAborted,  # by pika itself, after `stack_timeout`
+            exceptions.ConnectionOpenAborted,  # raised by pika itself, after `stack_timeout`
             exceptions.AMQPHeartbeatTimeout,
         ),
         "timed out",
     ),
-    ((exceptions.ConnectionBlockedTimeout,), "it blocks publishers: its memory or its disk is full"),
-    ((exceptions.IncompatibleProtocolError,), "it hung up before any AMQP: another service, or a port for TLS"),
-    ((exceptions.StreamLostError,), "the connection broke"),
+    ((exceptions.ConnectionBlockedTimeout,), BLOCKED),
+    ((exceptions.IncompatibleProtocolError,), ANOTHER_PROTOCOL),
+    ((exceptions.StreamLostError,), CONNECTION_LOST),
 )
 
 
 def describe(error: BaseException, *, vhost: str, exchange: str) -> str:
-    """Return the cause of a failure of pika in a few words.
+    """Return the cause of a pika error in a few words.
 
     Args:
         error: what pika raised or reported.
-        vhost: the virtual host that was asked for.
-        exchange: the exchange that was asked for.
+        vhost: the virtual host of the connection.
+        exchange: the exchange that was used.
     """
     cause = _innermost(error)
     if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
-        return _refusal(cause, vhost=vhost)
+        return _describe_refused_login(cause, vhost=vhost)
     if isinstance(cause, exceptions.ChannelClosed) and cause.reply_code == 404:
         return f"the exchange {exchange!r} does not exist"
-    for kinds, meaning in _MEANINGS:
-        if isinstance(cause, kinds):
+    for error_types, meaning in _CAUSES:
+        if isinstance(cause, error_types):
             return meaning
-    return _in_its_own_words(cause)
+    return _original_text(cause)
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -75,18 +83,23 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _refusal(cause: exceptions.AMQPConnectionError, *, vhost: str) -> str:
-    """Tell what pika calls probable from the text of the exception that it found; nothing else is left of that."""
+def _describe_refused_login(cause: exceptions.AMQPConnectionError, *, vhost: str) -> str:
+    """Return why the broker closed the connection during the login.
+
+    pika only guesses ("Probable…"). The text of the original exception is all that is left of it.
+    """
     text = str(cause)
     if "StreamLostError" in text:
-        return "the connection broke before it was open"
+        return f"{CONNECTION_LOST} before it was open"
     if isinstance(cause, exceptions.ProbableAuthenticationError):
         return "login refused: wrong user or password"
-    return f"no such vhost: {vhost!r}" if "not found" in text else f"no access to the vhost {vhost!r}"
+    if "not found" in text:
+        return f"the vhost {vhost!r} does not exist"
+    return f"the user may not access the vhost {vhost!r}"
 
 
-def _in_its_own_words(cause: BaseException) -> str:
-    """Return what the system or the broker says, without the name of the user."""
+def _original_text(cause: BaseException) -> str:
+    """Return what the operating system or the broker says, without the name of the user."""
     if isinstance(cause, SSLError):
         return f"TLS failed: {getattr(cause, 'verify_message', None) or cause.reason or cause.strerror}"
     if isinstance(cause, OSError) and cause.strerror:
@@ -97,7 +110,7 @@ def _in_its_own_words(cause: BaseException) -> str:
 
 
 def quieten_pika() -> None:
-    """Keep pika from logging ten lines for each failed try, unless somebody has chosen a level for it."""
+    """Stop pika from logging ten lines for each failed attempt, unless your project has set a level for its logger."""
     pika_logger = logging.getLogger("pika")
     if pika_logger.level == logging.NOTSET:
         pika_logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What the relay publishes with: connect when needed, publish a batch, leave at any doubt."""
+"""The publisher of the relay: it connects when needed, publishes batches, and reconnects if in doubt."""
 
 import os
 import random
@@ -15,32 +15,32 @@ from ninja_auth_kit.conf import Broker
 
 
 class RabbitMQ:
-    """Publishes batches over a connection that it opens when it is needed.
+    """Publishes batches over a connection that is opened when it is needed.
 
     Args:
-        address: where, and as whom.
+        address: the hosts and the credentials of the broker.
         exchange: the topic exchange of the events.
-        declare: whether to declare the exchange and the catch-all stream, or only to look whether the exchange exists.
+        declare: whether to declare the exchange and the catch-all stream. Otherwise the exchange must exist.
     """
 
     def __init__(self, address: Broker, *, exchange: str, declare: bool) -> None:
         self.address, self.exchange, self.declare = address, exchange, declare
         self.connections = 0
         self._connection: Connection | None = None
-        self._process = 0
+        self._process_id = 0
         quieten_pika()
 
     def connect(self) -> None:
-        """Connect and see to the topology, unless that is done.
+        """Connect and declare or check the exchange, unless that has been done.
 
         Raises:
-            BrokerError: it did not work, or the broker blocks publishers because its memory or disk is full.
+            BrokerError: it failed, or the broker blocks publishers because its memory or disk is full.
         """
-        if self._process != os.getpid():  # a fork has no thread to serve what it has inherited
-            self._connection, self._process = None, os.getpid()
-        if self._connection is not None and self._connection.blocked and not self._connection.lost:
+        if self._process_id != os.getpid():  # a forked process has no thread that serves the inherited connection
+            self._connection, self._process_id = None, os.getpid()
+        if self._connection is not None and self._connection.blocked and not self._connection.failure:
             raise self._connection.blocked
-        if self._connection is None or self._connection.lost or self._connection.is_spent:
+        if self._connection is None or self._connection.failure or self._connection.has_missing_answers:
             self.close()
             self._connection = self._open()
             self.connections += 1
@@ -49,40 +49,40 @@ class RabbitMQ:
         """Publish a batch, persistent and mandatory, and wait until the broker has answered for each event.
 
         Args:
-            events: in the order in which they are to arrive.
-            timeout: seconds to wait for all the answers.
+            events: in the order in which they must arrive.
+            timeout: the number of seconds to wait for all answers.
 
         Returns:
-            A verdict for each event that has one. After a failure the connection is not used again: a late confirm
-            must not count for another batch.
+            What became of each event. After a failure the connection is not used again: a late confirm must not count
+            for another batch.
         """
         batch = Batch(events)
         if self._connection is None:
-            batch.verdicts.failure = BrokerError("there is no connection", host=self.where, port=self.address.port)
-            return batch.verdicts
-        batch.verdicts.failure = self._connection.publish(batch, timeout)
-        if batch.verdicts.failure is not None and not self._connection.blocked:
+            batch.result.failure = BrokerError("not connected", host=self.where, port=self.address.port)
+            return batch.result
+        batch.result.failure = self._connection.publish(batch, timeout)
+        if batch.result.failure is not None and not self._connection.blocked:
             self.close()
-        return batch.verdicts
+        return batch.result
 
     @property
     def where(self) -> str:
-        """The host that it is connected to, or those that it would connect to."""
+        """The host that it is connected to. Without a connection, all configured hosts."""
         return self._connection.parameters.host if self._connection else ", ".join(self.address.hosts)
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the broker has said that it takes nothing for now."""
+        """Whether the broker has announced that it accepts no messages for now."""
         return self._connection is not None and self._connection.blocked is not None
 
     def close(self) -> None:
         """Close the connection and end its thread."""
-        if self._connection is not None and self._process == os.getpid():
+        if self._connection is not None and self._process_id == os.getpid():
             self._connection.stop()
         self._connection = None
 
     def _open(self) -> Connection:
-        """Try each host once, in an order of its own, so that many relays spread over a cluster."""
+        """Try each host once, in random order, so that many relays are spread over a cluster."""
         failure: BrokerError | None = None
         for host in random.sample(self.address.hosts, len(self.address.hosts)):
             connection = Connection(_parameters(self.address, host), self.exchange, self.declare)
@@ -93,14 +93,15 @@ class RabbitMQ:
                 failure = error
             else:
                 return connection
-        raise failure or BrokerError("no host is named", host="", port=self.address.port)
+        raise failure or BrokerError("no host is configured", host="", port=self.address.port)
 
 
 def _parameters(address: Broker, host: str) -> pika.ConnectionParameters:
-    """Return how to connect. One try, for the relay backs off by itself; a dead peer is found within 15 seconds.
+    """Return the connection parameters.
 
-    A connection that is blocked stays, however long: what it has sent is published once the broker reads again, and
-    a new one would bring it once more.
+    pika makes one attempt, because the relay has its own backoff. A dead peer is detected within 15 seconds. A blocked
+    connection is kept for any time: what was sent is published once the broker reads again, and a new connection would
+    send it once more.
     """
     context = ssl.create_default_context() if address.tls else None
     return pika.ConnectionParameters(

@@ -1,14 +1,14 @@
-"""The audit events: what each is called and what stands in it. The one source of messages, schemas and documents.
+"""The audit events: their names and members. Messages, schemas and documentation are made from these classes.
 
-A message is a CloudEvent 1.0 in structured JSON. It carries ids, reason codes and pseudonyms; what may stand in
-`details` is a typed list for each event, so that nothing else can get in: no secret, no token, no digest of one, no
-address.
+A message is a CloudEvent 1.0 in structured JSON. It carries ids, reason codes and pseudonyms. The members of `details`
+are declared and typed for each event, so that nothing else can get into a message: no secret, no token, no digest of
+a token, no address.
 
-The rule: each action emits exactly one event, for its success or for its failure. A login that replaces a session is
-two actions, so first `SessionRevoked` and then `LoggedIn`. A request that is malformed before any service looks at it
-is no action, and no event; nor is one that reads, or ends what has ended already.
+Each action emits exactly one event, for its success or for its failure. A login that replaces a session is two
+actions: first `SessionRevoked`, then `LoggedIn`. A request that is rejected as malformed before a service handles it
+is not an action and emits no event. The same holds for a request that only reads, or that ends what has ended already.
 
-This package needs no Django, so that a consumer in another service can have the same classes.
+This package does not import Django, so that a consumer in another service can use the same classes.
 """
 
 from ninja_auth_kit.audit.events.base import (

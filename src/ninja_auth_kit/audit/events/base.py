@@ -1,4 +1,4 @@
-"""What every event has: the attributes of a CloudEvent, and five blocks of data that are the same in each."""
+"""The members that every event has, and the registry of the event classes."""
 
 import dataclasses
 import re
@@ -10,7 +10,10 @@ from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Who acts: "user" (whom it is about), "admin", "anonymous" (nothing is proved yet) or "system" (a rule)."""
+    """Who acted.
+
+    `type` is "user" (the user whom the event is about), "admin", "anonymous" (not authenticated) or "system" (a rule).
+    """
 
     type: Literal["user", "admin", "anonymous", "system"]
     id: str | None = None
@@ -18,7 +21,11 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Whom it is about. What was typed is never here, only a keyed pseudonym of it, the same for the same words."""
+    """The user whom the event is about.
+
+    `identifier_hash` is a keyed pseudonym of the identifier that was entered. The same identifier has the same
+    pseudonym. The identifier itself is never in an event.
+    """
 
     type: Literal["user"] = "user"
     id: str | None = None
@@ -27,14 +34,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Which session, the `sid` of its access tokens."""
+    """The session that the event is about. Its id is the `sid` of its access tokens."""
 
     id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """From where: the address as `AUDIT_IP` lets it out, and at most 256 characters of the browser's name."""
+    """The caller: the IP address as `AUDIT_IP` allows, and at most 256 characters of the `User-Agent` header."""
 
     ip: str | None = None
     user_agent: str = ""
@@ -42,28 +49,28 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class NoDetails:
-    """Nothing of its own."""
+    """The event has no details."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An audit event, as a consumer gets it.
+    """An audit event, as a consumer receives it.
 
     Attributes:
-        id: unique together with `source`, and the same when an event comes twice.
+        id: unique together with `source`. An event that is delivered twice has the same id.
         source: the issuer of the access tokens.
-        time: when it was recorded.
-        subject: `user/<id>`, where a user is known.
-        partitionkey: events with the same one arrive in the order in which they happened.
-        correlationid: of one request, its `X-Request-ID`.
+        time: when the event was recorded.
+        subject: `user/<id>` if the user is known.
+        partitionkey: events with the same partition key arrive in the order in which they happened.
+        correlationid: the `X-Request-ID` of the request.
         traceparent: the W3C trace context of the request.
-        authtype: who acted, in the words of the CloudEvents extension: "user", "unauthenticated" or "system".
-        outcome: whether the action was done.
-        reason: why it failed, or why a session was ended; a word of `reasons`, to which others may be added.
-        details: what this kind of event has of its own.
-        count: how many events this one stands for; more than 1 in a flood.
-        first_time: when the first of them was recorded.
-        last_time: when the last of them was recorded.
+        authtype: who acted, as defined by the CloudEvents extension: "user", "unauthenticated" or "system".
+        outcome: whether the action succeeded.
+        reason: why the action failed, or why a session was ended. One of `reasons`, to which later versions may add.
+        details: the members that only this event has.
+        count: the number of events that this one represents, which is more than 1 for a flood.
+        first_time: when the first of these events was recorded.
+        last_time: when the last of these events was recorded.
     """
 
     id: str
@@ -85,7 +92,7 @@ class Event:
     first_time: datetime | None = None
     last_time: datetime | None = None
 
-    # Of the kind of event, set by `registry.event`.
+    # The same for all events of a class, and set by the decorator `event`.
     type: ClassVar[str] = ""
     name: ClassVar[str] = ""
     routing_key: ClassVar[str] = ""
@@ -93,16 +100,16 @@ class Event:
     signal: ClassVar[str] = ""
     by: ClassVar[str] = "user"
     fact: ClassVar[bool] = False
-    merges: ClassVar[bool] = False
+    is_aggregated: ClassVar[bool] = False
     reasons: ClassVar[Mapping[str, str]] = {}
     ocsf: ClassVar[str] = ""
-    twin: ClassVar[str] = ""
+    shared_signal: ClassVar[str] = ""
     detail_names: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
-    """An event of a kind that this version does not know; `details` is a plain dict. Acknowledge and ignore it."""
+    """An event of a type that this version does not know. Acknowledge and ignore it. `details` is a plain dict."""
 
     kind: str = ""
     details: dict[str, Any]
@@ -124,47 +131,53 @@ def event(
     signal: str,
     by: str,
     fact: bool = False,
-    merges: bool | None = None,
+    is_aggregated: bool | None = None,
     reasons: Mapping[str, str] | None = None,
     ocsf: str = "",
-    twin: str = "",
+    shared_signal: str = "",
     version: int = 1,
     prefix: str = PREFIX,
 ) -> Callable[[type[E]], type[E]]:
-    """Make a class of events a kind, with a place on the list. Its docstring says when it happens.
+    """Register a class of events. The docstring of the class says when the event happens.
 
     Args:
         name: entity and action, as in the CloudEvents type `ninja-auth-kit.<name>.v1`.
         route: entity, action and outcome, as in the routing key `auth.<route>`.
-        signal: the name of the signal in `ninja_auth_kit.signals` that announces it, or "" for one of a host.
-        by: who acts, where the signal does not say it. An "admin" is never the rule, so only the signal says it.
-        fact: True of what is so even if everything around it rolls back.
-        merges: whether many from one network become one with a count; as `fact` says unless told otherwise.
-        reasons: the words that `reason` can be, each with what it means.
+        signal: the name of the signal in `ninja_auth_kit.signals` that announces the event, or "" for a custom event.
+        by: who acts, unless the signal says otherwise. It is never "admin", which only the signal can say.
+        fact: whether the event is true even if the transaction around it is rolled back.
+        is_aggregated: whether many events from one network become one with a count. By default, `fact`.
+        reasons: the possible values of `reason`, each with its meaning.
         ocsf: class and activity in the Open Cybersecurity Schema Framework.
-        twin: the event of CAEP or RISC that says the same.
-        version: of the type; a new one breaks with the one before.
-        prefix: of the type.
+        shared_signal: the CAEP or RISC event with the same meaning (OpenID Shared Signals).
+        version: the version of the type. A new version is incompatible with the one before.
+        prefix: the first part of the type.
 
     Raises:
-        ValueError: the name or the route is no such word, or the type is taken.
+        ValueError: the name or the route is malformed, or the type is registered already.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of an event: entity and action, such as 'order.approved'.")
+        raise ValueError(f"{name!r} is not a valid event name. Use entity and action, such as 'order.approved'.")
     if not _ROUTE.fullmatch(route):
-        raise ValueError(f"{route!r} is no route: entity, action and 'success' or 'failure', with dots between.")
+        raise ValueError(
+            f"{route!r} is not a valid route. Use entity, action and outcome, such as 'order.approved.success'. The "
+            "outcome is 'success' or 'failure'."
+        )
 
     def add(kind: type[E]) -> type[E]:
         kind = dataclasses.dataclass(frozen=True, kw_only=True)(kind)
         kind.name, kind.type, kind.routing_key = name, f"{prefix}.{name}.v{version}", f"auth.{route}"
         kind.outcome_word = "failure" if route.endswith(".failure") else "success"
         kind.signal, kind.by, kind.fact = signal, by, fact
-        kind.merges = fact if merges is None else merges
-        kind.reasons, kind.ocsf, kind.twin = reasons or {}, ocsf, twin
+        kind.is_aggregated = fact if is_aggregated is None else is_aggregated
+        kind.reasons, kind.ocsf, kind.shared_signal = reasons or {}, ocsf, shared_signal
         kind.detail_names = tuple(field.name for field in dataclasses.fields(details_of(kind)))
-        known = _by_type.setdefault(kind.type, kind)
-        if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise ValueError(f"There is an event {kind.type!r} already: {known.__module__}.{known.__qualname__}.")
+        existing = _by_type.setdefault(kind.type, kind)
+        if (existing.__module__, existing.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ValueError(
+                f"The event {kind.type!r} exists already: {existing.__module__}.{existing.__qualname__}. Use another "
+                "name, prefix or version."
+            )
         _by_type[kind.type] = kind
         return kind
 
@@ -172,15 +185,15 @@ def event(
 
 
 def details_of(kind: type[Event]) -> Any:
-    """Return the dataclass of the details of a kind of event."""
+    """Return the dataclass of the details of an event class."""
     return get_type_hints(kind)["details"]
 
 
 def all_events() -> tuple[type[Event], ...]:
-    """Return every kind of event, those of the host behind those of the kit."""
+    """Return all event classes: those of the kit, then those of your project."""
     return tuple(_by_type.values())
 
 
 def event_class(type: str) -> type[Event] | None:
-    """Return the class of a CloudEvents type, such as `ninja-auth-kit.session.logged_in.v1`, or None."""
+    """Return the class of a CloudEvents type such as `ninja-auth-kit.session.logged_in.v1`, or None."""
     return _by_type.get(type)

@@ -1,4 +1,7 @@
-"""Every event of the kit: of accounts, email addresses, passwords, sessions and limits."""
+"""Every event of the kit: accounts, email addresses, passwords, sessions and rate limits.
+
+The docstrings and the meanings of the reasons are published in docs/events.md and in the AsyncAPI document.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +11,7 @@ from ninja_auth_kit.audit.events.base import Event, NoDetails, event
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationDetails:
-    """Whether a registration of the same address, which nobody had proved, was replaced."""
+    """Whether an earlier registration of the same email address, which was not verified, was replaced."""
 
     replaced: bool
 
@@ -21,7 +24,7 @@ class RegistrationDetails:
     ocsf="3001/1, 3007/1",
 )
 class UserRegistered(Event):
-    """An account was made, or a pending one of the same address was replaced."""
+    """An account was created, or a pending one with the same email address was replaced."""
 
     details: RegistrationDetails
 
@@ -33,24 +36,24 @@ class UserRegistered(Event):
     by="anonymous",
     fact=True,
     reasons={
-        "registration_closed": "`REGISTRATION_OPEN` is off",
-        "address_in_use": "somebody has proved the address",
-        "address_proved_by_another": "somebody else proved the address while this registration waited",
-        "concurrent_registration": "another of the same address was at it",
-        "username_taken": "somebody has the name",
-        "…": "the code of the first rule that the input broke, such as `password_too_short`",
+        "registration_closed": "`REGISTRATION_OPEN` is False",
+        "address_in_use": "another account has verified the email address",
+        "address_proved_by_another": "another account verified the email address while this registration was pending",
+        "concurrent_registration": "another registration of the same email address was in progress",
+        "username_taken": "another account has the username",
+        "…": "the code of the first rule that the input violated, such as `password_too_short`",
     },
     ocsf="3001/1, 3007/1",
 )
 class RegistrationFailed(Event):
-    """A registration changed nothing."""
+    """A registration failed and changed nothing."""
 
     details: NoDetails
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateDetails:
-    """The names of the fields that changed; never their values."""
+    """The names of the changed fields, but never their values."""
 
     fields: list[str]
 
@@ -61,17 +64,17 @@ class UpdateDetails:
     signal="account_updated",
     by="user",
     ocsf="3007/2",
-    twin="CAEP token-claims-change",
+    shared_signal="CAEP token-claims-change",
 )
 class AccountUpdated(Event):
-    """A user changed fields of the account, as `PROFILE_SCHEMA` allows."""
+    """A user changed fields of the account that `PROFILE_SCHEMA` allows."""
 
     details: UpdateDetails
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeletionDetails:
-    """How many sessions ended with it."""
+    """The number of sessions that were ended."""
 
     sessions_ended: int
 
@@ -82,7 +85,7 @@ class DeletionDetails:
     signal="account_deleted",
     by="user",
     ocsf="3001/6, 3007/3",
-    twin="RISC account-purged",
+    shared_signal="RISC account-purged",
 )
 class AccountDeleted(Event):
     """A user deleted the account."""
@@ -97,8 +100,8 @@ class AccountDeleted(Event):
     by="user",
     fact=True,
     reasons={
-        "wrong_password": "the password that was to confirm it is not the account's",
-        "protected": "rows of the host need the user",
+        "wrong_password": "the password that confirms the deletion is wrong",
+        "protected": "other rows of your project depend on the user",
     },
     ocsf="3001/6, 3007/3",
 )
@@ -109,9 +112,9 @@ class AccountDeletionFailed(Event):
 
 
 ONE_TIME_TOKENS = {
-    "invalid_token": "unknown, used, expired, or for another purpose",
-    "superseded": "since it was mailed the password or the address has changed, a login or another link has voided "
-    "it, the account was disabled, or somebody else has proved the address",
+    "invalid_token": "unknown, used, expired, or issued for another purpose",
+    "superseded": "since the email was sent, the password or the email address was changed, a login or another link "
+    "invalidated the token, the account was disabled, or another account verified the email address",
 }
 
 
@@ -124,14 +127,14 @@ ONE_TIME_TOKENS = {
     ocsf="3007/99",
 )
 class VerificationRequested(Event):
-    """A new verification link was asked for, whether or not anybody has the address."""
+    """A new verification link was requested, whether or not an account has the email address."""
 
     details: NoDetails
 
 
 @event("email.verified", route="email.verified.success", signal="email_verified", by="user", ocsf="3007/2")
 class EmailVerified(Event):
-    """An address was proved, or vouched for by an administrator."""
+    """An email address was verified by its owner, or marked as verified by an administrator."""
 
     details: NoDetails
 
@@ -142,11 +145,11 @@ class EmailVerified(Event):
     signal="verification_failed",
     by="anonymous",
     fact=True,
-    reasons={**ONE_TIME_TOKENS, "wrong_password": "the password beside the token is not the account's"},
+    reasons={**ONE_TIME_TOKENS, "wrong_password": "the password that was sent with the token is wrong"},
     ocsf="3007/2",
 )
 class VerificationFailed(Event):
-    """A verification token or its password was refused."""
+    """A verification was refused because of its token or its password."""
 
     details: NoDetails
 
@@ -159,14 +162,14 @@ class VerificationFailed(Event):
     ocsf="3007/99",
 )
 class EmailChangeRequested(Event):
-    """A link to another address was asked for."""
+    """A change of the email address was requested."""
 
     details: NoDetails
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailChangeDetails:
-    """How many sessions ended with it."""
+    """The number of sessions that were ended."""
 
     sessions_ended: int
 
@@ -177,10 +180,10 @@ class EmailChangeDetails:
     signal="email_changed",
     by="user",
     ocsf="3007/2",
-    twin="RISC identifier-changed",
+    shared_signal="RISC identifier-changed",
 )
 class EmailChanged(Event):
-    """An account has another address, and all sessions have ended."""
+    """The email address of an account was changed, and all its sessions were ended."""
 
     details: EmailChangeDetails
 
@@ -193,19 +196,19 @@ class EmailChanged(Event):
     fact=True,
     reasons={
         **ONE_TIME_TOKENS,
-        "wrong_password": "the password that was to confirm it is not the account's",
+        "wrong_password": "the password that confirms the change is wrong",
     },
     ocsf="3007/2",
 )
 class EmailChangeFailed(Event):
-    """Another address was refused, when it was asked for or when it was confirmed."""
+    """A change of the email address was refused, when it was requested or when it was confirmed."""
 
     details: NoDetails
 
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordDetails:
-    """How many sessions ended with the old password."""
+    """The number of sessions that were ended."""
 
     sessions_ended: int
 
@@ -216,10 +219,10 @@ class PasswordDetails:
     signal="password_changed",
     by="user",
     ocsf="3001/3, 3007/8",
-    twin="CAEP credential-change",
+    shared_signal="CAEP credential-change",
 )
 class PasswordChanged(Event):
-    """A user changed the password; that session lives on, the others have ended."""
+    """A user changed the password. The session that changed it stays active, the others were ended."""
 
     details: PasswordDetails
 
@@ -230,7 +233,7 @@ class PasswordChanged(Event):
     signal="password_change_failed",
     by="user",
     fact=True,
-    reasons={"wrong_password": "the current password is another"},
+    reasons={"wrong_password": "the current password is wrong"},
     ocsf="3001/3, 3007/8",
 )
 class PasswordChangeFailed(Event):
@@ -246,10 +249,10 @@ class PasswordChangeFailed(Event):
     by="anonymous",
     fact=True,
     ocsf="3001/4, 3007/9",
-    twin="RISC recovery-activated",
+    shared_signal="RISC recovery-activated",
 )
 class PasswordResetRequested(Event):
-    """A link for a new password was asked for, whether or not anybody has the address."""
+    """A password reset was requested, whether or not an account has the email address."""
 
     details: NoDetails
 
@@ -260,10 +263,10 @@ class PasswordResetRequested(Event):
     signal="password_reset",
     by="anonymous",
     ocsf="3001/4, 3007/9",
-    twin="CAEP credential-change",
+    shared_signal="CAEP credential-change",
 )
 class PasswordReset(Event):
-    """A new password was set with a mailed token, and all sessions have ended."""
+    """A new password was set with an emailed token, and all sessions were ended."""
 
     details: PasswordDetails
 
@@ -278,15 +281,15 @@ class PasswordReset(Event):
     ocsf="3007/9",
 )
 class PasswordResetFailed(Event):
-    """A token for a new password was refused."""
+    """A password reset was refused because of its token."""
 
     details: NoDetails
 
 
 TOKENS = {
-    "invalid_token": "no token of ours, or of no session that is there",
-    "token_expired": "the idle or the absolute limit has passed",
-    "session_ended": "the session was over before",
+    "invalid_token": "not a token of the kit, or its session does not exist",
+    "token_expired": "the idle limit or the absolute limit has passed",
+    "session_ended": "the session had ended before",
 }
 
 
@@ -296,10 +299,10 @@ TOKENS = {
     signal="logged_in",
     by="user",
     ocsf="3002/1",
-    twin="CAEP session-established",
+    shared_signal="CAEP session-established",
 )
 class LoggedIn(Event):
-    """A session began."""
+    """A session was started."""
 
     details: NoDetails
 
@@ -311,9 +314,10 @@ class LoggedIn(Event):
     by="anonymous",
     fact=True,
     reasons={
-        "invalid_credentials": "unknown, wrong, disabled, or without a usable password",
-        "email_not_verified": "the password was right, and the address is not proved",
-        "session_limit_reached": "the password was right, and `SESSION_LIMIT_POLICY` is to reject",
+        "invalid_credentials": "unknown account, wrong password, disabled account, or no usable password",
+        "email_not_verified": "the password was right, but the email address is not verified",
+        "session_limit_reached": "the password was right, but the user has reached `SESSION_LIMIT`, and "
+        '`SESSION_LIMIT_POLICY` is `"reject"`',
     },
     ocsf="3002/1",
 )
@@ -325,7 +329,7 @@ class LoginFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshDetails:
-    """Which generation the session has now, and whether this refresh made it."""
+    """The current generation of the session, and whether this refresh created it."""
 
     generation: int
     rotated: bool
@@ -337,10 +341,10 @@ class RefreshDetails:
     signal="token_refreshed",
     by="user",
     ocsf="3002/5",
-    twin="CAEP session-presented",
+    shared_signal="CAEP session-presented",
 )
 class TokenRefreshed(Event):
-    """A refresh token was rotated, or its successor handed out once more in the grace period."""
+    """A refresh token was rotated, or its successor was returned again within the grace period."""
 
     details: RefreshDetails
 
@@ -362,7 +366,7 @@ class RefreshFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReuseDetails:
-    """The generation of the token that came back."""
+    """The generation of the reused token."""
 
     generation: int
 
@@ -373,19 +377,19 @@ class ReuseDetails:
     signal="refresh_reuse_detected",
     by="anonymous",
     fact=True,
-    merges=False,
+    is_aggregated=False,
     ocsf="3002/99",
-    twin="RISC credential-compromise, CAEP session-revoked",
+    shared_signal="RISC credential-compromise, CAEP session-revoked",
 )
 class ReuseDetected(Event):
-    """A refresh token that had been rotated came back, and its session was ended (RFC 9700 section 4.14.2)."""
+    """A refresh token was reused after its rotation, and its session was ended (RFC 9700 section 4.14.2)."""
 
     details: ReuseDetails
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogoutDetails:
-    """Whether one session ended or all of the user's, and how many those were."""
+    """Whether one session or all sessions of the user were ended, and how many."""
 
     scope: Literal["one", "all"]
     sessions_ended: int
@@ -397,10 +401,10 @@ class LogoutDetails:
     signal="logged_out",
     by="user",
     ocsf="3002/2",
-    twin="CAEP session-revoked",
+    shared_signal="CAEP session-revoked",
 )
 class LoggedOut(Event):
-    """The user ended one session, or all of them."""
+    """A user ended one session, or all of them."""
 
     details: LogoutDetails
 
@@ -411,20 +415,21 @@ class LoggedOut(Event):
     signal="session_revoked",
     by="system",
     reasons={
-        "replaced": "by another login, as `SESSION_LIMIT` has it",
-        "revoked": "by the user from the list of sessions, by an administrator, or by `authkit_revoke`; or the secret "
-        "that it began under is listed no more",
-        "expired": "it had expired, which the next login has found",
-        "password_changed": "the password was changed by other means, which the next login has found",
-        "…": "the word that was given to `authkit_revoke --reason`",
+        "replaced": "another login replaced the session, because of `SESSION_LIMIT`",
+        "revoked": "revoked by the user in the list of sessions, by an administrator, or by `authkit_revoke`; or the "
+        "secret under which the session was started is no longer listed",
+        "expired": "the session had expired, which the next login found",
+        "password_changed": "the password was changed by other means, which the next login found",
+        "…": "the word given to `authkit_revoke --reason`",
     },
     ocsf="3002/2",
-    twin="CAEP session-revoked",
+    shared_signal="CAEP session-revoked",
 )
 class SessionRevoked(Event):
     """A session was ended by another login, its expiry, the list of sessions or an operator.
 
-    Those that end by a logout, a reuse, or with a password, an address or an account, are told by the event of that.
+    Sessions that end with a logout, a reuse, a new password, a new email address or the account are reported by the
+    event of that action instead.
     """
 
     details: NoDetails
@@ -445,6 +450,6 @@ class ThrottleDetails:
     fact=True,
 )
 class RequestThrottled(Event):
-    """A limit of `THROTTLES` was reached; told once for each window of it."""
+    """A rate limit of `THROTTLES` was reached. It is recorded once for each window of the limit."""
 
     details: ThrottleDetails

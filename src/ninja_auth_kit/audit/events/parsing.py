@@ -1,4 +1,4 @@
-"""From the body of a message to the event that it is."""
+"""From the body of a message to an event."""
 
 import json
 from functools import cache
@@ -8,46 +8,48 @@ from ninja_auth_kit.audit.events.base import Event, UnknownEvent, event_class
 
 
 class InvalidEventError(ValueError):
-    """A message is no CloudEvent of this kit; the text says what is wrong, without its content."""
+    """A message is not a valid event. The text says what is wrong, without the content of the message."""
 
 
 def parse(body: bytes | str) -> Event:
-    """Return the event that a message is.
+    """Return the event of a message.
 
-    Members that are not known are ignored, and so may be added without a new version. An event whose type is not
-    known is an `UnknownEvent`.
+    Unknown members are ignored, so later versions may add some without a new version of the type. An event of an
+    unknown type is returned as an `UnknownEvent`.
 
     Args:
-        body: the body of the message, as it came.
+        body: the body of the message.
 
     Raises:
-        InvalidEventError: it is no event.
+        InvalidEventError: the message is not a valid event.
     """
     try:
-        said = json.loads(body)
-        kind = event_class(said["type"])
-        members = {**said.pop("data"), **said}
+        cloudevent = json.loads(body)
+        kind = event_class(cloudevent["type"])
+        members = {**cloudevent.pop("data"), **cloudevent}
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise InvalidEventError(f"It is no CloudEvent: {type(error).__name__}.") from None
+        raise InvalidEventError(f"The message is not a CloudEvent ({type(error).__name__}).") from None
     if kind is not None:
-        return _built(kind, members)
-    return _built(UnknownEvent, {**members, "kind": said["type"]})
+        return _validated(kind, members)
+    return _validated(UnknownEvent, {**members, "kind": cloudevent["type"]})
 
 
-def _built(kind: Any, members: dict[str, Any]) -> Event:
+def _validated(kind: Any, members: dict[str, Any]) -> Event:
     from pydantic import ValidationError
 
     try:
-        built: Event = _adapter(kind).validate_python(members)
+        event: Event = _adapter(kind).validate_python(members)
     except ValidationError as error:
-        places = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
-        raise InvalidEventError(f"It is no {kind.__name__}: {places}.") from None
-    return built
+        members_at_fault = (".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
+        raise InvalidEventError(
+            f"The message is not a valid {kind.__name__}. Missing or invalid: {', '.join(members_at_fault)}."
+        ) from None
+    return event
 
 
 @cache
 def _adapter(kind: Any) -> Any:
-    # Here and not above: whoever only writes events never loads pydantic.
+    # Imported here, so that a process that only records events never loads pydantic.
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

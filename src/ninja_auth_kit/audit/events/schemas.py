@@ -1,7 +1,7 @@
-"""The JSON Schema of each event, made from its class, and the AsyncAPI document of them all.
+"""The JSON Schema of each event, made from its class, and the AsyncAPI document of all events.
 
-Closed is what is there, open what may come: members that are required stay, others may be added, and so may words of
-`reason`. A schema therefore allows what it does not know.
+Required members stay. Later versions may add other members, and values of `reason`. A schema therefore allows members
+that it does not define.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _TEXT = {"type": "string", "minLength": 1}
 
 
 def schema_of(kind: type[Event]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12, and draft-07 as well) of the messages of a kind of event."""
+    """Return the JSON Schema of the messages of an event class. It is valid in 2020-12 and in draft-07."""
     return {
         "title": kind.__name__,
         "description": summary_of(kind),
@@ -25,15 +25,18 @@ def schema_of(kind: type[Event]) -> dict[str, Any]:
             "id": {
                 "type": "string",
                 "format": "uuid",
-                "description": "unique with `source`; the same if it comes twice",
+                "description": "unique together with `source`; an event that is delivered twice has the same id",
             },
             "source": {**_TEXT, "description": "the issuer of the access tokens"},
             "type": {"const": kind.type},
-            "subject": {**_TEXT, "description": "`user/<id>`, where a user is known"},
-            "time": {**_TIME, "description": "when it was recorded"},
+            "subject": {**_TEXT, "description": "`user/<id>` if the user is known"},
+            "time": {**_TIME, "description": "when the event was recorded"},
             "datacontenttype": {"const": "application/json"},
-            "partitionkey": {**_TEXT, "description": "events with the same one arrive in their order"},
-            "correlationid": {**_TEXT, "description": "the X-Request-ID of the request"},
+            "partitionkey": {
+                **_TEXT,
+                "description": "events with the same partition key arrive in the order in which they happened",
+            },
+            "correlationid": {**_TEXT, "description": "the `X-Request-ID` of the request"},
             "traceparent": {**_TEXT, "description": "the W3C trace context of the request"},
             "authtype": {"enum": ["user", "unauthenticated", "system"]},
             "data": _data(kind),
@@ -42,7 +45,7 @@ def schema_of(kind: type[Event]) -> dict[str, Any]:
 
 
 def summary_of(kind: type[Event]) -> str:
-    """Return when the event happens, in one paragraph."""
+    """Return the docstring of a class as one paragraph."""
     return " ".join((kind.__doc__ or "").split())
 
 
@@ -58,20 +61,20 @@ def _data(kind: type[Event]) -> dict[str, Any]:
             "session": _block(Session),
             "client": _block(Client),
             "details": _block(details_of(kind)),
-            "count": {"type": "integer", "minimum": 1, "description": "how many events this one stands for"},
-            "first_time": {**_TIME, "description": "of the first of them"},
-            "last_time": {**_TIME, "description": "of the last of them"},
+            "count": {"type": "integer", "minimum": 1, "description": "how many events this one represents"},
+            "first_time": {**_TIME, "description": "when the first of these events was recorded"},
+            "last_time": {**_TIME, "description": "when the last of these events was recorded"},
         },
     }
 
 
 def _reason(kind: type[Event]) -> dict[str, Any]:
     known = "; ".join(f"{word}: {meaning}" for word, meaning in kind.reasons.items())
-    return {"type": ["string", "null"], "description": f"{known}; others may come" if known else "none"}
+    return {"type": ["string", "null"], "description": f"{known}; others may be added" if known else "always null"}
 
 
 def _block(block: Any) -> dict[str, Any]:
-    """Return the schema of a dataclass in which every member is always there."""
+    """Return the schema of a dataclass whose members are all required."""
     from pydantic import TypeAdapter
 
     made = TypeAdapter(block).json_schema()
@@ -80,24 +83,24 @@ def _block(block: Any) -> dict[str, Any]:
 
 
 def _plain(member: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a member without titles and defaults, which are for those who write."""
+    """Return the schema of a member without its title and default, which do not concern a reader."""
     kept = {name: value for name, value in member.items() if name not in {"title", "default", "anyOf"}}
-    if "anyOf" in member:  # pydantic's way to say "or null"
+    if "anyOf" in member:  # how pydantic writes "or null"
         kept["type"] = [choice["type"] for choice in member["anyOf"]]
     return kept
 
 
-_BINDING = "0.3.0"  # of AMQP 0-9-1
+_BINDING = "0.3.0"  # of the AsyncAPI bindings for AMQP 0-9-1
 CONTENT_TYPE = "application/cloudevents+json"
 
 
-def document(*, exchange: str, version: str, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the document.
+def asyncapi_document(*, exchange: str, version: str, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the AsyncAPI 3 document of all events, those of your project included.
 
     Args:
         exchange: the topic exchange of the events.
-        version: of the kit.
-        examples: a message for each CloudEvents type, where there is one.
+        version: the version of the kit.
+        examples: a message for each CloudEvents type that has an example.
     """
     kinds = sorted(all_events(), key=lambda kind: kind.type)
     return {
@@ -105,8 +108,8 @@ def document(*, exchange: str, version: str, examples: Mapping[str, Any] | None 
         "info": {
             "title": "Audit events of django-ninja-auth-kit",
             "version": version,
-            "description": "CloudEvents 1.0 in structured JSON, at least once, in the order of each partitionkey. "
-            "De-duplicate on source and id; ignore members and types that you do not know.",
+            "description": "CloudEvents 1.0 in structured JSON, delivered at least once, and in order for each "
+            "`partitionkey`. De-duplicate them by `source` and `id`. Ignore members and types that you do not know.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": CONTENT_TYPE,

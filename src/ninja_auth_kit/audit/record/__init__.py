@@ -1,1 +1,1 @@
-"""Recording an event, in the request: its CloudEvent, its row in the outbox, and counting floods."""
+"""Recording an event in the request: the CloudEvent, its row in the outbox, and counting floods."""

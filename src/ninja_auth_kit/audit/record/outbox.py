@@ -1,10 +1,14 @@
-"""The outbox: writing the row of an event in the transaction of what happened, and waking the relay.
+"""The outbox: the statement that records an event, and the connection on which it runs.
 
-Raw SQL and one statement, whatever it does: it runs in every login, and the ORM would take more time than PostgreSQL.
+`write` records a change, such as a login, in the open transaction. The row is committed or rolled back together with
+the action that it reports.
 
-Facts survive rollback: what is so even if everything around it is undone is recorded apart from it. A failed login has
-failed, and a token that came back has come back, whatever becomes of the transaction in which the host found out. Such
-an event is written over a connection of its own, which commits at once.
+`write_fact` records a fact, which is true even if everything around it is rolled back. A failed login has failed, and
+a reused token was reused, whatever becomes of the transaction in which your project found out. If a transaction is
+open, the row of a fact is written over a second connection, which commits at once.
+
+An event takes one statement of raw SQL, whatever that does. It runs in every login, and building the same query with
+the ORM takes longer than PostgreSQL needs to run it.
 """
 
 import logging
@@ -17,130 +21,185 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.record import outbox
+from ninja_auth_kit.audit.record.aggregation import MIXED_PARTITION_KEYS, RECORDED_INDIVIDUALLY
 from ninja_auth_kit.audit.record.cloudevent import Message
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.models import AuditFlood, AuditOutbox
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
-CHANNEL = "ninja_auth_kit_outbox"  # of NOTIFY, which wakes the relay
-WAKE_EVERY = 0.1  # seconds: a NOTIFY in each commit would cost half of the commits that PostgreSQL can do
-LOOK_EVERY = 1000  # events
-FORGOTTEN = 300  # seconds that the oldest event may wait before it is said that nobody publishes
+CHANNEL = "ninja_auth_kit_outbox"  # NOTIFY on this channel wakes the relay
+NOTIFY_EVERY = 0.1  # seconds: a NOTIFY in each commit would halve the commits per second of PostgreSQL
+CHECK_EVERY = 1000  # events that a process writes between two checks of the oldest
+MAX_AGE = 300  # seconds that the oldest event may wait before an error is logged
 
-TOLD_SINGLY = 10  # events of a flood
-MIXED = "*"  # the lane of a flood whose events have several
-
-_SAID = "said AS (SELECT %s::uuid AS event_id, %s::smallint AS shard, %s AS routing_key, %s AS payload)"
-_ROW = f"""
-INSERT INTO "{AuditOutbox._meta.db_table}" (event_id, shard, routing_key, payload)
-SELECT event_id, shard, routing_key, payload FROM said
-"""  # noqa: S608  # names of ours
-_FLOOD = f"""flood AS (
-    INSERT INTO "{AuditFlood._meta.db_table}" AS known
-        (id, lane, routing_key, payload, seen, started_at, first_at, last_at)
-    SELECT %s::uuid, %s, routing_key, payload, 1, clock_timestamp(), clock_timestamp(), clock_timestamp() FROM said
-    ON CONFLICT (id) DO UPDATE SET
-        seen = known.seen + 1, payload = excluded.payload, last_at = excluded.last_at,
-        first_at = CASE WHEN known.seen = {TOLD_SINGLY} THEN excluded.first_at ELSE known.first_at END,
-        lane = CASE WHEN known.seen = {TOLD_SINGLY} OR known.lane = excluded.lane THEN excluded.lane ELSE '{MIXED}' END
-    RETURNING seen <= {TOLD_SINGLY} AS is_told
-)"""  # noqa: S608
-_WAKE = f"SELECT pg_notify('{CHANNEL}', '') FROM written"  # noqa: S608
-_OLDEST = f"""
-SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
-FROM "{AuditOutbox._meta.db_table}" ORDER BY id LIMIT 1
-"""  # noqa: S608
-
-_woken = 0.0
+_notified_at = 0.0
 _written = 0
 
 
-def write(message: Message, *, using: str, flood: UUID | None = None) -> None:
-    """Write the row of an event, in the transaction that is open.
+def write(message: Message, *, using: str, flood_id: UUID | None = None) -> None:
+    """Write the row of an event in the open transaction.
 
     Args:
         message: the event.
         using: the alias of the database.
-        flood: the id of the flood that it may be one of, or None where each event counts.
+        flood_id: the id of the flood that the event belongs to, or None to record it in any case.
     """
     with connections[using].cursor() as cursor:
-        insert(cursor, message, flood=flood)
-        _look_for_a_relay(cursor)
+        insert(cursor, message, flood_id=flood_id)
+        _log_if_unpublished(cursor)
 
 
-def insert(cursor: CursorWrapper, message: Message, *, flood: UUID | None = None) -> None:
-    """Write the row of an event over any connection."""
-    values: list[Any] = [message.event_id, message.shard, message.routing_key, message.payload]
-    if flood is not None:
-        values += [flood, message.lane]
-    cursor.execute(_statement(flood=flood is not None, wake=_is_time_to_wake()), values)
+def write_fact(message: Message, *, using: str, flood_id: UUID | None) -> None:
+    """Write the row of a fact so that it survives a rollback of the open transaction.
 
-
-def _statement(*, flood: bool, wake: bool) -> str:
-    row = f"{_ROW}, flood WHERE is_told" if flood else _ROW
-    parts = [_SAID, *([_FLOOD] if flood else []), *([f"written AS ({row} RETURNING 1)"] if wake else [])]
-    return f"WITH {', '.join(parts)} {_WAKE if wake else row}"
-
-
-def _is_time_to_wake() -> bool:
-    """Tell whether to notify, at most every 100 ms in a process; the relay looks again soon after it was woken."""
-    global _woken
-    now = time.monotonic()
-    if not settings.AUDIT_LISTEN or now - _woken < WAKE_EVERY:
-        return False
-    _woken = now
-    return True
-
-
-def _look_for_a_relay(cursor: CursorWrapper) -> None:
-    """Say, now and then, that events wait which nobody seems to publish."""
-    global _written
-    _written += 1
-    if _written % LOOK_EVERY:
-        return
-    cursor.execute(_OLDEST)
-    oldest = cursor.fetchone()
-    if oldest and oldest[0] > FORGOTTEN:
-        logger.error("Audit events wait for %d seconds. Is authkit_relay running? See authkit_status.", oldest[0])
-
-
-logger = logging.getLogger("ninja_auth_kit.audit")
+    If a second connection is not available, write it in the open transaction, and not as part of a flood: the row
+    that counts would be locked until your project commits.
+    """
+    if not is_in_transaction(using=using):
+        write(message, using=using, flood_id=flood_id)
+    elif not write_separately(message, using=using, flood_id=flood_id):
+        write(message, using=using)
 
 
 def is_in_transaction(*, using: str) -> bool:
-    """Tell whether a transaction is open that might undo what is written now.
+    """Return whether a transaction is open that might roll back what is written now.
 
-    That of Django's TestCase is none: a second connection would leave rows behind, and would not see the test's own.
+    The transaction of Django's TestCase does not count: a second connection would leave rows behind after the test,
+    and would not see the rows that the test has written.
     """
     blocks = connections[using].atomic_blocks
     return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
 
 
-def unpooled_connection(*, using: str) -> BaseDatabaseWrapper:
-    """Return another connection to a database, closed yet, and never one of the host's pool (`OPTIONS["pool"]`)."""
-    apart = connections[using].copy()
-    apart.settings_dict["OPTIONS"].pop("pool", None)
-    return apart
+def write_separately(message: Message, *, using: str, flood_id: UUID | None) -> bool:
+    """Write the row of a fact over a second connection and commit it; return whether that was possible.
 
-
-def write_separately(message: Message, *, using: str, flood: UUID | None) -> bool:
-    """Write the row of a fact and commit it, whatever is going on in this thread's transaction.
-
-    Returns:
-        False where that connection could not be had, such as where PostgreSQL has as many as it allows.
+    It is not possible if PostgreSQL accepts no further connection, for example.
     """
-    # Not from the host's pool: a thread that holds one and waits for another may wait for itself.
-    apart = unpooled_connection(using=using)
+    # Not from the project's pool: a thread that holds one connection and waits for another may wait
+    # for itself.
+    separate = unpooled_connection(using=using)
     try:
-        with closing(apart), apart.cursor() as cursor:
-            outbox.insert(cursor, message, flood=flood)
+        with closing(separate), separate.cursor() as cursor:
+            insert(cursor, message, flood_id=flood_id)
     except (DatabaseError, InterfaceError) as error:
         logger.warning(
-            "No second connection to the database (%s). A fact is in the transaction of what surrounds it, and lost "
-            "if that is rolled back.",
+            "Could not open a second connection to the database (%s). An audit event that must survive a rollback was "
+            "written in the open transaction, and is lost if that is rolled back.",
             type(error).__name__,
         )
         return False
     return True
+
+
+def unpooled_connection(*, using: str) -> BaseDatabaseWrapper:
+    """Return a new connection to a database, not yet open and never from the project's pool (`OPTIONS["pool"]`)."""
+    connection = connections[using].copy()
+    connection.settings_dict["OPTIONS"].pop("pool", None)
+    return connection
+
+
+# The values of the event, named once for the parts that follow.
+NEW_EVENT = """
+new_event AS (
+    SELECT %(event_id)s::uuid AS event_id, %(shard)s::smallint AS shard,
+           %(routing_key)s AS routing_key, %(payload)s AS payload
+)
+"""
+
+# The row of the event. `id` and `created_at` are set by the database.
+INSERT_EVENT = f"""
+INSERT INTO "{AuditOutbox._meta.db_table}" (event_id, shard, routing_key, payload)
+SELECT event_id, shard, routing_key, payload FROM new_event
+"""  # noqa: S608  # the names of the kit's own tables
+
+# Count the event in the row of its flood. The row keeps what the relay needs to make one event of
+# those that were only counted: the payload of the last, the times of the first and the last, and
+# their partition key, or MIXED_PARTITION_KEYS if they have several. The comparisons with
+# RECORDED_INDIVIDUALLY are true for the first of them.
+#
+# It is a part of the statement that inserts the event, because the new count decides whether the
+# event gets a row. An upsert locks the row, so the count is exact across processes. Reading the
+# count first and inserting afterwards would let concurrent requests read the same count, and
+# record more events than intended.
+COUNT_IN_FLOOD = f"""
+flood AS (
+    INSERT INTO "{AuditFlood._meta.db_table}" AS known
+        (id, lane, routing_key, payload, seen, started_at, first_at, last_at)
+    SELECT %(flood_id)s::uuid, %(partition_key)s, routing_key, payload,
+           1, clock_timestamp(), clock_timestamp(), clock_timestamp()
+    FROM new_event
+    ON CONFLICT (id) DO UPDATE SET
+        seen = known.seen + 1,
+        payload = excluded.payload,
+        last_at = excluded.last_at,
+        first_at = CASE
+            WHEN known.seen = {RECORDED_INDIVIDUALLY} THEN excluded.first_at
+            ELSE known.first_at
+        END,
+        lane = CASE
+            WHEN known.seen = {RECORDED_INDIVIDUALLY} OR known.lane = excluded.lane THEN excluded.lane
+            ELSE '{MIXED_PARTITION_KEYS}'
+        END
+    RETURNING seen <= {RECORDED_INDIVIDUALLY} AS is_recorded
+)
+"""  # noqa: S608
+
+# Wake the relay. PostgreSQL delivers the notification when the transaction commits, so the relay
+# finds the row. As a part of the statement it needs no round trip, and it is not sent if the event
+# was only counted.
+NOTIFY_RELAY = f"SELECT pg_notify('{CHANNEL}', '') FROM inserted"  # noqa: S608
+
+OLDEST_AGE = f"""
+SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
+FROM "{AuditOutbox._meta.db_table}" ORDER BY id LIMIT 1
+"""  # noqa: S608
+
+
+def insert(cursor: CursorWrapper, message: Message, *, flood_id: UUID | None = None) -> None:
+    """Write the row of an event with a cursor of any connection."""
+    values: dict[str, Any] = {
+        "event_id": message.event_id,
+        "shard": message.shard,
+        "routing_key": message.routing_key,
+        "payload": message.payload,
+    }
+    if flood_id is not None:
+        values |= {"flood_id": flood_id, "partition_key": message.partition_key}
+    cursor.execute(_statement(is_in_flood=flood_id is not None, notify=_is_time_to_notify()), values)
+
+
+def _statement(*, is_in_flood: bool, notify: bool) -> str:
+    """Return the statement for an event: with or without counting it, with or without a notification."""
+    parts = [NEW_EVENT]
+    insert_event = INSERT_EVENT
+    if is_in_flood:
+        parts.append(COUNT_IN_FLOOD)
+        insert_event = f"{INSERT_EVENT}, flood WHERE is_recorded"
+    if not notify:
+        return f"WITH {', '.join(parts)} {insert_event}"
+    parts.append(f"inserted AS ({insert_event} RETURNING 1)")
+    return f"WITH {', '.join(parts)} {NOTIFY_RELAY}"
+
+
+def _is_time_to_notify() -> bool:
+    """Return whether to notify: at most every 100 ms per process, because the relay looks again soon after it woke."""
+    global _notified_at
+    now = time.monotonic()
+    if not settings.AUDIT_LISTEN or now - _notified_at < NOTIFY_EVERY:
+        return False
+    _notified_at = now
+    return True
+
+
+def _log_if_unpublished(cursor: CursorWrapper) -> None:
+    """Log an error, at each thousandth event, if events wait so long that no relay seems to publish them."""
+    global _written
+    _written += 1
+    if _written % CHECK_EVERY:
+        return
+    cursor.execute(OLDEST_AGE)
+    oldest = cursor.fetchone()
+    if oldest and oldest[0] > MAX_AGE:
+        logger.error("Audit events wait for %d seconds. Is authkit_relay running? See authkit_status.", oldest[0])

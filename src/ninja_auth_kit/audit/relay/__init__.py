@@ -1,1 +1,1 @@
-"""The relay, another process or a thread: from the outbox to the broker."""
+"""The relay, a process or a thread of its own: it publishes the outbox to the broker."""

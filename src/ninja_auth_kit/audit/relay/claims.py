@@ -1,144 +1,47 @@
-"""What the relay takes from the outbox: the shards that it holds, the rows in them, and where it need not look."""
+"""What a relay takes from the outbox: the shards that it holds, and the oldest rows in them.
+
+The order of each user holds with any number of relays: a user's events are in one shard, one relay at a time holds a
+shard, and it publishes the rows of its shards in the order of their ids. A shard is held by an advisory lock of the
+transaction in which the relay claims, publishes and deletes a batch.
+"""
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, PublishResult, Refusal
-from ninja_auth_kit.audit.record.cloudevent import SHARDS
-from ninja_auth_kit.models import AuditDeferred, AuditOutbox
-
-# The first half of the advisory locks' keys; the second is the shard. Any constant that is ours alone.
-LOCK_CLASS = 0x4E414B31
-
-
-# In one round trip: the database ends a relay that is frozen in the middle of a batch, and its shards are free for
-# another; what is lost with a commit that is not flushed is the deletion of what was sent, so a duplicate and never a
-# loss; which transactions may still bring rows; and the shards that are free.
-_TAKE_SHARDS = """
-SELECT set_config('idle_in_transaction_session_timeout', '20s', true), set_config('synchronous_commit', 'off', true),
-       pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint,
-       ARRAY(SELECT shard FROM generate_series(0, %s) AS shard WHERE pg_try_advisory_xact_lock(%s, shard))
-"""
+from ninja_auth_kit.audit.broker.batch import FINAL_REASONS, ClaimedEvent, PublishResult, Refusal
+from ninja_auth_kit.audit.relay import sql
 
 
 class BatchClaim(NamedTuple):
-    """What one transaction of the relay may take, and what else was going on when it began.
+    """What one transaction of the relay may take, and which other transactions were running when it began.
 
     Attributes:
         shards: the shards that it holds until it ends.
-        oldest: the number of the oldest transaction that was writing.
-        own: the number of its own transaction; those that were writing before it have lower ones.
+        xmin: the lowest id of the transactions that were running. All transactions with lower ids have ended.
+        xid: the id of its own transaction. Transactions that were writing before it have lower ids.
     """
 
     shards: list[int]
-    oldest: int
-    own: int
+    xmin: int
+    xid: int
 
 
 def take_shards(cursor: CursorWrapper) -> BatchClaim:
-    """Take the shards that are free, in the transaction that has just begun.
+    """Take the free shards in the transaction that has just begun.
 
-    A statement of its own: the claim that follows sees the table as it is after the locks are held, without the rows
-    that the shard's last holder has deleted.
+    Rows are read by a second statement, so that it sees the table as it is after the shards are locked.
     """
-    cursor.execute(_TAKE_SHARDS, [SHARDS - 1, LOCK_CLASS])
-    *_, oldest, own, shards = cursor.fetchone()
-    return BatchClaim(shards, oldest, own)
+    cursor.execute(sql.TAKE_SHARDS)
+    *_, xmin, xid, shards = cursor.fetchone()
+    return BatchClaim(shards, xmin, xid)
 
 
-LIFETIME = 2.0  # seconds
-
-
-# A row's id is drawn a few instructions before its transaction gets the number that others can see.
-CAUTION = 0.5
-
-
-class _Candidate(NamedTuple):
-    id: int
-    own: int
-    noted: float
-
-
-class LowWatermark:
-    """The floor of one relay."""
-
-    def __init__(self) -> None:
-        self._id = 0
-        self._shards: frozenset[int] = frozenset()
-        self._candidate: _Candidate | None = None
-        self._dropped = time.monotonic()
-
-    @property
-    def id(self) -> int:
-        """The id above which to look."""
-        if time.monotonic() - self._dropped > LIFETIME:
-            self.drop()
-        return self._id
-
-    def rise(self, turn: BatchClaim) -> None:
-        """Rise, at the beginning of a turn, to what was noted before if nothing can come below it any more."""
-        if frozenset(turn.shards) != self._shards:
-            self.drop()
-            self._shards = frozenset(turn.shards)
-        candidate = self._candidate
-        if candidate and turn.oldest > candidate.own and time.monotonic() - candidate.noted > CAUTION:
-            self._id, self._candidate = candidate.id, None
-
-    def note(self, turn: BatchClaim, *, highest: int) -> None:
-        """Note, at the end of a turn, up to which id its shards are empty."""
-        if self._candidate is None:
-            self._candidate = _Candidate(highest, turn.own, time.monotonic())
-
-    def drop(self) -> None:
-        """Look from the beginning again."""
-        self._id, self._candidate, self._dropped = 0, None, time.monotonic()
-
-
-_OUTBOX, _DEFERRED = AuditOutbox._meta.db_table, AuditDeferred._meta.db_table
-# 5 seconds, doubled with each attempt up to 5 minutes, by the clock of the database: those of machines differ.
-RETRY_AT = "clock_timestamp() + least(interval '5 seconds' * 2 ^ least(%s, 10), interval '5 minutes')"
-REFUSED_ROWS = "unnest(%s::bigint[], %s::varchar[], %s::text[]) AS refused (id, reason, error)"
-
-# One statement: an event is in one of the two tables, whatever happens in between.
-_SET_ASIDE = f"""
-WITH gone AS (DELETE FROM "{AuditOutbox._meta.db_table}" WHERE id = ANY(%s) RETURNING *)
-INSERT INTO "{_DEFERRED}"
-    (id, event_id, shard, routing_key, payload, created_at, reason, last_error, attempts, state, next_attempt_at)
-SELECT id, event_id, shard, routing_key, payload, created_at, reason, error, 1,
-       CASE WHEN reason = ANY(%s) THEN 'parked' ELSE 'retry' END,
-       CASE WHEN reason = ANY(%s) THEN NULL ELSE {RETRY_AT % 0} END
-FROM gone JOIN {REFUSED_ROWS} USING (id)
-"""  # noqa: S608  # names of ours
-
-
-_CLAIM = (
-    f'SELECT id, event_id, routing_key, payload FROM "{_OUTBOX}" '  # noqa: S608
-    "WHERE shard = ANY(%s) AND id > %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"
-)
-
-
-_DELETE_SENT = f'DELETE FROM "{_OUTBOX}" WHERE id = ANY(%s)'  # noqa: S608
-
-
-_IS_PENDING = f'SELECT EXISTS (SELECT 1 FROM "{_OUTBOX}" WHERE id > %s)'  # noqa: S608
-
-
-def set_aside(cursor: CursorWrapper, refused: Sequence[Refusal]) -> None:
-    """Move events from the outbox to the deferred, with why and until when."""
-    columns = refusal_columns(refused)
-    cursor.execute(_SET_ASIDE, [columns[0], list(FINAL), list(FINAL), *columns])
-
-
-def refusal_columns(refused: Sequence[Refusal]) -> list[list[int] | list[str]]:
-    return [[one.id for one in refused], [one.reason for one in refused], [one.error for one in refused]]
-
-
-class Pending:
-    """The outbox as one relay sees it.
+class OutboxReader:
+    """Reads the outbox for one relay, and removes what was published or refused.
 
     Args:
         using: the alias of the database.
@@ -148,25 +51,123 @@ class Pending:
         self.using = using
         self._watermark = LowWatermark()
 
-    def is_pending(self) -> bool:
-        """Tell whether anything waits; the cheap question of an idle relay."""
+    def has_events(self) -> bool:
+        """Return whether any event waits. An idle relay asks this instead of claiming a batch."""
         with connections[self.using].cursor() as cursor:
-            cursor.execute(_IS_PENDING, [self._watermark.id])
-            (pending,) = cursor.fetchone()
-        return bool(pending)
+            cursor.execute(sql.HAS_EVENTS, {"low_watermark": self._watermark.value})
+            (has_events,) = cursor.fetchone()
+        return bool(has_events)
 
-    def claim(self, cursor: CursorWrapper, turn: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
-        """Return the oldest rows of the turn's shards, locked until its end."""
-        self._watermark.rise(turn)
-        cursor.execute(_CLAIM, [turn.shards, self._watermark.id, limit])
+    def claim(self, cursor: CursorWrapper, claim: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
+        """Return the oldest events of the claim's shards. Their rows are locked until the transaction ends."""
+        self._watermark.reset_if_shards_changed(claim)
+        values: dict[str, Any] = {"shards": claim.shards, "low_watermark": self._watermark.value, "limit": limit}
+        cursor.execute(sql.CLAIM, values)
         return [ClaimedEvent(id, str(event_id), key, payload) for id, event_id, key, payload in cursor.fetchall()]
 
-    def settle(self, cursor: CursorWrapper, turn: BatchClaim, verdicts: PublishResult) -> None:
-        """Delete what the broker has confirmed, and set aside what was refused. What is undecided stays."""
-        cursor.execute(_DELETE_SENT, [verdicts.confirmed])
-        if verdicts.refused:
-            set_aside(cursor, verdicts.refused)
-        if verdicts.failure is None:
-            self._watermark.note(turn, highest=verdicts.highest)
+    def settle(self, cursor: CursorWrapper, claim: BatchClaim, result: PublishResult) -> None:
+        """Delete the events that the broker confirmed, and set aside those that were refused. The others stay."""
+        cursor.execute(sql.DELETE_CONFIRMED, {"ids": result.confirmed})
+        if result.refused:
+            cursor.execute(sql.SET_ASIDE, refusal_values(result.refused))
+        if result.failure is None:
+            self._watermark.observe(claim, highest=result.highest)
         else:
-            self._watermark.drop()
+            self._watermark.reset()
+
+
+def refusal_values(refused: Sequence[Refusal]) -> dict[str, Any]:
+    """Return the parameters of `sql.SET_ASIDE` and `sql.TRY_LATER`."""
+    return {
+        "ids": [refusal.id for refusal in refused],
+        "reasons": [refusal.reason for refusal in refused],
+        "errors": [refusal.error for refusal in refused],
+        "final": list(FINAL_REASONS),
+    }
+
+
+RESET_AFTER = 2.0  # seconds
+# A row's id is drawn a few instructions before its transaction gets the id that xmin takes into
+# account. When a candidate is this old, no transaction is between these two steps any more.
+MIN_CANDIDATE_AGE = 0.5  # seconds
+
+
+class LowWatermark:
+    """The id up to which the outbox is empty for one relay, so that a claim need not look there.
+
+    Deleted rows stay in the table until VACUUM may remove them, which a single old snapshot anywhere in the database
+    prevents for hours. A claim from the beginning of the table would read all of them, again and again.
+
+    "The highest id that I have deleted" is not such an id, because rows do not become visible in the order of their
+    ids. A row gets its id when it is inserted, and is visible to others when its transaction commits:
+
+        transaction A   BEGIN   INSERT 5                            COMMIT
+        transaction B                     INSERT 6, COMMIT
+        relay                                               claim 1          claim 2
+          sees                                              6                5
+          xmin                                              id of A          above the id of claim 1
+        ----------------------------------------------------------------------------------------------> time
+
+    At claim 1, row 5 exists but is not visible. If the relay looked only above 6 from then on, it would not find row 5
+    at claim 2.
+
+    Therefore claim 1 only makes 6 a candidate, and notes the id of its own transaction (`xid`). Each later claim reads
+    the `xmin` of its snapshot, the lowest id of all transactions that are running. As long as A runs, `xmin` is at
+    most the id of A, which is lower than the `xid` of claim 1. Once `xmin` is higher than the `xid` of claim 1, every
+    transaction that was writing at claim 1 has ended, so that no row can appear below the candidate any more. When
+    that claim has published its batch, and the batch reached the candidate, every row below the candidate is gone.
+    Then the watermark rises to the candidate. It must not rise before: claim 2 still has to find row 5.
+
+    It is reset to 0
+
+    - when the shards of the relay change, because it says nothing about rows of other shards;
+    - when a batch could not be published completely, because its rows stay;
+    - every 2 seconds, because `authkit_requeue` puts rows back under their old ids.
+    """
+
+    def __init__(self) -> None:
+        self._value = 0
+        self._shards: frozenset[int] = frozenset()
+        self._candidate: _Candidate | None = None
+        self._reset_at = time.monotonic()
+
+    @property
+    def value(self) -> int:
+        """The id above which to look."""
+        if time.monotonic() - self._reset_at > RESET_AFTER:
+            self.reset()
+        return self._value
+
+    def reset_if_shards_changed(self, claim: BatchClaim) -> None:
+        """Reset, at the beginning of a claim, if the relay holds other shards than before."""
+        if frozenset(claim.shards) != self._shards:
+            self.reset()
+            self._shards = frozenset(claim.shards)
+
+    def observe(self, claim: BatchClaim, *, highest: int) -> None:
+        """Rise to the candidate if possible, and make the highest id of this batch the next one.
+
+        Args:
+            claim: the claim of a batch whose rows are gone.
+            highest: the highest id of the batch.
+        """
+        candidate = self._candidate
+        if candidate is not None and self._is_empty_below(candidate, claim, highest):
+            self._value, self._candidate = candidate.id, None
+        if self._candidate is None:
+            self._candidate = _Candidate(highest, claim.xid, time.monotonic())
+
+    def _is_empty_below(self, candidate: "_Candidate", claim: BatchClaim, highest: int) -> bool:
+        """Return whether the batch reached the candidate, and no row can appear below the candidate any more."""
+        age = time.monotonic() - candidate.observed_at
+        return highest >= candidate.id and claim.xmin > candidate.xid and age > MIN_CANDIDATE_AGE
+
+    def reset(self) -> None:
+        """Look from the beginning of the table again."""
+        self._value, self._candidate, self._reset_at = 0, None, time.monotonic()
+
+
+class _Candidate(NamedTuple):
+    id: int
+    xid: int
+    observed_at: float

@@ -1,7 +1,7 @@
-"""The relay in a thread of a web process, for a laptop or one small machine (`AUDIT_EMBEDDED_RELAY`).
+"""The relay in a thread of a web process, for development or a single small machine (`AUDIT_EMBEDDED_RELAY`).
 
-It starts with the first request and never before a fork. Any number of processes may run one: the shards see to it
-that each event is published by one of them.
+It starts with the first request, so never before a fork. Any number of processes may run one: because each relay
+locks its shards, each event is published by one of them.
 """
 
 import logging
@@ -17,29 +17,29 @@ from ninja_auth_kit.conf import accounts_database
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
-PAUSE = 30.0  # seconds after an error that nobody foresaw
-
+PAUSE = 30.0  # seconds after an unexpected error
 
 _threads: dict[int, threading.Thread] = {}
 
 
 def start() -> None:
-    """Start the relay of this process, unless it runs already."""
+    """Start the relay of this process, unless it is running already."""
     process_id = os.getpid()
     if process_id in _threads:
         return
     thread = threading.Thread(target=_run, name="ninja_auth_kit-relay", daemon=True)
-    if _threads.setdefault(process_id, thread) is thread:  # only one of two first requests starts it
+    if _threads.setdefault(process_id, thread) is thread:  # of two simultaneous first requests, one starts it
         thread.start()
 
 
 def _run() -> None:
     using = accounts_database()
-    # What has heard LISTEN must not go back into the host's pool: a request would get it, and hear for ever.
+    # A connection that has executed LISTEN must not go back into the project's pool. A request
+    # would get it, and receive notifications from then on.
     connections[using] = unpooled_connection(using=using)
     while True:
         try:
             loop.configured_relay(using=using, embedded=True).run(threading.Event())
-        except Exception:  # a relay of its own ends and is started again; this thread has nobody to start it
-            logger.exception("The embedded relay failed; it begins again in %d seconds.", PAUSE)
+        except Exception:  # a relay process would be restarted by its supervisor, but this thread has none
+            logger.exception("The embedded relay failed. It starts again in %d seconds.", PAUSE)
             time.sleep(PAUSE)

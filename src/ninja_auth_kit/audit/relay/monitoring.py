@@ -1,4 +1,4 @@
-"""What a supervisor sees of a relay: a page of figures, and a file that is touched while it lives."""
+"""How a relay is monitored: metrics for Prometheus, and a file whose modification time shows that it is running."""
 
 import logging
 import os
@@ -16,24 +16,26 @@ from ninja_auth_kit.audit.relay.health import read_health
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
-
 Sample = tuple[str, dict[str, str], float]
+"""The name of a metric, its labels and its value."""
 
-
-# name, kind, and what it says: as the exposition format of Prometheus has it.
+# The type and the help text of each metric.
 _HELP = {
-    "published_total": ("counter", "Events that the broker has confirmed and routed."),
-    "refused_total": ("counter", "Events set aside, by reason."),
-    "failures_total": ("counter", "Tries that the broker or the database did not play along with."),
-    "connections_total": ("counter", "Connections that were opened to the broker."),
-    "confirm_seconds_total": ("counter", "Seconds spent waiting for the answers to batches."),
-    "batches_total": ("counter", "Batches that were answered."),
-    "blocked": ("gauge", "1 while the broker blocks publishers."),
-    "shards": ("gauge", "Shards that the last turn held, of 16."),
-    "last_success_timestamp_seconds": ("gauge", "When the outbox was last looked at without a failure."),
-    "pending": ("gauge", "Events in the outbox, counted up to 100,000."),
-    "oldest_seconds": ("gauge", "Age of the oldest event in the outbox: the one to alarm on."),
-    "oldest_retry_seconds": ("gauge", "Age of the oldest event that was refused and is tried again: alarm on it too."),
+    "published_total": ("counter", "Events that the broker confirmed and routed to a queue."),
+    "refused_total": ("counter", "Events that were refused and set aside, by reason."),
+    "failures_total": ("counter", "Attempts that failed because of the broker or the database."),
+    "connections_total": ("counter", "Connections opened to the broker."),
+    "confirm_seconds_total": ("counter", "Seconds spent waiting for publisher confirms."),
+    "batches_total": ("counter", "Batches that the broker answered."),
+    "blocked": ("gauge", "1 while the broker blocks publishers, otherwise 0."),
+    "shards": ("gauge", "Shards, of 16, that the relay held for its last batch."),
+    "last_success_timestamp_seconds": ("gauge", "Time of the last round without a failure, as a Unix timestamp."),
+    "pending": ("gauge", "Events in the outbox. Above 100,000 it is an estimate."),
+    "oldest_seconds": ("gauge", "Age of the oldest event in the outbox. Set an alert on it."),
+    "oldest_retry_seconds": (
+        "gauge",
+        "Age of the oldest event that was refused and is tried again. Set an alert on it.",
+    ),
     "deferred": ("gauge", "Events that were refused, by state."),
 }
 
@@ -43,8 +45,8 @@ class Metrics:
     """The counters of one relay.
 
     Attributes:
-        last_round: when it last came to the end of a round or of a pause, whatever came of it: that it lives.
-        last_success: when it last looked at the outbox without a failure, or 0.
+        last_round: when the last round or pause ended, whether it succeeded or failed. It shows that the relay runs.
+        last_success: when the last round ended without a failure, or 0.
     """
 
     published: int = 0
@@ -58,24 +60,30 @@ class Metrics:
     last_success: float = 0.0
     last_round: float = field(default_factory=time)
 
-    def answered(self, seconds: float, *, confirmed: int, reasons: Iterable[str]) -> None:
-        """Count a batch that was answered."""
+    def record_batch(self, seconds: float, *, confirmed: int, reasons: Iterable[str]) -> None:
+        """Count a batch that the broker answered.
+
+        Args:
+            seconds: how long the answers took.
+            confirmed: the number of events that were confirmed.
+            reasons: the reason of each event that was refused.
+        """
         self.batches += 1
         self.confirm_seconds += seconds
         self.published += confirmed
         for reason in reasons:
             self.refused[reason] = self.refused.get(reason, 0) + 1
 
-    def succeeded(self) -> None:
-        """Note that a look at the outbox went well."""
+    def record_success(self) -> None:
+        """Record that a round ended without a failure."""
         self.last_success = time()
 
-    def went_round(self) -> None:
-        """Note that the relay is alive, though it may only wait for the broker."""
+    def record_round(self) -> None:
+        """Record that the relay is running, even if it is only waiting for the broker."""
         self.last_round = time()
 
     def samples(self) -> list[Sample]:
-        """Return each figure as name, labels and value."""
+        """Return the counters as samples."""
         return [
             ("published_total", {}, self.published),
             *(("refused_total", {"reason": reason}, count) for reason, count in sorted(self.refused.items())),
@@ -90,15 +98,19 @@ class Metrics:
 
 
 def exposition(samples: Iterable[Sample]) -> str:
-    """Return figures in the text format that Prometheus scrapes; the labels hold words of ours alone."""
+    """Return samples in the text format of Prometheus.
+
+    Label values are not escaped: they are aliases of databases and words of the kit.
+    """
     lines: list[str] = []
-    told: set[str] = set()
+    described: set[str] = set()
     for name, labels, value in sorted(samples, key=lambda sample: sample[0]):
-        if name not in told:
-            kind, what = _HELP[name]
-            lines += [f"# HELP ninja_auth_kit_audit_{name} {what}", f"# TYPE ninja_auth_kit_audit_{name} {kind}"]
-            told.add(name)
-        label = ",".join(f'{key}="{said}"' for key, said in labels.items())
+        if name not in described:
+            metric_type, help_text = _HELP[name]
+            lines.append(f"# HELP ninja_auth_kit_audit_{name} {help_text}")
+            lines.append(f"# TYPE ninja_auth_kit_audit_{name} {metric_type}")
+            described.add(name)
+        label = ",".join(f'{key}="{label_value}"' for key, label_value in labels.items())
         lines.append(f"ninja_auth_kit_audit_{name}{{{label}}} {value:.10g}".replace("{}", ""))
     return "\n".join([*lines, ""])
 
@@ -107,42 +119,42 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def samples_for(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
-    """Return the figures of relays and of their outboxes, each with the alias of its database."""
-    found: list[Sample] = []
+    """Return the metrics of relays and of their outboxes, labelled with the aliases of their databases."""
+    samples: list[Sample] = []
     for using, metrics in relays:
         label = {"database": using}
-        found += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
-        with suppress(DatabaseError):  # a database that is away is told by what is missing, and by the failures
+        samples += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
+        with suppress(DatabaseError):  # the metrics of a database that is away are missing, and failures_total rises
             health = read_health(using=using)
-            found += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
-            found.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
-            found += [
+            samples += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
+            samples.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
+            samples += [
                 ("deferred", {**label, "state": state}, sum(reasons.values()))
                 for state, reasons in health.deferred.items()
             ]
-        connections[using].close()  # of the thread that answers this request
-    return found
+        connections[using].close()  # the connection of the thread that answers this request
+    return samples
 
 
-def serve(host: str, port: int, figures: Callable[[], list[Sample]]) -> ThreadingHTTPServer:
-    """Serve the figures at `/metrics` in a daemon thread, and return the server.
+def serve(host: str, port: int, read_samples: Callable[[], list[Sample]]) -> ThreadingHTTPServer:
+    """Serve the metrics at `/metrics` in a daemon thread, and return the server.
 
     Raises:
-        OSError: the port is taken, or the host is not one of this machine's.
+        OSError: the port is in use, or the host is not an address of this machine.
     """
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = self.path == "/metrics"
-            body = exposition(figures()).encode() if known else b"The figures are at /metrics.\n"
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Type", CONTENT_TYPE if known else "text/plain; charset=utf-8")
+            is_found = self.path == "/metrics"
+            body = exposition(read_samples()).encode() if is_found else b"The metrics are at /metrics.\n"
+            self.send_response(200 if is_found else 404)
+            self.send_header("Content-Type", CONTENT_TYPE if is_found else "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Log no line for each scrape."""
+            """Do not log each scrape."""
 
     server = ThreadingHTTPServer((host, port), Page)
     threading.Thread(target=server.serve_forever, name="ninja_auth_kit-metrics", daemon=True).start()
@@ -150,14 +162,14 @@ def serve(host: str, port: int, figures: Callable[[], list[Sample]]) -> Threadin
 
 
 class HealthFile:
-    """A file whose time is that of the last round, of the relay for which that is the longest ago.
+    """A file whose modification time is the time of the last round. With several relays, the oldest of them counts.
 
-    A round that only found the broker away counts: a relay that waits is well, and to restart it helps nobody. A probe
-    asks for the age: `test $(( $(date +%s) - $(stat -c %Y FILE) )) -lt 120`.
+    A round that failed because the broker is away counts too: the relay is healthy while it waits, and restarting it
+    would not help. A probe can check the age: `test $(( $(date +%s) - $(stat -c %Y FILE) )) -lt 120`.
 
     Args:
-        path: where.
-        relays: what the relays of this process say of themselves.
+        path: the path of the file.
+        relays: the metrics of the relays of this process.
     """
 
     def __init__(self, path: Path, relays: Sequence[Metrics]) -> None:
@@ -165,20 +177,20 @@ class HealthFile:
         self._is_failing = False
 
     def create(self) -> None:
-        """Make the file.
+        """Create the file.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
-        with self.path.open("a"):  # unlike `touch`, this finds that it is a directory
+        with self.path.open("a"):  # unlike `touch`, this fails if the path is a directory
             os.utime(self.path)
 
     def touch(self) -> None:
-        """Bring its time up to date. That it cannot is logged, once: events go out all the same."""
-        moment = min(metrics.last_round for metrics in self.relays)
+        """Update the modification time. If that fails, log it once: events are published all the same."""
+        last_round = min(metrics.last_round for metrics in self.relays)
         try:
             self.path.touch()
-            os.utime(self.path, (moment, moment))
+            os.utime(self.path, (last_round, last_round))
         except OSError as error:
             if not self._is_failing:
                 logger.warning("The health file %s cannot be written (%s).", self.path, error.strerror)
@@ -187,7 +199,7 @@ class HealthFile:
             self._is_failing = False
 
     def remove(self) -> None:
-        """Say that nobody works any more."""
+        """Remove the file, because the relay ends."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:

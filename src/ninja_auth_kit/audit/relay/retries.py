@@ -1,35 +1,18 @@
-"""The events that were refused: set aside, so that they hold up nobody, and tried again until they get through.
+"""Events that the broker refused: they are set aside, so that they hold up no other event, and are tried again.
 
-They get through later than younger events of the same user may have, which is the one exception to the order.
+They may be published later than younger events of the same user. This is the one exception to the order.
 """
 
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
-from ninja_auth_kit.audit.broker.batch import FINAL, ClaimedEvent, PublishResult
-from ninja_auth_kit.audit.relay.claims import REFUSED_ROWS, RETRY_AT, BatchClaim, refusal_columns
-from ninja_auth_kit.models import AuditDeferred, AuditOutbox
-
-_TABLE = AuditDeferred._meta.db_table
-
-_ARE_DUE = "state = 'retry' AND next_attempt_at <= clock_timestamp()"
-_IS_DUE = f'SELECT EXISTS (SELECT 1 FROM "{_TABLE}" WHERE {_ARE_DUE})'  # noqa: S608
-_CLAIM = f"""
-SELECT id, event_id, routing_key, payload FROM "{_TABLE}"
-WHERE {_ARE_DUE} AND shard = ANY(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-"""  # noqa: S608
-_DELETE = f'DELETE FROM "{_TABLE}" WHERE id = ANY(%s)'  # noqa: S608
-_TRY_LATER = f"""
-UPDATE "{_TABLE}" AS event
-SET attempts = attempts + 1, reason = refused.reason, last_error = refused.error,
-    state = CASE WHEN refused.reason = ANY(%s) THEN 'parked' ELSE 'retry' END,
-    next_attempt_at = CASE WHEN refused.reason = ANY(%s) THEN NULL ELSE {RETRY_AT % "attempts"} END
-FROM {REFUSED_ROWS} WHERE event.id = refused.id
-"""  # noqa: S608
+from ninja_auth_kit.audit.broker.batch import ClaimedEvent, PublishResult
+from ninja_auth_kit.audit.relay import sql
+from ninja_auth_kit.audit.relay.claims import BatchClaim, refusal_values
 
 
-class Deferred:
-    """The deferred events as one relay sees them; it takes those that are due.
+class RetryReader:
+    """Reads the deferred events that are due for one relay. It has the methods of `claims.OutboxReader`.
 
     Args:
         using: the alias of the database.
@@ -38,73 +21,51 @@ class Deferred:
     def __init__(self, *, using: str) -> None:
         self.using = using
 
-    def is_pending(self) -> bool:
-        """Tell whether any is due."""
+    def has_events(self) -> bool:
+        """Return whether any deferred event is due."""
         with connections[self.using].cursor() as cursor:
-            cursor.execute(_IS_DUE)
-            (due,) = cursor.fetchone()
-        return bool(due)
+            cursor.execute(sql.HAS_DUE_RETRIES)
+            (has_events,) = cursor.fetchone()
+        return bool(has_events)
 
-    def claim(self, cursor: CursorWrapper, turn: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
-        """Return the oldest of those that are due in the turn's shards, locked until its end."""
-        cursor.execute(_CLAIM, [turn.shards, limit])
+    def claim(self, cursor: CursorWrapper, claim: BatchClaim, *, limit: int) -> list[ClaimedEvent]:
+        """Return the oldest due events of the claim's shards. Their rows are locked until the transaction ends."""
+        cursor.execute(sql.CLAIM_RETRIES, {"shards": claim.shards, "limit": limit})
         return [ClaimedEvent(id, str(event_id), key, payload) for id, event_id, key, payload in cursor.fetchall()]
 
-    def settle(self, cursor: CursorWrapper, turn: BatchClaim, verdicts: PublishResult) -> None:
-        """Delete what the broker has confirmed, and put off what it has refused again."""
-        cursor.execute(_DELETE, [verdicts.confirmed])
-        if verdicts.refused:
-            cursor.execute(_TRY_LATER, [list(FINAL), list(FINAL), *refusal_columns(verdicts.refused)])
-
-
-# One statement: an event is in one of the two tables, whatever happens in between.
-_MOVE = f"""
-WITH moved AS (
-    DELETE FROM "{AuditDeferred._meta.db_table}" WHERE id IN (
-        SELECT id FROM "{AuditDeferred._meta.db_table}" WHERE id = ANY(%s) AND reason <> 'poison'
-        ORDER BY id FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id, event_id, shard, routing_key, payload, created_at
-)
-INSERT INTO "{AuditOutbox._meta.db_table}" (id, event_id, shard, routing_key, payload, created_at)
-SELECT id, event_id, shard, routing_key, payload, created_at FROM moved ORDER BY id
-RETURNING id
-"""  # noqa: S608  # names of ours
-
-_DISCARD = f"""
-DELETE FROM "{AuditDeferred._meta.db_table}" WHERE id IN (
-    SELECT id FROM "{AuditDeferred._meta.db_table}" WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
-)
-RETURNING id
-"""  # noqa: S608
+    def settle(self, cursor: CursorWrapper, claim: BatchClaim, result: PublishResult) -> None:
+        """Delete the events that the broker confirmed, and put off those that it refused again."""
+        cursor.execute(sql.DELETE_CONFIRMED_RETRIES, {"ids": result.confirmed})
+        if result.refused:
+            cursor.execute(sql.TRY_LATER, refusal_values(result.refused))
 
 
 def requeue(ids: list[int], *, using: str) -> set[int]:
-    """Let the relay try deferred events again, and return the ids of those that are in the outbox now.
+    """Put deferred events back into the outbox, and return the ids of those that are there now.
 
-    They get the ids that they had there before, and so are sent in that order, ahead of what is younger. Poison stays:
-    it cannot be sent, now or later.
+    They keep the ids that they had there, so the relay publishes them in their order, before younger events. Poison
+    stays deferred, because it can never be sent.
 
     Args:
-        ids: which of the deferred events.
+        ids: the ids of the deferred events.
         using: the alias of the database.
     """
-    return _ids_of(_MOVE, ids, using=using)
+    return _execute(sql.REQUEUE, ids, using=using)
 
 
 def discard(ids: list[int], *, using: str) -> set[int]:
-    """Delete deferred events, which nobody will ever get then, and return the ids of those that are gone.
+    """Delete deferred events, which no consumer will then receive, and return the ids of those that were deleted.
 
-    What a relay has in its hands at the moment stays.
+    An event that a relay is publishing at the moment stays.
 
     Args:
-        ids: which of the deferred events.
+        ids: the ids of the deferred events.
         using: the alias of the database.
     """
-    return _ids_of(_DISCARD, ids, using=using)
+    return _execute(sql.DISCARD, ids, using=using)
 
 
-def _ids_of(statement: str, ids: list[int], *, using: str) -> set[int]:
+def _execute(statement: str, ids: list[int], *, using: str) -> set[int]:
     with connections[using].cursor() as cursor:
-        cursor.execute(statement, [ids])
+        cursor.execute(statement, {"ids": ids})
         return {id for (id,) in cursor.fetchall()}

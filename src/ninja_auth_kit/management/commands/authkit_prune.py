@@ -1,4 +1,4 @@
-"""`manage.py authkit_prune`: delete rows that nothing asks for any more."""
+"""`manage.py authkit_prune`: delete rows that are no longer needed."""
 
 import json
 from argparse import ArgumentParser
@@ -13,26 +13,30 @@ from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
 
 
 class Command(BaseCommand):
-    """Prune."""
+    """Delete rows that are no longer needed."""
 
     help = (
-        "Delete sessions that have long ended or passed their absolute limit, blacklisted tokens that would have "
-        "expired, expired mailed tokens, and throttle counters whose window is over. Runs in batches that each commit "
-        "and passes over locked rows, so it disturbs nobody, and can be stopped and run again at any time. "
-        "Run it daily."
+        "Delete sessions that ended or passed their absolute limit long ago, blacklisted tokens that would have "
+        "expired, expired one-time tokens, and throttle counters whose window is over. It works in batches that are "
+        "committed one by one, and skips locked rows. So it does not block requests, and can be stopped and run again "
+        "at any time. Run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --keep, --batch, --dry-run and --json."""
+        """Add --keep, --batch, --dry-run and --json."""
         parser.add_argument(
-            "--keep", type=int, default=30, metavar="DAYS", help="days to keep what is over (default: %(default)s)"
+            "--keep",
+            type=int,
+            default=30,
+            metavar="DAYS",
+            help="days to keep rows that ended or expired (default: %(default)s)",
         )
         parser.add_argument("--batch", type=int, default=BATCH, help="rows per transaction (default: %(default)s)")
-        parser.add_argument("--dry-run", action="store_true", help="count what would be deleted, and delete nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only count the rows that would be deleted")
         parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prune, and say what was pruned."""
+        """Delete the rows, and print how many were deleted."""
         if options["keep"] < 0 or options["batch"] < 1:
             raise CommandError("--keep must be at least 0 and --batch at least 1.")
         keep = timedelta(days=options["keep"])

@@ -25,51 +25,51 @@ class Command(BaseCommand):
     """Run the relay."""
 
     help = (
-        "Publish the audit events of the outbox to RabbitMQ, and delete what the broker has confirmed. Runs until "
-        "SIGTERM or SIGINT, which finish the batch in flight; the same again ends it at once. Any number may run; the "
-        "order of each user's events holds. A broker that is away is tried again for ever: events wait in the outbox "
-        "and nothing is lost."
+        "Publish the audit events of the outbox to RabbitMQ, and delete those that the broker has confirmed. It runs "
+        "until SIGTERM or SIGINT, and then finishes the current batch. The same signal again ends it at once. Any "
+        "number of relays may run: the events of each user are still published in order. If the broker is not "
+        "available, the relay tries again until it is. Meanwhile events wait in the outbox, and none is lost."
     )
-    # Not the checks of URLs: they would load the whole API, and with it as much memory again as a relay needs.
+    # Without the checks of URLs. They would load the whole API, and double the memory of a relay.
     requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what to publish, how long, and how to be watched."""
+        """Add the options for what to publish, for how long, and for monitoring."""
         parser.add_argument(
             "--once",
             action="store_true",
-            help="publish what waits now, then exit (1 if it fails, or if an event was refused)",
+            help="publish the events that wait now, then exit (with 1 if that fails or an event is refused)",
         )
         parser.add_argument(
             "--batch",
             type=int,
             default=BATCH,
-            help="how many events are published per confirmed batch (default: %(default)s)",
+            help="number of events that are published before their confirms are awaited (default: %(default)s)",
         )
         parser.add_argument(
             "--database",
             action="append",
             metavar="ALIAS",
-            help="the alias of a database whose outbox to publish; may be given several times, and each gets a thread "
-            "and a connection of its own (default: the one that users are written to)",
+            help="alias of the database whose outbox is published (default: the database of the users). Repeat it for "
+            "several databases: each gets a thread and a connection of its own",
         )
         parser.add_argument(
             "--health-file",
             type=Path,
             metavar="FILE",
-            help="touch this file after each round, about once in a second, and at least every 30 seconds or so while "
-            "it waits for the broker: a supervisor may restart a relay whose file is older than two minutes. It is "
-            "removed at the end",
+            help="touch this file after each round: about once per second, and at least every 30 seconds or so while "
+            "the relay waits for the broker. A supervisor may restart a relay whose file is older than two minutes. "
+            "The file is removed when the relay ends",
         )
         parser.add_argument(
-            "--metrics-port", type=int, metavar="PORT", help="serve figures for Prometheus at /metrics"
+            "--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus at /metrics on this port"
         )
         parser.add_argument(
-            "--metrics-host", default="127.0.0.1", help="the address for it to listen on (default: %(default)s)"
+            "--metrics-host", default="127.0.0.1", help="address that --metrics-port listens on (default: %(default)s)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until told to stop."""
+        """Run the relays, once or until they are stopped."""
         relays = self._relays(options)
         if options["metrics_port"] is not None:
             self._serve(relays, options["metrics_host"], options["metrics_port"])
@@ -82,16 +82,16 @@ class Command(BaseCommand):
         finally:
             if health:
                 health.remove()
-        self.stdout.write(f"{sum(relay.metrics.published for relay in relays)} events published.")
+        self.stdout.write(f"Events published: {_published(relays)}.")
 
     def _relays(self, options: dict[str, Any]) -> list[Relay]:
         if options["batch"] < 1:
-            raise CommandError("--batch must be at least 1.")
+            raise CommandError(f"--batch must be at least 1 (got {options['batch']}).")
         aliases = list(dict.fromkeys(options["database"] or [accounts_database()]))
         unknown = [alias for alias in aliases if alias not in connections]
         if unknown:
             known = ", ".join(connections)
-            raise CommandError(f"--database {unknown[0]}: there is no such database in DATABASES, only {known}.")
+            raise CommandError(f"--database {unknown[0]} is not in DATABASES. Choose one of: {known}.")
         try:
             return [configured_relay(using=alias, batch=options["batch"]) for alias in aliases]
         except ImproperlyConfigured as error:
@@ -101,7 +101,10 @@ class Command(BaseCommand):
         try:
             serve(host, port, lambda: samples_for([(relay.using, relay.metrics) for relay in relays]))
         except (OSError, OverflowError) as error:
-            raise CommandError(f"--metrics-port {port}: cannot listen on {host} there ({error}).") from error
+            raise CommandError(
+                f"--metrics-port {port}: cannot listen on {host} ({error}). Choose a free port and an address of this "
+                "machine."
+            ) from error
 
     def _publish_once(self, relays: list[Relay]) -> None:
         for relay in relays:
@@ -109,51 +112,58 @@ class Command(BaseCommand):
                 relay.drain()
             except (BrokerError, DatabaseError, InterfaceError) as error:
                 cause = error if isinstance(error, BrokerError) else describe_database_error(error)
-                raise CommandError(f"{relay.metrics.published} events published, then: {cause}") from error
-        published = sum(relay.metrics.published for relay in relays)
+                raise CommandError(f"Events published: {relay.metrics.published}. Then: {cause}") from error
         refused = sum(sum(relay.metrics.refused.values()) for relay in relays)
         if refused:
-            raise CommandError(f"{published} events published, {refused} refused and set aside; see authkit_status.")
+            raise CommandError(
+                f"Events published: {_published(relays)}, refused and set aside: {refused}. See authkit_status."
+            )
 
-    def _publish_until_stopped(self, relays: list[Relay], alive: Callable[[], None]) -> None:
+    def _publish_until_stopped(self, relays: list[Relay], report_alive: Callable[[], None]) -> None:
         stop = threading.Event()
 
         def finish(number: int, _: Any) -> None:
-            # In a thread of its own: what the signal has interrupted may hold the lock of the event.
+            # In another thread, because the code that the signal interrupted may hold the lock of
+            # the event. Setting it here would then wait for ever.
             _thread.start_new_thread(stop.set, ())
-            signal.signal(number, signal.SIG_DFL)  # the same again ends it at once
+            signal.signal(number, signal.SIG_DFL)  # the same signal again ends the process at once
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
-        # A relay that fails as nobody foresaw ends the others and the process, for its supervisor to start it again.
+        # An unexpected error in one relay ends the others and the process, so that a supervisor
+        # restarts it.
         with ThreadPoolExecutor(len(relays)) as threads:
-            runs = [threads.submit(self._run, relay, stop, alive) for relay in relays[1:]]
+            runs = [threads.submit(self._run, relay, stop, report_alive) for relay in relays[1:]]
             for run in runs:
                 run.add_done_callback(lambda _: stop.set())
             try:
-                self._run(relays[0], stop, alive)  # in this thread: another one takes memory of its own
+                self._run(relays[0], stop, report_alive)  # in this thread, because another one needs more memory
             finally:
                 stop.set()
         for run in runs:
             run.result()
 
-    def _run(self, relay: Relay, stop: threading.Event, alive: Callable[[], None]) -> None:
-        where = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
-        if relay.wait_for_broker(stop, tell=self._tell, alive=alive):
+    def _run(self, relay: Relay, stop: threading.Event, report_alive: Callable[[], None]) -> None:
+        source = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
+        if relay.wait_for_broker(stop, report_error=self._report_error, report_alive=report_alive):
             publisher = relay.publisher
-            self._say(f"Publishing{where} to {publisher.exchange} on {publisher.where}:{publisher.address.port}.")
-        relay.run(stop, alive=alive)
+            self._print(f"Publishing{source} to {publisher.exchange} on {publisher.where}:{publisher.address.port}.")
+        relay.run(stop, report_alive=report_alive)
 
-    def _tell(self, error: BrokerError) -> None:
-        self._say(f"Waiting for the broker. {error}")
+    def _report_error(self, error: BrokerError) -> None:
+        self._print(f"Waiting for the broker. {error}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.stdout.write(line)
-        self.stdout.flush()  # whoever reads the log of a service waits for this line, not for its end
+        self.stdout.flush()  # at once, because the log of a service is read while it runs
+
+
+def _published(relays: list[Relay]) -> int:
+    return sum(relay.metrics.published for relay in relays)
 
 
 def _health_file(path: Path | None, relays: list[Relay]) -> HealthFile | None:
-    """Return the health file, written for the first time: a mistake in its path must not wait for the first event."""
+    """Create the health file and return it, or None without a path. So a wrong path is reported at the start."""
     if path is None:
         return None
     health = HealthFile(path, [relay.metrics for relay in relays])
@@ -161,7 +171,7 @@ def _health_file(path: Path | None, relays: list[Relay]) -> HealthFile | None:
         health.create()
     except OSError as error:
         raise CommandError(
-            f"--health-file {path}: cannot be written ({error.strerror}). Name a file in a directory that is there "
-            "and that this user may write to; for systemd set RuntimeDirectory."
+            f"--health-file {path}: cannot be written ({error.strerror}). Choose a file in an existing directory that "
+            "this user can write to. With systemd, set RuntimeDirectory."
         ) from error
     return health

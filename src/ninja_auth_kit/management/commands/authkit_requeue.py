@@ -1,4 +1,4 @@
-"""`manage.py authkit_requeue`: let the relay try refused events again, now, or give them up."""
+"""`manage.py authkit_requeue`: put refused events back into the outbox, or delete them."""
 
 import json
 import re
@@ -14,18 +14,18 @@ from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.relay.retries import discard, requeue
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.cli import database_errors_as_command_errors
+from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors
 from ninja_auth_kit.models import AuditDeferred
 
-AT_ONCE = 1000
+BATCH = 1000  # events per statement
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """Read a duration such as 90s, 15m, 1h or 7d."""
+    """Return the value of an argument such as 90s, 15m, 1h or 7d."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:
-        raise ArgumentTypeError(f"{text!r} is no duration; write it as 90s, 15m, 1h or 7d.")
+        raise ArgumentTypeError(f"{text!r} is not a duration. Write it as 90s, 15m, 1h or 7d.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -33,64 +33,68 @@ class Command(BaseCommand):
     """Put deferred events back into the outbox, or delete them."""
 
     help = (
-        "Put audit events that the broker has refused back into the outbox, in their order, so that the relay tries "
-        "them at once: after a queue was bound, or a limit raised. Those in the state 'retry' would be tried anyway, "
-        "those that are parked would not. Poison stays: it cannot be sent, now or later. Consumers may get what is "
-        "put back after younger events of the same user. Run again, it changes nothing. With --discard events are "
-        "given up instead: each is named, and deleted with all that it said."
+        "Put audit events that the broker refused back into the outbox, in their order, so that the relay publishes "
+        "them at once. Use it after binding a queue or raising a limit. Events in the state 'retry' would be tried "
+        "again anyway, parked events would not. Events with the reason 'poison' stay, because they can never be sent. "
+        "Consumers may receive the events after younger events of the same user. Running the command again changes "
+        "nothing. With --discard, the events are deleted with their content instead, and each is printed before."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take which of them, and what becomes of them."""
+        """Add the options that choose the events, and what is done with them."""
         parser.add_argument(
             "--reason",
             choices=["unroutable", "nacked", "too_large", "poison"],
-            help="only those refused for this reason; poison only with --discard",
+            help="only events that were refused for this reason; poison requires --discard",
         )
-        parser.add_argument("--event", type=uuid.UUID, metavar="ID", help="only the event with this id, a UUID")
+        parser.add_argument("--event", type=uuid.UUID, metavar="ID", help="only the event with this id (a UUID)")
         parser.add_argument(
-            "--older-than", type=duration, metavar="DURATION", help="only those recorded longer ago: 90s, 15m, 1h, 7d"
+            "--older-than",
+            type=duration,
+            metavar="DURATION",
+            help="only events recorded longer ago, such as 90s, 15m, 1h or 7d",
         )
         parser.add_argument(
             "--discard",
             action="store_true",
-            help="delete them for good, poison too; nobody will get them. Needs --reason or --event",
+            help="delete the events for good, also poison: no consumer will receive them. Needs --reason or --event",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say how many these are, and change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only count the events, and change nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Move or delete them, a thousand at a time, and say how many."""
+        """Put the events back or delete them, and print how many."""
         if options["discard"] and not (options["reason"] or options["event"]):
-            raise CommandError("--discard deletes for good: say of which events, by --reason or --event.")
+            raise CommandError("--discard deletes events for good. Choose the events with --reason or --event.")
         if options["reason"] == "poison" and not options["discard"]:
-            raise CommandError("Poison cannot be sent, now or later. Give it up with --reason poison --discard.")
+            raise CommandError(
+                "Events with the reason poison can never be sent. Delete them with --reason poison --discard."
+            )
         with database_errors_as_command_errors():
-            done = [event for some in self._dealt_with(options) for event in some]
-        count = len(done)
+            event_ids = [event_id for batch in self._process(options) for event_id in batch]
+        count = len(event_ids)
         if options["json"]:
-            said = {"discarded": count, "events": done} if options["discard"] else {"requeued": count}
-            self.stdout.write(json.dumps({**said, "dry_run": options["dry_run"]}))
+            result = {"discarded": count, "events": event_ids} if options["discard"] else {"requeued": count}
+            self.stdout.write(json.dumps({**result, "dry_run": options["dry_run"]}))
             return
-        became = "are deleted" if options["discard"] else "are in the outbox again"
-        would = "would be deleted" if options["discard"] else "would be put back"
-        self.stdout.write(f"{count} events {would if options['dry_run'] else became}.")
+        verb = "deleted" if options["discard"] else "put back into the outbox"
+        self.stdout.write(f"{counted(count, 'event')} {'would be ' if options['dry_run'] else ''}{verb}.")
 
-    def _dealt_with(self, options: dict[str, Any]) -> Iterator[list[str]]:
-        """Deal with a thousand after the other, and yield which events these were."""
+    def _process(self, options: dict[str, Any]) -> Iterator[list[str]]:
+        """Put back or delete the chosen events in batches, and yield the event ids of each batch."""
         chosen, last, so_far = _chosen(options), 0, 0
-        while events := list(chosen.filter(pk__gt=last).defer("payload")[:AT_ONCE]):
+        while events := list(chosen.filter(pk__gt=last).defer("payload")[:BATCH]):
             ids, last = {event.pk for event in events}, events[-1].pk
             if not options["json"]:
-                self._tell(events, so_far, options)
+                self._report_progress(events, so_far, options)
             if not options["dry_run"]:
                 change = discard if options["discard"] else requeue
                 ids = change(list(ids), using=accounts_database())
             so_far += len(ids)
             yield [str(event.event_id) for event in events if event.pk in ids]
 
-    def _tell(self, events: list[AuditDeferred], so_far: int, options: dict[str, Any]) -> None:
-        """Name what is given up, before it is gone; else say now and then how far it is."""
+    def _report_progress(self, events: list[AuditDeferred], so_far: int, options: dict[str, Any]) -> None:
+        """Print each event that is about to be deleted or, if events are put back, how many were so far."""
         if options["discard"]:
             for event in events:
                 self.stdout.write(f"{event.event_id}  {event.routing_key}  {event.reason}: {event.last_error}")

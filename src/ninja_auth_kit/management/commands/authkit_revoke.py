@@ -1,4 +1,4 @@
-"""`manage.py authkit_revoke`: end the sessions of a user, or of everybody."""
+"""`manage.py authkit_revoke`: end the sessions of one user or of all users."""
 
 import json
 import re
@@ -10,50 +10,50 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.management.cli import database_errors_as_command_errors
+from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_holders
 from ninja_auth_kit.services.admin_actions import revoke_all_sessions, revoke_sessions
 
 
 class Command(BaseCommand):
-    """Revoke."""
+    """End the sessions of one user or of all users."""
 
     help = (
-        "End every session of a user, or of everybody: access tokens are refused on the next request, refresh tokens "
-        "are blacklisted, and each session is an audit event. Passwords stay as they are, so people can log in again. "
-        "Run again, it ends what has begun since."
+        "End every session of one user or of all users. Access tokens are refused from the next request on, refresh "
+        "tokens are blacklisted, and an audit event is recorded for each session. Passwords are not changed, so users "
+        "can log in again. Running the command again ends the sessions that were started since."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take a user or --everyone, --reason and --json."""
+        """Add the user, --key, --everyone, --reason and --json."""
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument(
             "user",
             nargs="?",
-            help="the address, the username or the primary key of a user; behind -- if it begins with a hyphen",
+            help="email address, username or primary key of a user; put it after -- if it begins with a hyphen",
         )
-        who.add_argument("--key", help="the primary key of a user, where another user has it for a name")
-        who.add_argument("--everyone", action="store_true", help="all users")
+        who.add_argument("--key", help="primary key of a user; use it if another user has the key as a username")
+        who.add_argument("--everyone", action="store_true", help="end the sessions of all users")
         parser.add_argument(
-            "--reason", default="revoked", metavar="WORD", help="for the audit events (default: %(default)s)"
+            "--reason", default="revoked", metavar="WORD", help="reason in the audit events (default: %(default)s)"
         )
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Revoke, and say how many sessions were ended."""
+        """End the sessions, and print how many were ended."""
         if not re.fullmatch(r"[a-z0-9_]{1,40}", options["reason"]):
-            raise CommandError("--reason must be one word of at most 40 small letters, digits and underscores.")
+            raise CommandError("--reason must be one word of at most 40 lowercase letters, digits and underscores.")
         with database_errors_as_command_errors():
             counts = self._revoke_everyone(options) if options["everyone"] else [self._revoke_one(options)]
         users, sessions = sum(1 for count in counts if count), sum(counts)
         if options["json"]:
             self.stdout.write(json.dumps({"users": users, "sessions": sessions}))
         else:
-            self.stdout.write(f"{sessions} sessions of {users} users ended.")
+            self.stdout.write(f"Ended {counted(sessions, 'session')} of {counted(users, 'user')}.")
 
     def _revoke_one(self, options: dict[str, Any]) -> int:
-        key = _named(options["user"]) if options["key"] is None else _existing(options["key"])
+        key = _find_key(options["user"]) if options["key"] is None else _existing_key(options["key"])
         if not options["json"]:
             self.stdout.write(f"User {key}:")
         return revoke_sessions(user_id=key, reason=options["reason"])
@@ -63,44 +63,48 @@ class Command(BaseCommand):
         for count in revoke_all_sessions(reason=options["reason"]):
             counts.append(count)
             if len(counts) % 1000 == 0 and not options["json"]:
-                self.stdout.write(f"{sum(counts)} sessions of {len(counts)} users so far")
+                self.stdout.write(f"Ended {counted(sum(counts), 'session')} of {len(counts)} users so far")
         return counts
 
 
-def _named(text: str) -> Any:
-    """Return the one user whom the text can mean; a name that is another user's key must not pick the wrong one."""
-    found = {user.pk: user for find in (_by_address, _by_name, _by_key) for user in find(text)}
+def _find_key(text: str) -> Any:
+    """Return the primary key of the only user that the text matches.
+
+    If several match, such as one by username and another by primary key, ending the sessions of the first would pick
+    the wrong user.
+    """
+    found = {user.pk: user for find in (_find_by_email, _find_by_username, _find_by_key) for user in find(text)}
     if not found:
-        raise CommandError("There is no user with this address, username or primary key.")
+        raise CommandError("No user has this email address, username or primary key.")
     if len(found) > 1:
         keys = ", ".join(str(key) for key in found)
-        raise CommandError(f"This can mean several users. Say which by --key=KEY, one of {keys}.")
+        raise CommandError(f"Several users match. Choose one with --key=KEY: {keys}.")
     return next(iter(found))
 
 
-def _existing(key: str) -> Any:
-    for user in _by_key(key):
+def _existing_key(key: str) -> Any:
+    for user in _find_by_key(key):
         return user.pk
-    raise CommandError("There is no user with this primary key.")
+    raise CommandError("No user has this primary key.")
 
 
-def _by_address(text: str) -> list[Any]:
+def _find_by_email(text: str) -> list[Any]:
     try:
         return find_holders(text)
     except InvalidEmailError:
         return []
 
 
-def _by_name(text: str) -> list[Any]:
-    return _everybody_with(get_user_model().USERNAME_FIELD, text)
+def _find_by_username(text: str) -> list[Any]:
+    return _find_by(get_user_model().USERNAME_FIELD, text)
 
 
-def _by_key(text: str) -> list[Any]:
-    return _everybody_with("pk", text)
+def _find_by_key(text: str) -> list[Any]:
+    return _find_by("pk", text)
 
 
-def _everybody_with(field: str, text: str) -> list[Any]:
+def _find_by(field: str, text: str) -> list[Any]:
     try:
         return list(get_user_model()._base_manager.using(accounts_database()).filter(**{field: text}))
-    except (ValueError, ValidationError):  # nothing that the field can have
+    except (ValueError, ValidationError):  # not a value of the field
         return []

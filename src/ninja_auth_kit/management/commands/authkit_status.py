@@ -1,4 +1,4 @@
-"""`manage.py authkit_status`: how the audit outbox is doing."""
+"""`manage.py authkit_status`: report the state of the audit outbox."""
 
 import json
 import sys
@@ -12,39 +12,44 @@ from django.db import connections
 
 from ninja_auth_kit.audit.relay.health import Health, read_health
 from ninja_auth_kit.conf import accounts_database, broker
-from ninja_auth_kit.management.cli import database_errors_as_command_errors, seconds
+from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors, positive_seconds
 
-MAX_AGE = 300  # seconds
+MAX_AGE = 300  # seconds that an event may wait
 
 
 class Command(BaseCommand):
-    """Tell how the outbox is doing."""
+    """Report the state of the outbox."""
 
     help = (
-        "Tell how many audit events wait, how long the oldest has waited, what the broker has refused and why, and "
-        "which relays are connected to the database. Exits with 1 when something needs a person: an event has waited "
-        "longer than --max-age, in the outbox or set aside to be tried again, events wait and no relay is connected, "
-        "or some are parked (see authkit_requeue), and where the database does not answer. The broker is not asked."
+        "Report how many audit events wait and for how long, which the broker refused and why, and which relays are "
+        "connected to the database. The exit code is 1 if an operator must act: an event has waited longer than "
+        "--max-age, in the outbox or set aside to be tried again; events wait and no relay is connected; events are "
+        "parked (see authkit_requeue); or the database does not answer. The broker is not contacted."
     )
     requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take how to print, of which database, and what is too old."""
-        parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts and monitors")
-        parser.add_argument("--database", metavar="ALIAS", help="whose outbox (default: where users are written to)")
+        """Add --json, --database and --max-age."""
+        parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts and monitoring")
+        parser.add_argument(
+            "--database",
+            metavar="ALIAS",
+            help="alias of the database of the outbox (default: the database of the users)",
+        )
         parser.add_argument(
             "--max-age",
-            type=seconds,
+            type=positive_seconds,
             default=MAX_AGE,
             metavar="SECONDS",
             help="how long an event may wait (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look, print, and exit."""
+        """Print the state, and exit with 1 if an operator must act."""
         using = options["database"] or accounts_database()
         if using not in connections:
-            raise CommandError(f"--database {using}: there is no such database in DATABASES.", returncode=2)
+            known = ", ".join(connections)
+            raise CommandError(f"--database {using} is not in DATABASES. Choose one of: {known}.", returncode=2)
         try:
             with database_errors_as_command_errors():
                 health = read_health(using=using)
@@ -61,18 +66,20 @@ class Command(BaseCommand):
 
 
 def _problems(health: Health, *, max_age: float) -> list[str]:
-    """Return what needs a person, a sentence each."""
+    """Return what an operator must act on, a sentence each."""
     retried, parked = (sum(health.deferred[state].values()) for state in ("retry", "parked"))
-    found = {
+    problems = {
         f"The oldest event has waited for {health.oldest_seconds:.0f} seconds.": health.oldest_seconds > max_age,
-        f"{retried} refused by the broker and tried again, the oldest for {health.oldest_retry_seconds:.0f} seconds: "
-        "is a queue bound for every event, and does it have room?": health.oldest_retry_seconds > max_age,
-        "Events wait, and no relay is connected: none runs, or it waits for the broker. Run authkit_relay, or look at "
-        "its log.": health.pending and not health.relays,
-        f"{parked} parked, for a person: authkit_requeue tries them again, authkit_requeue --reason poison --discard "
-        "gives up what can never be sent.": parked,
+        f"The broker refused {counted(retried, 'event')} that the relay tries again, the oldest for "
+        f"{health.oldest_retry_seconds:.0f} seconds. Check that a queue is bound for every event and has room.": (
+            health.oldest_retry_seconds > max_age
+        ),
+        "Events wait, and no relay is connected to the database: none runs, or it waits for the broker. Run "
+        "authkit_relay, or look at its log.": health.pending and not health.relays,
+        f"Parked events: {parked}. Put them back with authkit_requeue, or delete those that can never be sent with "
+        "authkit_requeue --reason poison --discard.": parked,
     }
-    return [sentence for sentence, is_so in found.items() if is_so]
+    return [sentence for sentence, applies in problems.items() if applies]
 
 
 def _text(health: Health, problems: list[str]) -> str:
@@ -80,9 +87,9 @@ def _text(health: Health, problems: list[str]) -> str:
     oldest = f", the oldest for {health.oldest_seconds:.0f} seconds" if health.pending else ""
     lines = [f"pending   {about}{health.pending}{oldest}"]
     for state, reasons in health.deferred.items():
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        lines.append(f"{state:<9} {sum(reasons.values())}{f' ({why})' if why else ''}")
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        lines.append(f"{state:<9} {sum(reasons.values())}{f' ({by_reason})' if by_reason else ''}")
     lines.append(f"relays    {'; '.join(health.relays) or 'none'}")
     if broker() is None:
-        lines.append("broker    none: RABBITMQ_HOST is not set, and events are only logged")
+        lines.append("broker    none (RABBITMQ_HOST is not set, and events are only logged)")
     return "\n".join([*lines, *(f"\n{sentence}" for sentence in problems)])

@@ -1,4 +1,4 @@
-"""`manage.py authkit_tail`: the audit events, as they arrive."""
+"""`manage.py authkit_tail`: print the audit events as they arrive."""
 
 import json
 import os
@@ -14,37 +14,41 @@ from django.core.management.color import no_style
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.conf import Broker, broker, settings
 from ninja_auth_kit.consumer import tail
-from ninja_auth_kit.management.cli import count, ignore_broken_pipe, seconds
+from ninja_auth_kit.management.cli import ignore_broken_pipe, positive_integer, positive_seconds
 
 
 class Command(BaseCommand):
-    """Show the events."""
+    """Print the events as they arrive."""
 
     help = (
-        "Show the audit events as they arrive from RabbitMQ, a line each: when, what, of whom, why, from where. It "
-        "reads through a queue of its own, which is gone with it, so it takes nothing away from anybody. Ctrl-C ends "
-        "it. NO_COLOR and --no-color leave the colours out."
+        "Print the audit events as they arrive from RabbitMQ, one line for each: time, routing key, user, reason and "
+        "IP address. It reads from a temporary queue of its own, so consumers still receive every event. End it with "
+        "Ctrl-C. --no-color or the environment variable NO_COLOR turns colors off."
     )
     requires_system_checks = [Tags.compatibility]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what to show, how, and how much of it."""
+        """Add the pattern, --json, --count and --timeout."""
         parser.add_argument(
             "pattern",
             nargs="?",
             default="auth.#",
-            help="which routing keys: * is one word, # any number of them, such as 'auth.session.#' or "
-            "'auth.*.*.failure' (default: %(default)s)",
+            help="pattern of routing keys, in which * matches one word and # any number of words, such as "
+            "'auth.session.#' or 'auth.*.*.failure' (default: %(default)s)",
         )
-        parser.add_argument("--json", action="store_true", help="print each event as it is, one JSON object a line")
-        parser.add_argument("--count", type=count, metavar="N", help="end after so many events")
-        parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="end after so long")
+        parser.add_argument(
+            "--json", action="store_true", help="print each event as it was sent, one JSON object per line"
+        )
+        parser.add_argument("--count", type=positive_integer, metavar="N", help="end after this number of events")
+        parser.add_argument("--timeout", type=positive_seconds, metavar="SECONDS", help="end after this time")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show until told to stop."""
+        """Print events until one of the limits is reached."""
         configured = broker()
         if configured is None:
-            raise CommandError("There is no broker to read from: set RABBITMQ_HOST. Events are on the logger for now.")
+            raise CommandError(
+                "No broker is configured to read from. Set RABBITMQ_HOST. Until then, events are only logged."
+            )
         if os.environ.get("NO_COLOR"):
             self.style = no_style()
         try:
@@ -54,7 +58,7 @@ class Command(BaseCommand):
             self.stdout.write("")
         except BrokerError as error:
             is_missing = f"the exchange {settings.AUDIT_EXCHANGE!r} does not exist" in str(error)
-            hint = " The exchange is there once a relay has declared it." if is_missing else ""
+            hint = " A relay declares it when it connects." if is_missing else ""
             raise CommandError(f"{error}{hint}") from error
 
     def _show(self, configured: Broker, options: dict[str, Any]) -> None:
@@ -75,21 +79,21 @@ class Command(BaseCommand):
                 return
 
     def _line(self, key: str, body: bytes) -> str:
-        """Return an event in one line; what is none is shown as one, too."""
+        """Return an event as one line. A message that is not an event gets a line too."""
         try:
             event = json.loads(body)
             data = event["data"]
-            words = [event["time"][11:23], f"{key:<38}", event.get("subject") or "nobody known"]
+            words = [event["time"][11:23], f"{key:<38}", event.get("subject") or "unknown user"]
             words += [data.get("reason"), data["client"].get("ip"), data.get("count") and f"{data['count']} times"]
         except (ValueError, TypeError, LookupError, AttributeError):
-            return _harmless(f"{key}: no event of the kit, {len(body)} bytes")
+            return _printable(f"{key}: not an event of the kit, {len(body)} bytes")
         paint = self.style.ERROR if key.endswith(".failure") else self.style.SUCCESS
-        when, what, *rest = filter(None, (_harmless(str(word or "")) for word in words))
-        return "  ".join([when, paint(what), *rest])
+        time_of_day, routing_key, *rest = filter(None, (_printable(str(word or "")) for word in words))
+        return "  ".join([time_of_day, paint(routing_key), *rest])
 
 
-def _harmless(text: str) -> str:
-    """Leave out what a terminal would obey."""
+def _printable(text: str) -> str:
+    """Replace control characters, which a terminal would execute."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -96,7 +96,7 @@ def _refusal(identifier: str, *, by_email: bool, password: str) -> InvalidCreden
     reveal that the address had an account when it was registered.
     """
     key = _shadow_key(identifier, by_email=by_email)
-    shadow = ShadowRegistration.objects.of(**key) if key else None
+    shadow = ShadowRegistration.objects.find(**key) if key else None
     if shadow is None or not settings.EMAIL_VERIFICATION_REQUIRED:
         burn_hash(password)
         return InvalidCredentialsError()

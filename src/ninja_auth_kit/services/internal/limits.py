@@ -14,7 +14,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import ThrottledError
 from ninja_auth_kit.models import ThrottleBucket
-from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.setting_rules import Rate, parse_rates
 from ninja_auth_kit.tokens import bucket_id
 
@@ -40,7 +40,7 @@ class ThrottleSubject(NamedTuple):
 
 
 def buckets_for(rule: str, subject: str | None, *, times: int = 1) -> list[Bucket]:
-    """Return the buckets of a subject, one per rate of the rule. Without rates or a subject there are none.
+    """Return the buckets of a subject, one per rate of the rule: an empty list without rates or without a subject.
 
     Each rate counts separately: a window of a minute that ends leaves the window of the hour as it is.
 
@@ -75,7 +75,7 @@ def site_network(client: ClientInfo) -> str | None:
     return str(ipaddress.ip_network(f"{client.ip_address}/{_SITE_PREFIX}", strict=False))
 
 
-def take_hits(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Taken]:
+def take_hits(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Hit]:
     """Count a hit in each bucket, and return the hits.
 
     Raises:
@@ -87,7 +87,7 @@ def take_hits(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Taken
     return hits
 
 
-def require_not_full(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Taken]:
+def require_not_full(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Hit]:
     """Count no hit, but raise the error that `take_hits` would raise.
 
     Raises:
@@ -102,7 +102,7 @@ def require_not_full(buckets: Sequence[Bucket], subject: ThrottleSubject) -> lis
 def _throttled(full: list[ThrottleBucket], subject: ThrottleSubject) -> ThrottledError:
     """Return the error. The first one in a window also sends the signal; one per request would flood the stream."""
     for bucket in full:
-        if ThrottleBucket.objects.announce(bucket):
+        if ThrottleBucket.objects.mark_announced(bucket):
             logger.warning("The rate limit %s is reached.", bucket.rule)
             signals.request_throttled.announce(rule=bucket.rule, **subject._asdict())
     now = timezone.now()

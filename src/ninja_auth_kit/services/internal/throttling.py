@@ -21,7 +21,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, ThrottledError
 from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.throttling import Bucket, Taken
+from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.models.users import has_username, stored_email
 from ninja_auth_kit.services.internal.hash_slots import HashSlot, hash_slot
 from ninja_auth_kit.services.internal.limits import (
@@ -39,7 +39,7 @@ from ninja_auth_kit.tokens import password_fingerprints
 _KNOWN_FOR = timedelta(days=60)
 
 # `take_hits`, or `require_not_full` to count nothing.
-Count = Callable[[Sequence[Bucket], ThrottleSubject], list[Taken]]
+Count = Callable[[Sequence[Bucket], ThrottleSubject], list[Hit]]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class LoginAttempt:
             the account knows the network.
     """
 
-    account: list[Taken]
-    network: list[Taken]
-    hashes: list[Taken]
+    account: list[Hit]
+    network: list[Hit]
+    hashes: list[Hit]
     elsewhere: ThrottledError | None
 
     def succeeded(self) -> None:
@@ -137,7 +137,7 @@ def _admit_login(account: str, count: Count, *, holder: Any | None, subject: Thr
             raise elsewhere from None
 
 
-def _attempt(hits: list[Taken], *, elsewhere: ThrottledError | None = None) -> LoginAttempt:
+def _attempt(hits: list[Hit], *, elsewhere: ThrottledError | None = None) -> LoginAttempt:
     return LoginAttempt(
         account=[hit for hit in hits if hit.bucket.rule in {"login_account", "login_known_network"}],
         network=[hit for hit in hits if hit.bucket.rule == "login_network"],
@@ -179,7 +179,7 @@ def _account_name(identifier: str, *, by_email: bool, holder: Any | None = None)
         except InvalidEmailError:
             return f"address {identifier.strip().casefold()}"
     name = str(get_user_model().normalize_username(identifier))
-    shadow = ShadowRegistration.objects.of(username=name)  # in every case, so that the time is the same
+    shadow = ShadowRegistration.objects.find(username=name)  # in every case, so that the time is the same
     if holder is not None:
         return f"name {holder.get_username()}"
     return f"name of nobody {name.casefold()}" if shadow is None else f"name {name}"
@@ -257,7 +257,7 @@ def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None)
     of the address.
 
     Args:
-        user: the recipient, or None if nobody has the address.
+        user: the recipient, or None if no user has the address.
         email: the address as typed.
         client: the client of the request; None for an administrator, who has no limits.
     """

@@ -42,7 +42,7 @@ def burn_shadow_lookup(*, canonical: str = "", username: str = "") -> None:
     Test:
     tests/test_registration.py::test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_the_address
     """
-    ShadowRegistration.objects.of(canonical=canonical, username=username)
+    ShadowRegistration.objects.find(canonical=canonical, username=username)
 
 
 def burn_lock(user_id: Any) -> None:
