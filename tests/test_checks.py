@@ -359,7 +359,7 @@ class RegistrationWithBoss(RegistrationIn):
     boss_id: int
 
 
-def said_of(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def messages_about(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Return the id and the text of each check message about a user model."""
     monkeypatch.setattr(checks.users_and_database, "get_user_model", lambda: model)
     messages = run_checks(tags=[Tags.models])
@@ -367,11 +367,11 @@ def said_of(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 def test_a_user_model_that_is_not_derived_from_django_s_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said_of(NotDerived, monkeypatch) == [("E006", "NotDerived has no password and no email field.")]
+    assert messages_about(NotDerived, monkeypatch) == [("E006", "NotDerived has no password and no email field.")]
 
 
 def test_a_user_model_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said_of(WithoutEmail, monkeypatch) == [
+    assert messages_about(WithoutEmail, monkeypatch) == [
         ("E006", "WithoutEmail has no email field 'email'."),
         ("W002", "Registration cannot fill WithoutEmail.height."),
     ]
@@ -388,7 +388,7 @@ def test_what_a_registration_of_the_host_asks_for_is_filled(
 ) -> None:
     kit(REGISTRATION_SCHEMA="tests.test_checks.TallRegistration")
 
-    assert [number for number, _ in said_of(WithoutEmail, monkeypatch)] == ["E006"]
+    assert [number for number, _ in messages_about(WithoutEmail, monkeypatch)] == ["E006"]
 
 
 def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
@@ -396,7 +396,7 @@ def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
 ) -> None:
     kit(REGISTRATION_SCHEMA="tests.test_checks.RegistrationWithBoss")
 
-    assert said_of(WithUniqueFields, monkeypatch) == [
+    assert messages_about(WithUniqueFields, monkeypatch) == [
         ("W002", f"Registration cannot fill WithUniqueFields.{name}.") for name in ("phone", "badge")
     ]
 
@@ -406,10 +406,10 @@ def test_a_name_that_is_the_key_is_an_error_where_people_register(
     monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None], model: type[models.Model]
 ) -> None:
     text = f"{model.__name__}.email is both USERNAME_FIELD and the primary key."
-    assert said_of(model, monkeypatch) == [("E009", text)]
+    assert messages_about(model, monkeypatch) == [("E009", text)]
 
     kit(REGISTRATION_OPEN=False)
-    assert said_of(model, monkeypatch) == []
+    assert messages_about(model, monkeypatch) == []
 
 
 @pytest.mark.security("CFG-03")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def in_life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def outside_test_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Remove `mail.outbox`, as outside of a test run, so that jobs run in threads."""
     monkeypatch.delattr(mail, "outbox")
     # Seconds, which `flush` does not wait for; a slow machine may stall.
@@ -51,7 +51,7 @@ def test_a_job_of_a_rolled_back_transaction_never_runs() -> None:
     assert done == []
 
 
-def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(in_life: None) -> None:
+def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(outside_test_run: None) -> None:
     threads: list[str] = []
 
     start = time.monotonic()
@@ -63,7 +63,7 @@ def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(in_life: None) -> 
     assert threads[0].startswith("ninja_auth_kit-mail")
 
 
-def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
+def test_a_job_speaks_the_language_of_the_request(outside_test_run: None) -> None:
     languages: list[str | None] = []
 
     with translation.override("de"):
@@ -73,7 +73,7 @@ def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
     assert languages == ["de"]
 
 
-def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
+def test_a_job_leaves_no_connection_behind(outside_test_run: None) -> None:
     def count() -> int:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -94,7 +94,7 @@ def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
 
 
 @pytest.mark.security("CRED-07")
-def test_a_failing_job_is_logged_without_its_text(in_life: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_job_is_logged_without_its_text(outside_test_run: None, caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise RuntimeError("550 no such user: ada@example.com")
 
@@ -107,7 +107,7 @@ def test_a_failing_job_is_logged_without_its_text(in_life: None, caplog: pytest.
 
 @pytest.mark.security("DOS-04")
 def test_with_a_dead_mail_server_the_queue_is_bounded(
-    in_life: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    outside_test_run: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background, "MAXIMUM_WAITING", 3)
     released = threading.Event()

@@ -37,12 +37,12 @@ def worker(secret: str, *listed: dict[str, str], algorithm: str = "HS256") -> It
         yield
 
 
-def behind() -> AbstractContextManager[None]:
+def worker_with_former_secret() -> AbstractContextManager[None]:
     """Run as a worker that signs with the former secret and accepts the next."""
     return worker(JWT_SECRET_KEY, entry("HS256", NEXT, "verify-only"))
 
 
-def ahead() -> AbstractContextManager[None]:
+def worker_with_next_secret() -> AbstractContextManager[None]:
     """Run as a worker that signs with the next secret and accepts the former."""
     return worker(NEXT, entry("HS256", JWT_SECRET_KEY, "verify-only"))
 
@@ -313,7 +313,10 @@ def test_what_was_blacklisted_under_the_former_secret_stays_so(api: Api, user: A
 def test_workers_before_and_after_the_swap_take_each_others_tokens(api: Api, user: Any) -> None:
     with worker(JWT_SECRET_KEY):
         pair = api.pair()
-    for one, other in [(behind, ahead), (ahead, behind)] * 3:
+    for one, other in [
+        (worker_with_former_secret, worker_with_next_secret),
+        (worker_with_next_secret, worker_with_former_secret),
+    ] * 3:
         with one():
             answer = refresh(api, pair["refresh_token"])
             assert answer.status_code == 200
@@ -323,12 +326,12 @@ def test_workers_before_and_after_the_swap_take_each_others_tokens(api: Api, use
             assert api.is_in(successor["access_token"])
             assert refresh(api, pair["refresh_token"]).json()["refresh_token"] == successor["refresh_token"]
         pair = successor
-    with behind():
+    with worker_with_former_secret():
         api.post("password/reset", {"email": EMAIL})
-    with ahead():
+    with worker_with_next_secret():
         body = {"token": mailed_token(), "new_password": NEW_PASSWORD}
         assert api.post("password/reset/confirm", body).status_code == 204
-    with behind():
+    with worker_with_former_secret():
         assert api.login(password=NEW_PASSWORD).status_code == 200
 
 
@@ -363,9 +366,9 @@ def test_the_root_is_rotated_beside_an_asymmetric_key_as_well(api: Api, user: An
 
 
 def test_a_predecessor_of_a_known_secret_gets_nothing_where_the_successor_s_is_gone(api: Api, user: Any) -> None:
-    with ahead():
+    with worker_with_next_secret():
         pair = api.pair()
-    with behind():
+    with worker_with_former_secret():
         refresh(api, pair["refresh_token"])
 
     with worker(NEXT):

@@ -71,26 +71,26 @@ def test_nothing_in_any_table_can_be_replayed_whole_in_part_or_dressed_up(
 
     assert len(values) > 100
     assert len(found) > 1000
-    assert opening(found) == set()
+    assert accepted(found) == set()
     for value in (*values - payloads, *planted_refresh_tokens()):
         assert api.post("refresh", {"refresh_token": value}).status_code in {401, 422}
         assert api.get("me", token=value.encode("latin-1", "replace").decode("latin-1")).status_code == 401
     assert BlacklistedToken.objects.count() == 3
     genuine = {pair["refresh_token"], pair["access_token"], reset, moved}
-    assert opening({*genuine, "garbage"}) == genuine
+    assert accepted({*genuine, "garbage"}) == genuine
 
 
-def opening(tokens: set[str]) -> set[str]:
+def accepted(tokens: set[str]) -> set[str]:
     """Return the tokens that the kit accepts, of any kind."""
     digests = {one_time_token_digest(purpose=purpose, token=token): token for token in tokens for purpose in Purpose}
     rows = OneTimeToken.objects.filter(digest__in=digests).values_list("digest", flat=True)
-    opening = {digests[digest] for digest in rows}
+    accepted = {digests[digest] for digest in rows}
     for read in (read_refresh_token, read_expired_access_token):
         for token in tokens:
             with suppress(InvalidTokenError):
                 read(token)
-                opening.add(token)
-    return opening
+                accepted.add(token)
+    return accepted
 
 
 @pytest.mark.security("SES-20")

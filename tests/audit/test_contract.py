@@ -53,7 +53,7 @@ def messages(
     return [json.loads(row.payload) for row in AuditOutbox.objects.order_by("id")]
 
 
-def settled(message: dict[str, Any]) -> dict[str, Any]:
+def normalized(message: dict[str, Any]) -> dict[str, Any]:
     """Replace the values that differ from run to run with fixed ones."""
     text = json.dumps(message)
     user = message.get("subject", "user/").removeprefix("user/")
@@ -96,7 +96,7 @@ def test_every_reason_that_is_sent_is_documented(messages: list[dict[str, Any]])
 
 
 def test_the_documented_examples_are_those_of_a_run(messages: list[dict[str, Any]]) -> None:
-    examples = {message["type"]: settled(message) for message in reversed(messages)}
+    examples = {message["type"]: normalized(message) for message in reversed(messages)}
     if RECORD:
         generate.EXAMPLES.write_text(json.dumps(dict(sorted(examples.items())), indent=2) + "\n")
 

@@ -39,7 +39,7 @@ def make_due() -> None:
     AuditDeferred.objects.update(next_attempt_at=Now())
 
 
-def plant(**columns: Any) -> AuditOutbox:
+def insert_event(**columns: Any) -> AuditOutbox:
     """Insert an invalid event into the outbox."""
     row = {"event_id": uuid.uuid4(), "shard": 3, "routing_key": "auth.test.odd.success", "payload": "{}"}
     return AuditOutbox.objects.create(**{**row, **columns})
@@ -82,7 +82,7 @@ def test_what_is_routed_nowhere_holds_up_nothing_else(consumer: Consumer, nowher
     consumer.channel.queue_bind(consumer.queue, nowhere, "auth.test.fill.*")
     for number in range(5):
         fill(20, users=20, first=20 * number)
-        plant(shard=number, routing_key="auth.nobody.wants.this")
+        insert_event(shard=number, routing_key="auth.nobody.wants.this")
 
     assert drain() == 100
 
@@ -142,7 +142,7 @@ def test_an_event_that_cannot_be_sent_is_parked_and_the_others_arrive(
     consumer: Consumer, columns: dict[str, Any], reason: str, error: str
 ) -> None:
     fill(20)
-    odd = plant(**columns)
+    odd = insert_event(**columns)
     fill(20, first=20)
 
     assert drain() == 40
@@ -155,7 +155,7 @@ def test_an_event_that_cannot_be_sent_is_parked_and_the_others_arrive(
 
 
 def test_what_is_parked_is_not_tried_again_until_a_person_puts_it_back(consumer: Consumer) -> None:
-    plant(payload=json.dumps({"a": "b" * LARGEST_PAYLOAD}))
+    insert_event(payload=json.dumps({"a": "b" * LARGEST_PAYLOAD}))
     drain()
     row = AuditDeferred.objects.get()
 
