@@ -286,7 +286,7 @@ def test_a_backend_of_a_mail_service_is_fine(settings: Settings) -> None:
     assert ids(deploy=True) == []
 
 
-@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1 there is always a backend")
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1, an email backend is always configured")
 def test_no_default_mailer_is_named_and_one_without_a_backend_is_smtp(settings: Settings) -> None:
     settings.MAILERS = {}
     assert "no default mailer" in warned("W019")[0]

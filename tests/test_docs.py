@@ -55,7 +55,7 @@ def anchors(page: Path) -> set[str]:
 def test_what_a_page_links_to_is_there(page: Path) -> None:
     for path, anchor in LINK.findall(page.read_text(encoding="utf-8")):
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{page.name} links to {path}"
+        assert target.exists(), f"{page.name} links to {path}, which does not exist"
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
 
 

@@ -47,7 +47,7 @@ def _arrivals(stage: Stage, queue: str) -> list[float]:
     with stage.channel() as channel:
         for _method, _properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=60):
             if body is None:
-                raise RuntimeError("the events do not arrive")
+                raise RuntimeError("no event arrived for 60 seconds")
             delays.append((time.time() - datetime.fromisoformat(json.loads(body)["time"]).timestamp()) * 1000)
             if len(delays) == EVENTS:
                 return delays

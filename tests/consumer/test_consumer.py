@@ -480,7 +480,7 @@ def test_the_handlers_say_what_is_bound() -> None:
 
 @pytest.mark.parametrize(("handler", "error"), [("event: LoginFailed", ""), ("event: LoggedIn", "arg-type")])
 def test_a_handler_of_another_event_is_a_mistake_of_types(tmp_path: Path, handler: str, error: str) -> None:
-    pytest.importorskip("mypy", reason="mypy is in the types environment alone")
+    pytest.importorskip("mypy", reason="mypy is installed only in the types environment")
     program = tmp_path / "handlers.py"
     program.write_text(
         "from ninja_auth_kit.audit.events import LoggedIn, LoginFailed\n"

@@ -108,7 +108,7 @@ def test_events_that_are_routed_nowhere_are_kept_until_they_are_routed(case: Cas
     with case.visiting(), case.writing():
         case.until_published(0.3)
         case.inbox.unbind()
-        case.until(lambda: case.ledger.deferred() > 0, "what is routed nowhere is deferred")
+        case.until(lambda: case.ledger.deferred() > 0, "unroutable events are deferred")
         case.inbox.bind()
     case.until_empty(timeout=400)  # the backoff of a deferred event grows to at most five minutes
     case.expect(order=False)
@@ -119,7 +119,7 @@ def test_what_a_full_queue_refuses_is_tried_again(case: Case) -> None:
     case.limit_inbox(case.events // 3)
     case.start_relay()
     with case.visiting(), case.writing():
-        case.until(lambda: case.ledger.deferred() > 0, "what the queue refuses is deferred")
+        case.until(lambda: case.ledger.deferred() > 0, "events that the queue rejects are deferred")
         case.limit_inbox(100 * case.events)
     case.until_empty(timeout=400)
     case.expect(order=False)

@@ -55,7 +55,7 @@ def test_a_backlog_is_published_in_constant_memory(case: Case) -> None:
         pass
     case.ledger.pile_up(backlog)
     relay = case.start_relay(**LOGGED, **without_cryptography(case.home))
-    case.until(lambda: case.ledger.published() > 0, "it has begun")
+    case.until(lambda: case.ledger.published() > 0, "the relay has begun to publish")
     took = case.until_empty(timeout=1800)
     claims = case.server.durations("FOR UPDATE SKIP LOCKED")
     case.note(f"{case.ledger.written() / took:,.0f}/s")

@@ -17,7 +17,7 @@ def test_what_cannot_be_published_is_parked_and_keeps_back_nothing(case: Case) -
         case.until_written(0.3)
         case.ledger.poison(key="é" * 200, body="{}")
         case.ledger.poison(key="auth.poison.body.success", body="x" * 1_000_000)
-    case.until(lambda: case.ledger.left() == 2, "the poison is left")
+    case.until(lambda: case.ledger.left() == 2, "only the poison events are left")
     assert case.ledger.parked() == {"poison": 1, "too_large": 1}
     case.expect(left=2)
 
@@ -52,7 +52,10 @@ def test_a_frozen_relay_is_evicted_by_the_database(case: Case) -> None:
     case.until_empty()
     frozen.thaw()
     with case.writing(events=1000):
-        case.until(lambda: "database is not available" in frozen.output, "the woken relay finds its session ended")
+        case.until(
+            lambda: "database is not available" in frozen.output,
+            "the continued relay notices that its session has ended",
+        )
     case.until_empty()
     case.expect(duplicates=BATCH)
 
