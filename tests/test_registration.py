@@ -5,6 +5,7 @@ import quopri
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import chain, repeat
 from smtplib import SMTPRecipientsRefused
 from typing import Any
 
@@ -466,17 +467,10 @@ def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_t
     if not has_username():
         pytest.skip("the user model has no username")
     api.register(username="ada")
-    # As if read before the other registration was committed.
-    monkeypatch.setattr(registration, "find_user", lambda email: None)
-    monkeypatch.setattr(registration, "find_holder", lambda email: None)
-    create = registration._create
-
-    def create_later(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        return create(*args, **kwargs)
-
-    monkeypatch.setattr(registration, "_create", create_later)
-
+    # The first look-ups find no user, as if they ran before the other registration was committed.
+    for name in ("find_user", "find_holder"):
+        lookups = chain([lambda email: None], repeat(getattr(registration, name)))
+        monkeypatch.setattr(registration, name, lambda email, lookups=lookups: next(lookups)(email))
     assert api.register(username="ada").status_code == 202
     assert get_user_model().objects.count() == 1
 

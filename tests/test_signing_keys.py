@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import time_machine
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from django.utils import timezone
 from django.views.debug import SafeExceptionReporterFilter
 from joserfc.jwk import JWKRegistry
+from jwt.algorithms import get_default_algorithms
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
@@ -75,9 +76,11 @@ def test_a_session_check_costs_one_query_and_the_key_is_read_once(
     django_assert_num_queries: DjangoAssertNumQueries,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read: list[str] = []
-    parse = asymmetric._parse
-    monkeypatch.setattr(asymmetric, "_parse", lambda text: (read.append(text), parse(text))[1])
+    read: list[bytes] = []
+    load = serialization.load_pem_private_key
+    monkeypatch.setattr(
+        serialization, "load_pem_private_key", lambda data, *rest: (read.append(data), load(data, *rest))[1]
+    )
     kit(SIGNING_KEYS=[entry("ES256", as_pem(ec.generate_private_key(ec.SECP256R1())))])
     token = api.pair()["access_token"]
 
@@ -309,11 +312,11 @@ def test_a_kid_chooses_among_the_configured_keys_and_nothing_else(algorithm: str
     tokens = {}
     for number, named in enumerate([*kids, 7, ["x"], {}, None, True, genuine.header["kid"].lower(), ""]):
         body = body_of({**genuine.header, "kid": named}, genuine.claims)
-        tokens[f"{number}, by a stranger"] = _signed(body, stranger.text, stranger.algorithm)
-        tokens[f"{number}, by the real key"] = _signed(body, pem(algorithm), algorithm)
+        tokens[f"{number}, by a stranger"] = signed(body, stranger.text, stranger.algorithm)
+        tokens[f"{number}, by the real key"] = signed(body, pem(algorithm), algorithm)
         tokens[f"{number}, by nothing"] = f"{body}.{encode(hashlib.sha256(b'').digest())}"
     body = body_of(genuine.header, genuine.claims)
-    tokens["the real kid, by a stranger"] = _signed(body, stranger.text, stranger.algorithm)
+    tokens["the real kid, by a stranger"] = signed(body, stranger.text, stranger.algorithm)
 
     assert refusals(api, tokens) == {}
 
@@ -331,9 +334,9 @@ def test_a_strange_kid_opens_no_file_no_connection_and_asks_no_database(
         read_access_token(token)
 
 
-def _signed(body: str, text: str, algorithm: str) -> str:
+def signed(body: str, text: str, algorithm: str) -> str:
     """Sign a body with any header, using PyJWT's algorithm directly."""
-    signer = asymmetric._pyjwt_algorithm(algorithm)
+    signer = get_default_algorithms()[algorithm]
     return f"{body}.{encode(signer.sign(body.encode(), private(text)))}"
 
 
@@ -354,7 +357,7 @@ def test_keys_that_a_token_brings_along_are_neither_used_nor_fetched(algorithm: 
             "kid": {"kid": url},
         }
         tokens = {
-            name: _signed(body_of({**genuine.header, "alg": "ES256", **more}, genuine.claims), attacker.text, "ES256")
+            name: signed(body_of({**genuine.header, "alg": "ES256", **more}, genuine.claims), attacker.text, "ES256")
             for name, more in headers.items()
         }
 

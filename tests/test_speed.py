@@ -13,6 +13,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, connections, transaction
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from jwt.algorithms import HMACAlgorithm
 
@@ -185,9 +186,12 @@ def row(session: UserSession) -> dict[str, Any]:
 
 
 def test_a_lock_is_held_on_the_user_and_on_nothing_else(user: Any) -> None:
-    sql = users._lock_query(accounts_database()).sql
+    using = accounts_database()
+    with transaction.atomic(using=using), CaptureQueriesContext(connections[using]) as captured:
+        lock_user(user.pk)
 
-    assert sql.endswith(f'FOR NO KEY UPDATE OF "{get_user_model()._meta.db_table}"')
+    (lock,) = [query["sql"] for query in captured if " FOR " in query["sql"]]
+    assert lock.endswith(f'FOR NO KEY UPDATE OF "{get_user_model()._meta.db_table}"')
 
 
 @pytest.mark.parametrize("table", ['"auth_user"', '"people"."auth_user"'])

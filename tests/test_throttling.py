@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -65,6 +66,15 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def address(number: int) -> str:
     return f"198.51.100.{number}"
+
+
+@contextmanager
+def held_slots(number: int = hash_slots.SLOTS) -> Iterator[None]:
+    """Hold this many hash slots, by default all of them."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(hash_slots.hash_slot())
+        yield
 
 
 def guess(api: Api, times: int, email: str = EMAIL, *, start: int = 1, **headers: Any) -> list[int]:
@@ -220,14 +230,12 @@ def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
 ) -> None:
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
-    places = threading.BoundedSemaphore(1)
-    places.acquire()
-    monkeypatch.setattr(hash_slots, "_slots", places)
     monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
-    assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
-    # Admitted, but no hash slot became free.
-    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503
+    with held_slots():
+        assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
+        # Admitted, but no hash slot became free.
+        assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503
 
 
 @pytest.mark.security("BF-04")
@@ -705,12 +713,10 @@ def test_a_throttled_password_does_not_wait_for_a_place_and_its_event_says_whose
     change = {"current_password": WRONG, "new_password": "a brand new password"}
     for _ in range(10):
         api.post("password/change", change, token=token)
-    places = threading.BoundedSemaphore(1)
-    places.acquire()
-    monkeypatch.setattr(hash_slots, "_slots", places)
     monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
-    refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
+    with held_slots():
+        refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
 
     assert refused.status_code == 429
     throttled = events()[-1]
@@ -1079,17 +1085,17 @@ def test_what_is_given_back_after_the_bucket_was_emptied_takes_nothing_from_late
 def test_a_place_for_hashing_is_free_again_while_the_host_and_the_locks_take_their_time(
     api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(hash_slots, "_slots", places)
+    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
     free: list[bool] = []
 
     def look(**_: Any) -> None:
-        free.append(places.acquire(blocking=False))
-        places.release()
+        with hash_slots.hash_slot():
+            free.append(True)
 
     signals.logged_in.in_transaction.connect(look)
     try:
-        assert api.login().status_code == 200
+        with held_slots(hash_slots.SLOTS - 1):
+            assert api.login().status_code == 200
     finally:
         signals.logged_in.in_transaction.disconnect(look)
 

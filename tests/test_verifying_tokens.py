@@ -20,7 +20,7 @@ from tests.conftest import Api
 from tests.keys import entry, pem, private, public_forms, public_pem
 from tests.servers import ROOT
 from tests.settings import JWT_SECRET_KEY
-from tests.test_signing_keys import _signed, body_of
+from tests.test_signing_keys import body_of, signed
 from tests.test_tokens import HEADERS, SHAPES, Forger
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
@@ -109,8 +109,8 @@ def test_what_is_not_meant_for_the_service_is_refused(service: Service, forger: 
         "another type": forger.with_header(typ="JWT"),
         "no type": forger.with_header(drop=("typ",)),
         "no kid": forger.with_header(drop=("kid",)),
-        "a forged key": _signed(body_of(forger.header, forger.claims), attacker.text, "ES256"),
-        "a forged key, by its name": _signed(
+        "a forged key": signed(body_of(forger.header, forger.claims), attacker.text, "ES256"),
+        "a forged key, by its name": signed(
             body_of({**forger.header, "kid": attacker.kid}, forger.claims), attacker.text, "ES256"
         ),
         "JWT_SECRET_KEY": forger.sign({**forger.header, "alg": "HS256"}, forger.claims, key=JWT_SECRET_KEY),
@@ -186,7 +186,7 @@ def test_who_has_a_key_does_not_wait_for_a_fetch(
     clock = [1000.0]
     monkeypatch.setattr(service.time, "monotonic", lambda: clock[0])
     assert is_genuine(service, token)
-    (kid,) = service.KEYS._keys
+    kid = Forger(token).header["kid"]
 
     def from_another_thread(name: str) -> list[Any]:
         got: list[Any] = []
@@ -237,12 +237,19 @@ def test_the_service_does_not_see_a_session_end_before_the_token_expires(
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "EdDSA"])
 @pytest.mark.filterwarnings(f"ignore::{SecurityWarning.__module__}.{SecurityWarning.__name__}")
 def test_the_other_algorithms_are_verified_alike(
-    service: Service, api: Api, user: Any, kit: Callable[..., None], algorithm: str
+    service: Service,
+    api: Api,
+    user: Any,
+    kit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
 ) -> None:
     kit(SIGNING_KEYS=[entry(algorithm, pem(algorithm))])
+    clock = [1000.0]
+    monkeypatch.setattr(service.time, "monotonic", lambda: clock[0])
     token = api.pair()["access_token"]
     assert not is_genuine(service, token)
     service.ALGORITHMS[:] = [algorithm]
-    service.KEYS._fetched = -1e9
+    clock[0] += 300
 
     assert service.verify(token)["sub"] == str(user.pk)

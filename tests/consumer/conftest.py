@@ -57,10 +57,10 @@ class Producer:
         self.name = f"test-{secrets.token_hex(6)}"
         self.exchange, self.queue = f"{self.name}.events", f"{self.name}.consumer"
         self.port = port
-        self._open()
+        self.connect()
         self.channel.exchange_declare(self.exchange, "topic", durable=True)
 
-    def _open(self) -> None:
+    def connect(self) -> None:
         self.connection = pika.BlockingConnection(pika.ConnectionParameters(HOST, self.port))
         self.channel = self.connection.channel()
 
@@ -82,7 +82,7 @@ class Producer:
 
     def close(self) -> None:
         if self.connection.is_closed:
-            self._open()
+            self.connect()
         for queue in (self.queue, dead_letters(self.queue), f"{self.name}.audit"):
             self.channel.queue_delete(queue)
         for exchange in (self.exchange, dead_letters(self.queue)):
