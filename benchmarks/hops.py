@@ -1,23 +1,29 @@
 """Count the files and functions that a request enters, and its calls: `python -m benchmarks.hops`.
 
-Run it from the root of the repository. It uses the settings of the tests with the default throttles and with a
-broker, so that events are written to the outbox. It creates a database on the server of `DATABASE_URL`, and drops it.
+Run it from the root of the repository. It uses the settings of the tests with the default rate
+limits and with a broker, so that events are written to the outbox. It creates a database on the
+server of `DATABASE_URL`, and drops it.
 
 Each operation runs once without the trace, so that caches are filled, and then once with it:
 
-- `login`: by email, with the right password and a verified address; it replaces the only session of the account
-- `register`: a new address
-- `refresh` and `logout`: the refresh token of a new session
-- `guarded`: `GET /guarded`, a route of the benchmark's own API behind `JWTAuth()`, with a new access token
-- `relay`: `authkit_relay --once` publishes one batch to the broker at `RABBITMQ_HOST` (default: 127.0.0.1), or to a
-  substitute in this process if that broker does not answer; the exchange and its stream are deleted afterwards
+- `login`: by email, with the right password and a verified address. It replaces the only session of
+  the account.
+- `register`: a new address.
+- `refresh` and `logout`: the refresh token of a new session.
+- `guarded`: `GET /guarded`, a route of the benchmark's own API behind `JWTAuth()`, with a new access
+  token.
+- `relay`: `authkit_relay --once` publishes one batch to the broker at `RABBITMQ_HOST` (default:
+  127.0.0.1), or to a substitute in this process if that broker does not respond. The exchange and
+  its stream are deleted afterwards.
 
-Only what runs before the response is counted. Jobs that run after it, such as emails, are discarded.
+Only what runs before the response is counted. Jobs that run after it, such as emails, are
+discarded.
 
-- `files` and `functions` are those of ninja_auth_kit. A file counts if one of its functions is called. Comprehensions,
-  the import of a module, and methods that `dataclass` or `NamedTuple` generate do not count.
-- `calls` is the number of all calls of Python functions, in ninja_auth_kit and outside of it, including those of
-  Django's test client. It differs between versions of Python, Django and Ninja.
+- `files` and `functions` are those of ninja_auth_kit. A file counts if one of its functions is
+  called. Comprehensions, the import of a module, and methods that `dataclass` or `NamedTuple`
+  generate do not count.
+- `calls` is the number of all calls of Python functions, in ninja_auth_kit and outside of it,
+  including those of Django's test client. It differs between versions of Python, Django and Ninja.
 """
 
 import argparse
@@ -88,7 +94,7 @@ def arguments() -> argparse.Namespace:
 
 
 def report(found: dict[str, Trace], *, functions: bool) -> Iterable[str]:
-    """Return the lines of the table and, if requested, of the functions that each operation enters."""
+    """Return the lines of the table and, if requested, the functions of each operation."""
     yield f"{'operation':<12}{'files':>6}{'functions':>11}{'calls':>8}"
     for operation, trace in found.items():
         yield "{:<12}{files:>6}{functions:>11}{calls:>8}".format(operation, **trace.counts())

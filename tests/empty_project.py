@@ -1,6 +1,6 @@
-"""Install the built wheel into a new project, as the README says, and log in: `python -m tests.empty_project DIST`.
+"""Install the built wheel into a new project and log in: `python -m tests.empty_project DIST`.
 
-The lines that go into the project are read from the README, so the test fails if the README does not work.
+The code for the project is read from the README, so that the test fails if the README is wrong.
 """
 
 import os

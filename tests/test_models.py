@@ -222,7 +222,7 @@ def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
 
 
 def test_where_no_user_can_be_seen_nothing_is_deleted(user: Any) -> None:
-    """Delete no rows if no user is visible: the table may be the wrong one, or the role restricted."""
+    """Delete no rows if no user is visible: the table may be wrong, or the role restricted."""
     table = get_user_model()._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')

@@ -1,4 +1,4 @@
-"""The statements and transactions of a request, and the equivalence of the prepared queries to the ORM.
+"""The statements and transactions of a request, and compiled queries that return what the ORM does.
 
 The time of a request is measured by `make bench`, and its function calls by `make hops`.
 """

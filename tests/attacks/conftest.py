@@ -74,7 +74,7 @@ class Operation:
         return dict(self.schemas.get(reference, content["schema"]))
 
     def assert_documented(self, response: Any) -> None:
-        """Assert that the response is documented and `no-store`, and an error is a problem document."""
+        """Assert that the response is documented and `no-store`, and that an error is a problem."""
         status = response.status_code
         assert status < 500, (status, response.content)
         assert response["Cache-Control"] == "no-store"

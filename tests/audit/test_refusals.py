@@ -1,4 +1,4 @@
-"""Events that the broker or the relay refuses: they are deferred and retried, and block no others."""
+"""Events that the broker or the relay refuses: they are deferred, retried, and block no others."""
 
 import json
 import uuid

@@ -411,7 +411,7 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(
             until(lambda: consumer.is_consuming)
             producer.send(message(1))
             until(lambda: len(heard) == 1)
-            # A quorum queue that was created seconds ago is lost if its node is killed (RabbitMQ 3.10).
+            # A new quorum queue is lost if its node is killed within seconds (RabbitMQ 3.10).
             time.sleep(6)
             broker.kill()
             until(lambda: "Trying again." in caplog.text)

@@ -71,7 +71,7 @@ class Ledger:
         return self.written() - self.left()
 
     def is_held(self, after: str = "SKIP LOCKED") -> bool:
-        """Return whether a transaction is idle after such a statement, by default a relay's claim."""
+        """Return whether a transaction idles after such a statement, by default a relay's claim."""
         idle = f"state LIKE 'idle in transaction%' AND query LIKE '%{after}%'"
         return bool(self._number(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.name}' AND {idle}"))
 
