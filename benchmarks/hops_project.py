@@ -1,4 +1,4 @@
-"""The project that `benchmarks.hops` measures: settings, a temporary database with one user, URLs, and a broker."""
+"""The project that `benchmarks.hops` measures: settings, a temporary database, URLs, a broker."""
 
 import os
 import socket
@@ -77,7 +77,7 @@ def create_user() -> None:
 
 @contextmanager
 def broker() -> Iterator[None]:
-    """Delete what the relay has declared at the broker, or replace the broker if it does not answer."""
+    """Delete what the relay declares at the broker, or replace a broker that does not respond."""
     try:
         socket.create_connection(BROKER, timeout=5).close()
     except OSError:
@@ -107,7 +107,7 @@ def _replaced() -> Iterator[None]:
 
 
 class Substitute:
-    """Connection, channel and I/O loop in one. It accepts every declaration and confirms every message."""
+    """A connection, channel and I/O loop that accepts declarations and confirms every message."""
 
     is_open = True
 
@@ -120,7 +120,7 @@ class Substitute:
         self.add_callback_threadsafe(lambda: on_open_callback(self))
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """Return a method that succeeds at once, for declarations and callbacks that are never called."""
+        """Return a method that succeeds at once, for declarations and for unused callbacks."""
         return lambda *_, callback=None, **__: callback(None) if callback else None
 
     def add_callback_threadsafe(self, callback: Callable[[], object] | None) -> None:

@@ -1,9 +1,9 @@
-"""How Sphinx builds the docs: `tox run -e docs`, and the pages are in docs/_build."""
+"""Sphinx configuration. `tox run -e docs` builds the pages in docs/_build."""
 
 from ninja_auth_kit import __version__
 
 project = "django-ninja-auth-kit"
-copyright = "the ninja_auth_kit authors"  # Sphinx's name
+copyright = "the ninja_auth_kit authors"  # the name that Sphinx requires
 version = release = __version__
 
 extensions = ["myst_parser", "sphinxcontrib.mermaid", "sphinx_copybutton"]

@@ -1,9 +1,11 @@
-"""Write the generated pages of the documentation: `python -m docs.generate`. A test fails if they are stale.
+"""Write the generated pages of the documentation: `python -m docs.generate`.
 
+A test fails if they are stale.
 - events.md and asyncapi.json are generated from the event classes. The introduction of events.md is
   events.intro.md. The examples are in examples.json, which a test run writes:
   `AUTHKIT_RECORD=1 pytest tests/audit/test_contract.py`.
-- settings.md, errors.md, signals.md, checks.md and the end of each page of a feature are generated from the code.
+- settings.md, errors.md, signals.md, checks.md and the end of each feature page are generated from
+  the code.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What uvicorn serves in the tests."""
+"""The ASGI application that uvicorn serves in the tests."""
 
 from django.core.asgi import get_asgi_application
 

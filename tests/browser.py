@@ -1,4 +1,4 @@
-"""The system's Chromium for the tests of pages: found, or in CI installed as RabbitMQ is; else they are skipped."""
+"""Find the system's Chromium for the page tests, or install it if CI or CHROMIUM_INSTALL is set."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ import pytest
 from tests.with_services import install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# It is to talk to the test's own server and to nobody else.
+# The browser must connect only to the server of the test.
 ARGUMENTS = [
-    "--no-sandbox",  # root may not have one
+    "--no-sandbox",  # root may not be able to use a sandbox
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -21,11 +21,11 @@ ARGUMENTS = [
 
 
 def program() -> str:
-    """Return the path of Chromium; skips the test where there is none, and fails it in CI."""
+    """Return the path of Chromium. Without it the test is skipped, or fails in CI."""
     found = _found() or (install("chromium", if_asked_by="CHROMIUM_INSTALL") and _found()) or None
     if found is None:
-        assert not os.environ.get("CI"), "no Chromium, and none could be installed"
-        pytest.skip("no Chromium on this machine; install one to have the page tested")
+        assert not os.environ.get("CI"), "Chromium is not installed, and installing it failed"
+        pytest.skip("Chromium is not installed, so the page cannot be tested")
     return found
 
 

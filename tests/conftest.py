@@ -1,4 +1,4 @@
-"""Fixtures: a client that speaks JSON, users, mails, recorded events, a clock, and servers to race against."""
+"""Common fixtures: a JSON client, users, emails, recorded events, settings and real servers."""
 
 import importlib
 import json
@@ -64,7 +64,7 @@ class Api:
     def register(
         self, email: str = EMAIL, password: str = PASSWORD, username: str | None = None, **fields: Any
     ) -> Any:
-        """Register, with a username derived from the address where the user model has one."""
+        """Register, with a username derived from the address if the user model has one."""
         body = {"email": email, "password": password, **fields}
         if has_username():
             body["username"] = username or re.sub(r"\W", "_", email)
@@ -80,7 +80,7 @@ class Api:
         return dict(response.json())
 
     def is_in(self, token: str) -> bool:
-        """Tell whether an access token opens the door."""
+        """Return whether an access token is accepted."""
         return bool(self.get("me", token=token).status_code == 200)
 
 
@@ -91,7 +91,7 @@ def api() -> Api:
 
 @pytest.fixture
 def make_user() -> Callable[..., Any]:
-    """Return a maker of users: verified, with the usual password, unless told otherwise."""
+    """Return a function that creates users, by default verified and with the usual password."""
 
     def make(email: str = EMAIL, password: str | None = PASSWORD, *, verified: bool = True, **fields: Any) -> Any:
         model = get_user_model()
@@ -118,39 +118,39 @@ def user(make_user: Callable[..., Any]) -> Any:
 
 
 def mailed_token(index: int = -1) -> str:
-    """Return the token of a mail that was sent."""
+    """Return the token of an email."""
     match = re.search(r"#token=(\S+)", str(mail.outbox[index].body))
     assert match is not None, mail.outbox[index].body
     return match[1]
 
 
 def events() -> list[dict[str, Any]]:
-    """Return the audit events that wait in the outbox, in order."""
+    """Return the audit events in the outbox, in order."""
     return [json.loads(row.payload) for row in AuditOutbox.objects.order_by("id")]
 
 
 def event_names() -> list[str]:
-    """Return the names of the events in the outbox, without the common prefix and the version."""
+    """Return the names of the events in the outbox, without the common prefix and version."""
     return [event["type"].removeprefix("ninja-auth-kit.").removesuffix(".v1") for event in events()]
 
 
 def recorded(outcome: str) -> int:
-    """Return how many actions with this outcome were recorded, those included that are only counted in a flood."""
+    """Return how many actions had this outcome, including those that a flood only counts."""
     floods = AuditFlood.objects.filter(routing_key__endswith=f".{outcome}", seen__gt=RECORDED_INDIVIDUALLY)
-    told = [event for event in events() if event["data"]["outcome"] == outcome]
-    return len(told) + sum(flood.seen - RECORDED_INDIVIDUALLY for flood in floods)
+    announced = [event for event in events() if event["data"]["outcome"] == outcome]
+    return len(announced) + sum(flood.seen - RECORDED_INDIVIDUALLY for flood in floods)
 
 
 @pytest.fixture
 def audited(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn the outbox on: a broker is configured, and no relay runs."""
+    """Enable the outbox: configure a broker, without running a relay."""
     settings.RABBITMQ_HOST = "127.0.0.1"
     monkeypatch.setattr(outbox, "_written", 0)
 
 
 @pytest.fixture
 def kit(settings: Settings) -> Callable[..., None]:
-    """Return a setter of single keys of NINJA_AUTH_KIT."""
+    """Return a function that changes single keys of NINJA_AUTH_KIT."""
 
     def change(**keys: Any) -> None:
         settings.NINJA_AUTH_KIT = {**settings.NINJA_AUTH_KIT, **keys}
@@ -160,13 +160,13 @@ def kit(settings: Settings) -> Callable[..., None]:
 
 @pytest.fixture
 def outside_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kit see no test run."""
+    """Make the kit run as outside of a test run."""
     monkeypatch.delattr(mail, "outbox")
 
 
 @pytest.fixture
 def host_api(kit: Callable[..., None], settings: Settings) -> Iterator[Callable[..., Api]]:
-    """Return a builder of the kit's API as it is where a process starts with these settings, at the usual place."""
+    """Return a function that builds the kit's API as a process with these settings would."""
     before, namespaces = settings.NINJA_AUTH_KIT, list(emails.page_namespaces)
 
     def reload() -> None:
@@ -190,7 +190,7 @@ def host_api(kit: Callable[..., None], settings: Settings) -> Iterator[Callable[
 
 @pytest.fixture
 def servers(transactional_db: None) -> Iterator[Callable[..., Server]]:
-    """Return a starter of servers on the test database, gunicorns with four workers; all are stopped in the end."""
+    """Return a function that starts a server on the test database; all are stopped at the end."""
     started: list[Server] = []
 
     def start(kind: type[Server] = Server, **settings: Any) -> Server:
@@ -205,16 +205,16 @@ def servers(transactional_db: None) -> Iterator[Callable[..., Server]]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `-m security`, tell at the end what was proved."""
+    """With `-m security`, report the proved requirements at the end."""
     if "security" in config.option.markexpr and not config.option.collectonly:
         config.pluginmanager.register(SecurityReport())
 
 
-BROKER_MISSING = "no RabbitMQ: start one on 127.0.0.1:5672 or set RABBITMQ_HOST"
+BROKER_MISSING = "RabbitMQ was not found. Start it on 127.0.0.1:5672, or set RABBITMQ_HOST."
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the broker tests, for all to see, where there is no broker; in CI let them fail."""
+    """Skip the broker tests with a reason if there is no broker. In CI they fail instead."""
     if os.environ.get("RABBITMQ_HOST") or os.environ.get("CI"):
         return
     for item in items:
@@ -223,7 +223,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say loudly how many tests did not run for want of a broker."""
+    """Report prominently how many tests were skipped for lack of a broker."""
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if "RabbitMQ" in str(report.longrepr)]
     if skipped:
-        terminalreporter.write_line(f"!!! {len(skipped)} tests did not run: {BROKER_MISSING}", red=True, bold=True)
+        terminalreporter.write_line(f"!!! {len(skipped)} tests were skipped: {BROKER_MISSING}", red=True, bold=True)

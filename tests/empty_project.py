@@ -1,6 +1,6 @@
-"""Install the built wheel into a new project, as the README says, and log in: `python -m tests.empty_project DIST`.
+"""Install the built wheel into a new project and log in: `python -m tests.empty_project DIST`.
 
-The lines that go into the project are read from the README, so the test fails if the README does not work.
+The code for the project is read from the README, so that the test fails if the README is wrong.
 """
 
 import os
@@ -55,7 +55,7 @@ def main(dist: Path) -> None:
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
-    """See to it that nothing is missing that is read at run time, and that nothing is in it that should stay here."""
+    """Check that the files needed at run time are included, and that development files are not."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     source = ROOT / "src"
@@ -86,13 +86,13 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         "tox.ini",
     }
     wanted |= {".dockerignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
-    wanted |= {"pyproject.toml", "PKG-INFO", ".gitignore"}  # hatchling's own
+    wanted |= {"pyproject.toml", "PKG-INFO", ".gitignore"}  # added by hatchling
     assert folders == wanted, folders ^ wanted
     print(f"{wheel.name}: {len(packed)} files; {sdist.name}: {', '.join(sorted(folders))}")
 
 
 def follow_the_readme(folder: Path) -> None:
-    """Put the code of the README where it says, and set the database of the test run."""
+    """Write the code of the README into the project, and set the database of the test run."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     settings, urls = (
         code_after(readme, words) for words in ("Append this to `mysite/settings.py`", "Replace `mysite/urls.py`")
@@ -100,7 +100,8 @@ def follow_the_readme(folder: Path) -> None:
     (folder / "mysite" / "urls.py").write_text(urls, encoding="utf-8")
     path = folder / "mysite" / "settings.py"
     text = path.read_text(encoding="utf-8")
-    if "\nMAILERS = " in text:  # a new project of Django 6.1 or newer, where the README says to leave the line out
+    # A new project of Django 6.1 or newer, in which the README says to omit the line.
+    if "\nMAILERS = " in text:
         settings = re.sub(r"^EMAIL_BACKEND = .*\n", "", settings, flags=re.MULTILINE)
     path.write_text(f"{text}\n{settings}{DATABASES}", encoding="utf-8")
 
@@ -127,7 +128,7 @@ DATABASES = {"default": {
 
 
 def run(*command: str) -> None:
-    """Run a command, and fail with what it printed."""
+    """Run a command, and exit with its output if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command[:4])} ... failed:\n{done.stdout}{done.stderr}")

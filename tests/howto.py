@@ -1,4 +1,4 @@
-"""The how-to pages as tests use them: the code on a page, and a reader's project that it is put into."""
+"""Helpers for the how-to pages: read the code on a page, and use it in a reader's project."""
 
 import email
 import email.policy
@@ -30,7 +30,7 @@ HOWTO = ROOT / "docs" / "howto"
 PASSWORD = "a long walk in the hills"
 START_TIMEOUT = 30  # seconds
 
-# From Django 6.1 on emails are configured in MAILERS.
+# From Django 6.1 on, emails are configured in MAILERS.
 _MAILS = (
     'MAILERS = {"default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", '
     '"OPTIONS": {"file_path": MAILS}}}'
@@ -47,29 +47,29 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def block(page: str, language: str, name: str) -> str:
-    """Return the block of a page whose first line is a comment that begins with a name, such as that of a file."""
+    """Return the block of a page whose first line is a comment that starts with this text."""
     found = [code for code in blocks(page, language) if re.match(rf"(#|//) {re.escape(name)}", code)]
     assert len(found) == 1, f"{page}.md has {len(found)} blocks for {name}"
     return found[0]
 
 
 def executed(code: str, **names: Any) -> dict[str, Any]:
-    """Run the code of a page with some names defined; return the settings that it leaves."""
-    exec(code, names)  # noqa: S102  # of our own pages
+    """Run the code of a page with these names defined, and return the settings that it assigns."""
+    exec(code, names)  # noqa: S102  # the code is from our own pages
     return {name: value for name, value in names.items() if name.isupper()}
 
 
 def program(name: str) -> str:
-    """Return where a program of Node is. Without it the test is skipped, and fails in CI."""
+    """Return the path of a Node.js program. Without it the test is skipped, or fails in CI."""
     found = shutil.which(name)
     if found is None:
-        assert not os.environ.get("CI"), f"{name} is needed to check the code for clients"
-        pytest.skip(f"no {name} on this machine to check the code for clients with")
+        assert not os.environ.get("CI"), f"{name} must be installed in CI, to check the code for clients"
+        pytest.skip(f"{name} is not installed, so the code for clients cannot be checked")
     return found
 
 
 def install_from_npm(folder: Path, *packages: str) -> None:
-    """Install packages of exact versions. If npm cannot get them, the test is skipped, and fails in CI."""
+    """Install exact versions of packages. Without npm the test is skipped, or fails in CI."""
     folder.mkdir(exist_ok=True)
     (folder / "package.json").write_text(json.dumps({"name": "reader", "private": True}))
     command = [program("npm"), "install", "--no-audit", "--no-fund", "--omit=optional", *packages]
@@ -80,7 +80,7 @@ def install_from_npm(folder: Path, *packages: str) -> None:
 
 
 def run_in(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command that must succeed; return what it prints."""
+    """Run a command that must succeed, and return its output."""
     env = {**os.environ, **environment}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -88,7 +88,7 @@ def run_in(folder: Path, *command: str, **environment: str) -> str:
 
 
 class Project:
-    """A project as `startproject` makes it and the quickstart configures it, in a directory and with a database.
+    """A project that `startproject` creates and the quickstart configures.
 
     Args:
         folder: an empty directory.
@@ -107,7 +107,8 @@ class Project:
             "PGPORT": str(url.port or 5432),
             "PGUSER": unquote(url.username or ""),
             "PGPASSWORD": unquote(url.password or ""),
-            "PYTHONPATH": str(Path(ninja_auth_kit.__file__).parents[1]),  # the package that this process has
+            # The package that this process uses.
+            "PYTHONPATH": str(Path(ninja_auth_kit.__file__).parents[1]),
             "PYTHONUNBUFFERED": "1",
         }
         self._processes: list[subprocess.Popen[str]] = []
@@ -134,13 +135,13 @@ class Project:
             file.write(f"\n{lines}\n")
 
     def app(self, name: str, **modules: str) -> None:
-        """Write an app of these modules; the settings must name it."""
+        """Write an app with these modules. It must be added to INSTALLED_APPS separately."""
         self.write(f"{name}/__init__.py", "")
         for module, text in modules.items():
             self.write(f"{name}/{module}.py", text)
 
     def python(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run Python in the project; return what it prints."""
+        """Run Python in the project and return its output."""
         command = [sys.executable, *arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
@@ -149,11 +150,11 @@ class Project:
         return done.stdout + done.stderr
 
     def manage(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run a management command; return what it prints."""
+        """Run a management command and return its output."""
         return self.python("manage.py", *arguments, succeeds=succeeds)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a process in the project, to be stopped by `stop`."""
+        """Start a process in the project. `stop` stops it."""
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -166,7 +167,7 @@ class Project:
         return process
 
     def serve(self, *command: str) -> str:
-        """Start the web server, and wait until it answers; return the address of the site."""
+        """Start the web server, wait until it responds, and return the URL of the site."""
         command = command or ("gunicorn", "mysite.wsgi", "--threads", "4", "--bind", f"127.0.0.1:{self.port}")
         process = self.start(sys.executable, "-m", *command, "--no-control-socket")
         deadline = time.monotonic() + START_TIMEOUT
@@ -184,16 +185,16 @@ class Project:
         raise AssertionError(f"the project did not start:\n{self.stop()}")
 
     def stop(self) -> str:
-        """Stop every process of the project; return what those that were running have printed."""
+        """Stop every process of the project, and return the output of those that were running."""
         printed = ""
         while self._processes:
             process = self._processes.pop()
-            process.send_signal(signal.SIGTERM)  # no signal is sent to one that has ended
+            process.send_signal(signal.SIGTERM)  # does nothing if the process has ended
             printed += process.communicate(timeout=20)[0] or ""
         return printed
 
     def call(self, method: str, path: str, body: Any = None, *, token: str = "", **headers: str) -> tuple[int, Any]:
-        """Send a request to the web server; return the status and the parsed answer."""
+        """Send a request to the web server, and return the status code and the parsed body."""
         data = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
         if token:
@@ -207,7 +208,7 @@ class Project:
                 return error.code, _parsed(error.read())
 
     def post(self, path: str, **body: Any) -> tuple[int, Any]:
-        """Send a body to an endpoint of the kit."""
+        """Send a POST request to an endpoint of the kit."""
         return self.call("POST", f"/api/auth/{path}", body)
 
     def sign_up(self, address: str, **fields: str) -> None:
@@ -217,13 +218,13 @@ class Project:
         assert self.post("verify-email", token=token, password=PASSWORD)[0] == 200
 
     def login(self, address: str) -> dict[str, Any]:
-        """Log in; return the answer."""
+        """Log in and return the body of the response."""
         status, pair = self.post("login", email=address, password=PASSWORD)
         assert status == 200, pair
         return dict(pair)
 
     def mailed_token(self, address: str) -> str:
-        """Return the token of an email to an address; emails are sent after the answer."""
+        """Return the token of an email to an address. Emails are sent after the response."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             for file in sorted(self.mails.glob("*.log")) if self.mails.exists() else ():

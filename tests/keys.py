@@ -1,4 +1,4 @@
-"""Keys of every kind, made once per run, and the forms in which the public half of one goes round."""
+"""Keys of every type, generated once per run, and the formats in which a public key is published."""
 
 import datetime
 import json
@@ -35,7 +35,7 @@ def private(text: str) -> Any:
 
 
 def public_pem(text: str) -> str:
-    """Return the public half of a private key."""
+    """Return the public key of a private key."""
     return private(text).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
@@ -54,7 +54,7 @@ def as_pem(key: Any) -> str:
 
 @cache
 def odd(kind: str) -> str:
-    """Return a key that must not be used."""
+    """Return a key that must be rejected."""
     if kind == "encrypted":
         return _encrypted(PrivateFormat.PKCS8)
     if kind == "encrypted, as OpenSSL used to":
@@ -62,7 +62,7 @@ def odd(kind: str) -> str:
     if kind == "a certificate":
         return _certificate(private(pem("RS256"))).public_bytes(Encoding.PEM).decode()
     made = {
-        "RSA 1024": lambda: rsa.generate_private_key(public_exponent=65_537, key_size=1024),  # noqa: S505  # that is the point
+        "RSA 1024": lambda: rsa.generate_private_key(public_exponent=65_537, key_size=1024),  # noqa: S505  # on purpose
         "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
         "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
         "Ed448": ed448.Ed448PrivateKey.generate,
@@ -84,7 +84,7 @@ def _certificate(key: Any) -> x509.Certificate:
 
 
 def public_forms(algorithm: str) -> dict[str, bytes]:
-    """Return every way in which a public key is written down, each of which somebody has taken for a secret."""
+    """Return a public key in every format, each of which has been mistaken for a secret."""
     key = private(pem(algorithm))
     public, certificate = key.public_key(), _certificate(key)
     jwk = load_key(pem(algorithm), algorithm).jwk

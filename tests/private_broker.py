@@ -1,4 +1,4 @@
-"""A RabbitMQ of the tests' own, on ports of its own: to stop, to starve and to kill."""
+"""A RabbitMQ for the tests only, on its own ports, which can be stopped, blocked and killed."""
 
 import os
 import re
@@ -16,7 +16,10 @@ START_TIMEOUT = 90.0  # seconds; Erlang starts slowly on a busy machine
 
 
 def program(name: str) -> Path | None:
-    """Return a program of RabbitMQ; Debian's wrappers in /usr/sbin insist on its own user, so past them."""
+    """Return the path of a RabbitMQ program.
+
+    Debian's wrappers in /usr/sbin require the user rabbitmq, so they are bypassed.
+    """
     for directory in sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), reverse=True):
         if (directory / name).exists():
             return directory / name
@@ -25,12 +28,12 @@ def program(name: str) -> Path | None:
 
 
 def is_installed() -> bool:
-    """Tell whether a private broker can be started here."""
+    """Return whether a private broker can be started on this machine."""
     return program("rabbitmq-server") is not None
 
 
 class PrivateBroker:
-    """One node in a directory of its own; ended by its process id."""
+    """A node in its own directory. It is ended by its process id."""
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="nak-rabbit-"))
@@ -56,7 +59,7 @@ class PrivateBroker:
         }
 
     def start(self) -> None:
-        """Start the node and wait until it answers."""
+        """Start the node and wait until it responds."""
         with (self.home / "out").open("ab") as out:
             self._server = subprocess.Popen(
                 [str(program("rabbitmq-server"))], env=self.environment, stdout=out, stderr=out, start_new_session=True
@@ -69,28 +72,28 @@ class PrivateBroker:
         raise RuntimeError(f"RabbitMQ did not start:\n{(self.home / 'out').read_text(errors='replace')[-2000:]}")
 
     def is_running(self) -> bool:
-        """Tell whether the node has been started and has not ended."""
+        """Return whether the node is running."""
         return self._server is not None and self._server.poll() is None
 
     def stop(self) -> None:
-        """End the node in order."""
+        """Stop the node gracefully."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the node as a power cut would."""
+        """Kill the node, as a power cut would."""
         self._signal(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop the node from running, with its connections open."""
+        """Stop the node (SIGSTOP). Its connections stay open."""
         self._signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let the node run on."""
+        """Continue the node (SIGCONT)."""
         self._signal_group(signal.SIGCONT)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze the node for as long as it takes."""
+        """Stop the node (SIGSTOP) during the block."""
         self.freeze()
         try:
             yield
@@ -99,7 +102,7 @@ class PrivateBroker:
 
     @contextmanager
     def short_of(self, resource: str) -> Iterator[None]:
-        """Let the node believe that it is short of "memory" or "disk" meanwhile: it blocks publishers."""
+        """Raise the alarm for "memory" or "disk" during the block, which blocks publishers."""
         command, short, plenty = {
             "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
             "disk": ("set_disk_free_limit", "9000000000000000", "1000000"),
@@ -111,12 +114,12 @@ class PrivateBroker:
             self.control(command, plenty)
 
     def relays(self) -> list[int]:
-        """Return the process id that each connection of a relay says it is of."""
+        """Return the process id of each relay connection, as the client properties state it."""
         listed = self.control("-q", "list_connections", "client_properties", "--formatter", "json")
         return [int(process) for process in re.findall(r"ninja_auth_kit relay \S+ (\d+)", listed)]
 
     def control(self, *arguments: str) -> str:
-        """Run rabbitmqctl on this node and return what it prints."""
+        """Run rabbitmqctl on this node and return its output."""
         command = [str(program("rabbitmqctl")), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode != 0:
@@ -124,7 +127,7 @@ class PrivateBroker:
         return done.stdout
 
     def remove(self) -> None:
-        """End the node and delete its directory."""
+        """Stop the node and delete its directory."""
         if self._server is not None and self._server.poll() is None:
             self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -140,14 +143,17 @@ class PrivateBroker:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def answers(host: str, port: int) -> bool:
-    """Tell whether an AMQP broker greets on this port: it answers a wrong header with its own."""
+    """Return whether an AMQP broker responds on this port.
+
+    A broker responds to an invalid protocol header with its own header.
+    """
     try:
         with socket.create_connection((host, port), timeout=2) as connection:
             connection.settimeout(2)

@@ -1,4 +1,7 @@
-"""What `pytest -m security` proves: for each requirement of `docs/security-audit.md`, how many of its tests passed."""
+"""Report for each requirement of `docs/security-audit.md` how many of its tests passed.
+
+`pytest -m security` prints the report.
+"""
 
 import re
 from collections import Counter
@@ -15,7 +18,7 @@ _ID = re.compile(r"[A-Z]+-\d\d")
 
 
 class Row(NamedTuple):
-    """One requirement, as the page has it; `tests` is `NOT_OFFERED` or names tests."""
+    """A requirement, as the page lists it; `tests` is `NOT_OFFERED` or names tests."""
 
     id: str
     claim: str
@@ -24,7 +27,7 @@ class Row(NamedTuple):
 
 
 def requirements() -> list[Row]:
-    """Return the rows of the page's tables, in their order."""
+    """Return the rows of the page's tables, in order."""
     lines = (
         line.strip().strip("|").split("|")
         for line in PAGE.read_text(encoding="utf-8").splitlines()
@@ -35,28 +38,28 @@ def requirements() -> list[Row]:
 
 
 def ids_of(marks: Iterable[pytest.Mark]) -> set[str]:
-    """Return the requirements that markers name."""
+    """Return the requirements that the markers name."""
     return {str(id) for mark in marks if mark.name == "security" for id in mark.args}
 
 
 class SecurityReport:
-    """Counts the outcomes of tests by the requirements that they carry, and tells them at the end."""
+    """Count the outcomes of tests by their requirements, and report them at the end."""
 
     def __init__(self) -> None:
         self.ids: dict[str, set[str]] = {}
         self.outcomes: dict[str, Counter[str]] = {row.id: Counter() for row in requirements()}
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Count what was left out."""
+        """Count the tests that were deselected."""
         for item in items:
             self._count(ids_of(item.iter_markers()), "left out")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember which test carries which requirements."""
+        """Remember which test has which requirements."""
         self.ids = {item.nodeid: ids_of(item.iter_markers()) for item in session.items}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test once when it has run, and once more where its end fails."""
+        """Count a test when it has run, and once more if its teardown fails."""
         if report.when == "call" or not report.passed:
             self._count(self.ids.get(report.nodeid, set()), _outcome(report))
 
@@ -65,7 +68,7 @@ class SecurityReport:
             self.outcomes.setdefault(id, Counter())[outcome] += 1
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Write the table and its sum."""
+        """Write the table and the totals."""
         terminalreporter.section("security requirements")
         not_offered = {row.id for row in requirements() if row.tests == NOT_OFFERED}
         found: dict[str, list[str]] = {}
@@ -83,7 +86,11 @@ class SecurityReport:
 
 
 def _outcome(report: pytest.TestReport) -> str:
-    """Return what came of a test. One for the other user model is not missed here; one without a broker is."""
+    """Return the outcome of a test.
+
+    A skipped test for the other user model counts as run with other settings. A test that is
+    skipped for lack of a broker counts as skipped.
+    """
     is_missed = not report.skipped or "RabbitMQ" in str(report.longrepr)
     return str(report.outcome) if is_missed else OTHER_SETTINGS
 

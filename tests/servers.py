@@ -1,4 +1,4 @@
-"""Real servers for the races: gunicorn with four worker processes on the database of the test."""
+"""Real servers for race tests: gunicorn with four worker processes on the test database."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def database_url() -> str:
-    """Return the URL of the test database, for another process."""
+    """Return the URL of the test database, for use in another process."""
     settings = connection.settings_dict
     name, user, password = (quote(str(settings[key]), safe="") for key in ("NAME", "USER", "PASSWORD"))
     host = str(settings["HOST"])
@@ -31,7 +31,10 @@ def database_url() -> str:
 
 
 class Server:
-    """A server of `tests.urls`; keyword arguments are keys of NINJA_AUTH_KIT, environment those of the process."""
+    """A server of `tests.urls`.
+
+    Keyword arguments are keys of NINJA_AUTH_KIT. `environment` has variables of the process.
+    """
 
     command = ("gunicorn", "--workers", "4", "--worker-class", "gthread", "--threads", "32", "--no-control-socket")
     application = "tests.wsgi"
@@ -55,7 +58,7 @@ class Server:
         return [sys.executable, "-m", *self.command, "--bind", f"127.0.0.1:{self.port}", self.application]
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start the server and wait until it responds."""
         self._process = subprocess.Popen(
             self.program(), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -73,7 +76,7 @@ class Server:
     output = ""
 
     def stop(self) -> str:
-        """Stop it and return what it has printed."""
+        """Stop the server and return its output."""
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGTERM)
@@ -88,7 +91,7 @@ class Server:
     def request(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, timeout: float = 60
     ) -> tuple[int, Any]:
-        """Send one request on a connection of its own; return the status and the parsed body."""
+        """Send a request on a new connection, and return the status code and the parsed body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if body is not None:
@@ -102,7 +105,7 @@ class Server:
         return response.status, json.loads(data) if data else None
 
     def race(self, *calls: tuple[Any, ...], token: str | None = None) -> list[tuple[int, Any]]:
-        """Send all the requests at once, released by a barrier; return their answers in the order of the calls."""
+        """Send all requests at once, and return the responses in the order of the calls."""
         barrier = threading.Barrier(len(calls))
 
         def one(call: tuple[Any, ...]) -> tuple[int, Any]:
@@ -114,7 +117,7 @@ class Server:
 
 
 class AsgiServer(Server):
-    """The same under ASGI, in one process."""
+    """The same server under ASGI, in one process."""
 
     def program(self) -> list[str]:
         return [sys.executable, "-m", "uvicorn", "--port", str(self.port), "tests.asgi:application"]

@@ -1,4 +1,4 @@
-"""The smallest host that works, with Django's stock user; `settings_uuid_user` has the other kind."""
+"""A minimal project with Django's default user model; see also `settings_uuid_user`."""
 
 import os
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -32,7 +32,7 @@ else:
     EMAIL_BACKEND = _mail_backend
     EMAIL_FILE_PATH = os.environ.get("TEST_MAIL_PATH")
 
-# `python -m tests.with_services` sets DATABASE_URL, to a server that is given or to an embedded one.
+# `python -m tests.with_services` sets DATABASE_URL to a given or to an embedded server.
 _database = urlsplit(os.environ.get("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres"))
 DATABASES = {
     "default": {
@@ -45,5 +45,6 @@ DATABASES = {
     }
 }
 
-# Without limits: hundreds of tests log in from one address. Those of the limits turn them on.
+# Without rate limits, because hundreds of tests log in from one address. The tests of rate limits
+# enable them.
 NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com", "THROTTLES": {}}

@@ -1,4 +1,4 @@
-"""The settings of a test server: those of the test run, changed by the environment of the process."""
+"""Settings of a test server: those of the test run, changed by environment variables."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""A host whose users are in another database, and whose default database is none, as Django's documentation has it."""
+"""A project with its users in another database and an empty default, as Django allows it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ DATABASE_ROUTERS = ["tests.settings_users_apart.Router"]
 
 
 class Router:
-    """Everything is in `users`."""
+    """Route everything to `users`."""
 
     def db_for_read(self, model: Any, **_: Any) -> str:
         return "users"

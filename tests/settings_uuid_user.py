@@ -1,4 +1,4 @@
-"""A host whose users have an e-mail address, a UUID and no name."""
+"""A project whose users have an email address and a UUID, and no username."""
 
 from tests.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""A mail server that takes its time."""
+"""A slow email backend."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 
 class EmailBackend(BaseEmailBackend):
-    """Takes half a second for each mail and throws it away."""
+    """Wait half a second for each email and discard it."""
 
     def send_messages(self, email_messages: Any) -> int:
         time.sleep(0.5)

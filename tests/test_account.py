@@ -1,4 +1,4 @@
-"""The account itself: who am I, and deleting it."""
+"""The account: its data, and its deletion."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""`authkit_keys`: keys that work, a list without secrets, and plans that can be followed line by line."""
+"""`authkit_keys`: usable keys, a list without secrets, and plans that work step by step."""
 
 import ast
 import json
@@ -38,13 +38,13 @@ def keys(*arguments: str) -> str:
 
 
 def printed_key(output: str) -> str:
-    """Return the key that the command has printed: PEM, or a secret on a line of its own."""
+    """Return the key that the command has printed: a PEM, or a secret on its own line."""
     found = re.search(r"-----BEGIN PRIVATE KEY-----.*?-----END PRIVATE KEY-----\n", output, re.DOTALL)
     return found[0] if found else output.split("\n\n")[1].strip()
 
 
 def printed_settings(output: str, known: dict[str, str]) -> list[list[dict[str, str]]]:
-    """Return each SIGNING_KEYS of the output, with the keys that its expressions stand for."""
+    """Return each SIGNING_KEYS of the output, with its expressions replaced by the known keys."""
     found = []
     for block in re.findall(r'"SIGNING_KEYS": \[(.*?)\],\s+\}', output, re.DOTALL):
         text = re.sub(r'os\.environ\["(\w+)"\]', lambda match: repr(known[_kind(match[1])]), block)
@@ -61,7 +61,7 @@ def _kind(variable: str) -> str:
 
 @contextmanager
 def configured(listed: list[dict[str, str]] | None, secret: str = JWT_SECRET_KEY, **kit: Any) -> Iterator[None]:
-    """Run with these keys, as a process that has not been refused."""
+    """Run with these keys, which the start-up check must accept."""
     with override_settings(JWT_SECRET_KEY=secret, NINJA_AUTH_KIT={**NINJA_AUTH_KIT, **kit, "SIGNING_KEYS": listed}):
         check_keys()
         yield
@@ -221,7 +221,8 @@ def test_the_plan_for_a_secret_logs_nobody_out_at_any_step(api: Api, user: Any) 
     pair = api.pair()
     steps = [(None, JWT_SECRET_KEY), (prepared, JWT_SECRET_KEY), (swapped, new), (None, new)]
     for (before, secret), (after, next_secret) in pairwise(steps):
-        for listed, root in ((before, secret), (after, next_secret)) * 2:  # workers of both settings, by turns
+        # Workers with either settings, in turn.
+        for listed, root in ((before, secret), (after, next_secret)) * 2:
             with configured(listed, secret=root):
                 assert api.is_in(pair["access_token"])
                 pair = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()

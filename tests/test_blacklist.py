@@ -1,4 +1,4 @@
-"""The blacklist: one row per session that was withdrawn before its time, and none per refresh."""
+"""The blacklist: one row per session that was revoked before its expiry, and no row per refresh."""
 
 from collections.abc import Callable
 from datetime import timedelta

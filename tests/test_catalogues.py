@@ -1,7 +1,7 @@
-"""The catalogues have every string of the source, translated, and nothing else.
+"""The translation catalogues have every string of the source, translated, and no others.
 
-Strings are found by Python's and Django's own parsers, and catalogues read by polib, one file of pure Python: so these
-tests need no gettext tools, as `make messages` does.
+Strings are found with Python's and Django's parsers. Catalogues are read with polib, which is pure
+Python. These tests therefore need no gettext tools, which `make messages` needs.
 """
 
 import ast
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.one_user_model
 
 ROOT = Path(ninja_auth_kit.__file__).parent
 LOCALES = ["de", "es", "fr", "zh_Hans"]
-MEND = (
+HINT = (
     "Run `make messages`, translate what is new or marked as fuzzy in "
     "src/ninja_auth_kit/locale/*/LC_MESSAGES/django.po, and run it again."
 )
 
-# What the arguments of each function are; each has lazy variants.
+# The parameters of each function. Each function has lazy variants.
 ARGUMENTS = {
     "_": ("msgid",),
     "gettext": ("msgid",),
@@ -46,7 +46,7 @@ def key(**words: Any) -> Key:
 
 
 def strings_of_python(code: str) -> set[Key]:
-    """Return what a module wants to have translated."""
+    """Return the strings that a module marks for translation."""
     found = set()
     for node in ast.walk(ast.parse(code)):
         if not isinstance(node, ast.Call):
@@ -59,7 +59,7 @@ def strings_of_python(code: str) -> set[Key]:
 
 
 def strings_of_template(text: str) -> set[Key]:
-    """Return what a template wants to have translated."""
+    """Return the strings that a template marks for translation."""
     calls = "\n".join(f"{name}({words})" for name, words in CALL.findall(templatize(text)))
     return strings_of_python(calls)
 
@@ -112,15 +112,15 @@ def test_there_is_a_catalogue_for_each_language_and_no_other() -> None:
 def test_a_catalogue_has_the_strings_of_the_source(catalogue: polib.POFile) -> None:
     has, wanted = {key(**vars(entry)) for entry in catalogue}, strings_of_source()
 
-    assert wanted - has == set(), MEND
-    assert has - wanted == set(), MEND
+    assert wanted - has == set(), HINT
+    assert has - wanted == set(), HINT
 
 
 def test_every_string_is_translated_and_certain(catalogue: polib.POFile) -> None:
     undone = [entry.msgid for entry in catalogue if entry.fuzzy or entry.obsolete or not all(translations(entry))]
 
-    assert undone == [], MEND
-    assert not catalogue.metadata_is_fuzzy, MEND
+    assert undone == [], HINT
+    assert not catalogue.metadata_is_fuzzy, HINT
 
 
 def test_every_plural_form_of_the_language_is_there(catalogue: polib.POFile) -> None:
@@ -129,7 +129,7 @@ def test_every_plural_form_of_the_language_is_there(catalogue: polib.POFile) -> 
     assert rule is not None
     for entry in catalogue:
         if entry.msgid_plural:
-            assert list(entry.msgstr_plural) == list(range(int(rule[1]))), (entry.msgid, MEND)
+            assert list(entry.msgstr_plural) == list(range(int(rule[1]))), (entry.msgid, HINT)
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -138,10 +138,10 @@ def test_what_is_compiled_is_what_is_written(locale: str, tmp_path: Path) -> Non
 
     shipped, written = (polib.mofile(str(path / "django.mo")) for path in (folder(locale), tmp_path))
 
-    assert shipped.metadata["Plural-Forms"] == written.metadata["Plural-Forms"], MEND
+    assert shipped.metadata["Plural-Forms"] == written.metadata["Plural-Forms"], HINT
     assert {key(**vars(entry)): translations(entry) for entry in shipped} == {
         key(**vars(entry)): translations(entry) for entry in written
-    }, MEND
+    }, HINT
 
 
 def test_placeholders_survive_the_translation(catalogue: polib.POFile) -> None:
@@ -155,7 +155,8 @@ def test_placeholders_survive_the_translation(catalogue: polib.POFile) -> None:
 
 @pytest.mark.security("CRED-07")
 def test_a_translation_brings_no_markup_no_link_and_no_second_line(catalogue: polib.POFile) -> None:
-    # Templates do not escape translations, subjects are one line, and links come from the settings alone.
+    # Translations are not escaped in templates, subjects are one line, and links come only from the
+    # settings.
     for entry in catalogue:
         for translated in translations(entry):
             assert not re.search(r"[<>&\x00-\x1f]|://|www\.|@", translated), translated
@@ -190,6 +191,6 @@ def test_no_word_of_a_page_is_left_in_english(page: str) -> None:
 
 
 def latin_words(text: str) -> list[str]:
-    """Return the words of what is shown; what is in tags, and style and script themselves, is not."""
+    """Return the Latin words that are visible, without tags, styles and scripts."""
     shown = re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
     return re.findall(r"[A-Za-z]{2,}", shown)

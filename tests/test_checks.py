@@ -1,4 +1,4 @@
-"""Every mistake in the settings has a check with a number and a hint, and good settings have none."""
+"""Every mistake in the settings has a check with an id and a hint, and valid settings have none."""
 
 import re
 import uuid
@@ -30,7 +30,7 @@ urlpatterns: list[Any] = []  # a URLconf without the kit
 
 
 def ours(deploy: bool = False) -> list[CheckMessage]:
-    """Return what the kit has to say in `manage.py check`, which names no database."""
+    """Return the kit's messages of `manage.py check` without the option `--database`."""
     messages = run_checks(include_deployment_checks=deploy)
     return [message for message in messages if message.id and message.id.startswith("ninja_auth_kit.")]
 
@@ -298,7 +298,7 @@ def test_the_usual_isolation_level_is_fine(monkeypatch: pytest.MonkeyPatch, opti
 
 
 class NotDerived(models.Model):
-    """A user model that Django's authentication never heard of."""
+    """A user model that is not derived from Django's base classes."""
 
     name = models.TextField()
 
@@ -310,7 +310,7 @@ class NotDerived(models.Model):
 
 
 class WithoutEmail(AbstractBaseUser):
-    """A user model without an address, and with a field that nobody can fill."""
+    """A user model without an email address, with a required field that registration cannot fill."""
 
     USERNAME_FIELD = "name"
     name = models.TextField(unique=True)
@@ -321,7 +321,7 @@ class WithoutEmail(AbstractBaseUser):
 
 
 class NameAsKey(AbstractBaseUser):
-    """A user model whose key is what its users type."""
+    """A user model whose primary key is the email address."""
 
     USERNAME_FIELD = "email"
     email = models.EmailField(primary_key=True)
@@ -331,21 +331,21 @@ class NameAsKey(AbstractBaseUser):
 
 
 class Employee(NameAsKey):
-    """The same, inherited."""
+    """A user model that inherits such a primary key."""
 
     class Meta:
         app_label = "tests"
 
 
 class WithUniqueFields(AbstractBaseUser):
-    """A user model with fields of which two users cannot have the same value, and one that must point somewhere."""
+    """A user model with unique fields and a required foreign key."""
 
     USERNAME_FIELD = "email"
     email = models.EmailField(unique=True)
     phone = models.CharField(max_length=20, unique=True)
     badge = models.CharField(max_length=20, unique=True, default="none")
     token = models.UUIDField(unique=True, default=uuid.uuid4)
-    nickname = models.CharField(max_length=20, unique=True, null=True)  # noqa: DJ001  # that is what is tried
+    nickname = models.CharField(max_length=20, unique=True, null=True)  # noqa: DJ001  # the null is on purpose
     bio = models.TextField()
     boss = models.ForeignKey("self", on_delete=models.CASCADE)
 
@@ -354,31 +354,31 @@ class WithUniqueFields(AbstractBaseUser):
 
 
 class RegistrationWithBoss(RegistrationIn):
-    """A registration that names a key."""
+    """A registration with a foreign key."""
 
     boss_id: int
 
 
-def said_of(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Return the numbers and the texts of what is said of a user model."""
+def messages_about(model: type[models.Model], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Return the id and the text of each check message about a user model."""
     monkeypatch.setattr(checks.users_and_database, "get_user_model", lambda: model)
     messages = run_checks(tags=[Tags.models])
     return [(str(message.id)[-4:], message.msg) for message in messages if str(message.id).startswith("ninja_")]
 
 
 def test_a_user_model_that_is_not_derived_from_django_s_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said_of(NotDerived, monkeypatch) == [("E006", "NotDerived has no password and no email field.")]
+    assert messages_about(NotDerived, monkeypatch) == [("E006", "NotDerived has no password and no email field.")]
 
 
 def test_a_user_model_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said_of(WithoutEmail, monkeypatch) == [
+    assert messages_about(WithoutEmail, monkeypatch) == [
         ("E006", "WithoutEmail has no email field 'email'."),
         ("W002", "Registration cannot fill WithoutEmail.height."),
     ]
 
 
 class TallRegistration(RegistrationIn):
-    """A registration that asks for what must be filled."""
+    """A registration with a required field of the model."""
 
     height: int
 
@@ -388,7 +388,7 @@ def test_what_a_registration_of_the_host_asks_for_is_filled(
 ) -> None:
     kit(REGISTRATION_SCHEMA="tests.test_checks.TallRegistration")
 
-    assert [number for number, _ in said_of(WithoutEmail, monkeypatch)] == ["E006"]
+    assert [number for number, _ in messages_about(WithoutEmail, monkeypatch)] == ["E006"]
 
 
 def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
@@ -396,7 +396,7 @@ def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
 ) -> None:
     kit(REGISTRATION_SCHEMA="tests.test_checks.RegistrationWithBoss")
 
-    assert said_of(WithUniqueFields, monkeypatch) == [
+    assert messages_about(WithUniqueFields, monkeypatch) == [
         ("W002", f"Registration cannot fill WithUniqueFields.{name}.") for name in ("phone", "badge")
     ]
 
@@ -406,10 +406,10 @@ def test_a_name_that_is_the_key_is_an_error_where_people_register(
     monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None], model: type[models.Model]
 ) -> None:
     text = f"{model.__name__}.email is both USERNAME_FIELD and the primary key."
-    assert said_of(model, monkeypatch) == [("E009", text)]
+    assert messages_about(model, monkeypatch) == [("E009", text)]
 
     kit(REGISTRATION_OPEN=False)
-    assert said_of(model, monkeypatch) == []
+    assert messages_about(model, monkeypatch) == []
 
 
 @pytest.mark.security("CFG-03")

@@ -1,4 +1,4 @@
-"""What a host has said in access tokens beside the claims of the kit."""
+"""Custom claims in access tokens."""
 
 import json
 import logging
@@ -20,25 +20,25 @@ from tests.test_checks import ids, ours
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HERE = f"{__name__}."
-said: dict[str, Any] = {}
-asked: list[Any] = []
+configured: dict[str, Any] = {}
+calls: list[Any] = []
 NOT_CALLABLE = "claims"
 
 
 def claims(user: Any, session: UserSession) -> Any:
-    asked.append((user.pk, session.pk, session.ip_address, connection.in_atomic_block))
-    if "raise" in said:
+    calls.append((user.pk, session.pk, session.ip_address, connection.in_atomic_block))
+    if "raise" in configured:
         raise RuntimeError("the directory is away")
-    return said.get("return", said)
+    return configured.get("return", configured)
 
 
 @pytest.fixture
-def says(kit: Callable[..., None]) -> Callable[..., None]:
-    """Return a setter of what the host's callable does."""
-    said.clear()
-    asked.clear()
+def set_claims(kit: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that sets what the project's callable returns or raises."""
+    configured.clear()
+    calls.clear()
     kit(ACCESS_TOKEN_CLAIMS=HERE + "claims")
-    return said.update
+    return configured.update
 
 
 def payload(token: str) -> dict[str, Any]:
@@ -46,10 +46,12 @@ def payload(token: str) -> dict[str, Any]:
     return dict(json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4))))
 
 
-def test_the_claims_of_the_host_stand_in_every_access_token(api: Api, user: Any, says: Callable[..., None]) -> None:
-    says(scope="notes", roles=["poet"])
+def test_the_claims_of_the_host_stand_in_every_access_token(
+    api: Api, user: Any, set_claims: Callable[..., None]
+) -> None:
+    set_claims(scope="notes", roles=["poet"])
     pair = api.pair()
-    says(roles=["poet", "countess"])
+    set_claims(roles=["poet", "countess"])
     refreshed = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
     again = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
 
@@ -58,13 +60,13 @@ def test_the_claims_of_the_host_stand_in_every_access_token(api: Api, user: Any,
         assert payload(each["access_token"]).items() >= {"scope": "notes", "roles": ["poet", "countess"]}.items()
         assert payload(each["access_token"])["sub"] == str(user.pk)
     session = UserSession.objects.get()
-    assert asked == [(user.pk, session.pk, "127.0.0.1", False)] * 3
+    assert calls == [(user.pk, session.pk, "127.0.0.1", False)] * 3
 
 
 @pytest.mark.parametrize("route", ["/host/claims", "/host/stateless-claims"])
-def test_a_route_reads_them_at_one_place(api: Api, user: Any, says: Callable[..., None], route: str) -> None:
+def test_a_route_reads_them_at_one_place(api: Api, user: Any, set_claims: Callable[..., None], route: str) -> None:
     without = api.pair()["access_token"]
-    says(scope="notes")
+    set_claims(scope="notes")
     with_claims = api.pair()["access_token"]
 
     assert api.get(route, token=with_claims).json() == {"scope": "notes"}
@@ -90,7 +92,7 @@ def test_a_route_reads_them_at_one_place(api: Api, user: Any, says: Callable[...
 def test_claims_that_cannot_be_leave_no_half_a_login_and_no_spent_refresh_token(
     api: Api,
     user: Any,
-    says: Callable[..., None],
+    set_claims: Callable[..., None],
     audited: None,
     caplog: pytest.LogCaptureFixture,
     wrong: dict[str, Any],
@@ -98,7 +100,7 @@ def test_claims_that_cannot_be_leave_no_half_a_login_and_no_spent_refresh_token(
 ) -> None:
     before = api.pair()
     row = UserSession.objects.values().get()
-    says(**wrong)
+    set_claims(**wrong)
 
     answers = [api.login(), api.post("refresh", {"refresh_token": before["refresh_token"]})]
 
@@ -108,14 +110,16 @@ def test_claims_that_cannot_be_leave_no_half_a_login_and_no_spent_refresh_token(
     assert not any(b"c4n4ry" in answer.content for answer in answers)
     assert UserSession.objects.values().get() == row
     assert event_names() == ["session.logged_in"]
-    said.clear()
+    configured.clear()
     assert api.is_in(before["access_token"])
     assert api.post("refresh", {"refresh_token": before["refresh_token"]}).status_code == 200
 
 
 @pytest.mark.security("JWT-24")
-def test_the_longest_token_that_is_issued_is_one_that_is_read(api: Api, user: Any, says: Callable[..., None]) -> None:
-    says(big="x" * 2600)
+def test_the_longest_token_that_is_issued_is_one_that_is_read(
+    api: Api, user: Any, set_claims: Callable[..., None]
+) -> None:
+    set_claims(big="x" * 2600)
     token = api.pair()["access_token"]
 
     assert 3500 < len(token) <= 4096
@@ -124,9 +128,9 @@ def test_the_longest_token_that_is_issued_is_one_that_is_read(api: Api, user: An
 
 @pytest.mark.security("JWT-24")
 def test_a_letter_of_another_script_takes_no_more_than_its_bytes(
-    api: Api, user: Any, says: Callable[..., None]
+    api: Api, user: Any, set_claims: Callable[..., None]
 ) -> None:
-    says(first="😀" * 150, last="😀" * 150)
+    set_claims(first="😀" * 150, last="😀" * 150)
     token = api.pair()["access_token"]
 
     assert api.get("/host/stateless-claims", token=token).json() == {"first": "😀" * 150, "last": "😀" * 150}
@@ -146,7 +150,7 @@ def test_a_token_of_the_greatest_length_is_issued_and_read_to_the_last_character
 
 @pytest.mark.security("CRED-05")
 def test_who_is_turned_away_does_not_wait_for_the_host(
-    api: Api, make_user: Callable[..., Any], says: Callable[..., None]
+    api: Api, make_user: Callable[..., Any], set_claims: Callable[..., None]
 ) -> None:
     make_user(verified=False)
     make_user("disabled@example.com", is_active=False)
@@ -154,16 +158,16 @@ def test_who_is_turned_away_does_not_wait_for_the_host(
     assert api.login().status_code == 403
     assert api.login("disabled@example.com").status_code == 401
     assert api.login(password="wrong wrong wrong").status_code == 401
-    assert asked == []
+    assert calls == []
 
 
 def test_reuse_ends_the_session_even_where_the_host_fails(
-    api: Api, user: Any, says: Callable[..., None], kit: Callable[..., None]
+    api: Api, user: Any, set_claims: Callable[..., None], kit: Callable[..., None]
 ) -> None:
     kit(REFRESH_GRACE_PERIOD=0)
     pair = api.pair()
     api.post("refresh", {"refresh_token": pair["refresh_token"]})
-    says(**{"raise": True})
+    set_claims(**{"raise": True})
 
     response = api.post("refresh", {"refresh_token": pair["refresh_token"]})
 

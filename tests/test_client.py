@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""The client's address and user agent."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -26,7 +26,7 @@ def test_forwarded_headers_count_for_nothing_by_default(header: str) -> None:
 @pytest.mark.security("BF-06")
 @pytest.mark.parametrize("name", ["x_forwarded_for", "x-forwarded_for", "forwarded", "x_real_ip"])
 def test_nor_do_other_spellings_of_them_under_asgi(kit: Callable[..., None], name: str) -> None:
-    """CVE-2026-3902: an underscore for a dash passes a proxy that strips the header it knows."""
+    """Do not trust a header with an underscore, which bypasses a proxy's filter (CVE-2026-3902)."""
     request = AsyncRequestFactory().get("/")
     scope = {**request.scope, "client": ("203.0.113.7", 1), "headers": [(name.encode(), b"198.51.100.1")]}
 

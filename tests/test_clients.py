@@ -1,4 +1,4 @@
-"""The clients in `examples/`, run in Node against a real server: the fetch wrapper, and the generated TypeScript."""
+"""The clients in `examples/`, run with Node.js against a real server."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.demo]
 
 EXAMPLES = ROOT / "examples"
 
-# Counts the requests of each path, and prints what the script has to say as JSON.
+# Counts the requests of each path, and prints the result of the script as JSON.
 PRELUDE = """
 import { AuthSession, AuthError } from "%s";
 const [base, email, password] = process.argv.slice(2);
@@ -34,16 +34,16 @@ const me = (session) => session.fetch(`${base}/me`).then((answer) => answer.stat
 
 
 def program(name: str) -> str:
-    """Return where Node or npm is; skips the test where there is none, and fails it in CI."""
+    """Return the path of node or npm. Without it the test is skipped, or fails in CI."""
     found = shutil.which(name)
     if found is None:
-        assert not os.environ.get("CI"), f"{name} is needed to run the clients"
-        pytest.skip(f"no {name} on this machine to run the clients with")
+        assert not os.environ.get("CI"), f"{name} must be installed in CI, to run the clients"
+        pytest.skip(f"{name} is not installed, so the clients cannot be run")
     return found
 
 
 def run(server: Server, script: str, tmp_path: Path) -> Any:
-    """Run a script that uses the fetch wrapper; return what it prints."""
+    """Run a script that uses the fetch wrapper, and return what it prints."""
     file = tmp_path / "script.mjs"
     file.write_text(PRELUDE % (EXAMPLES / "fetch" / "authkit.js").as_uri() + script)
     base = f"http://127.0.0.1:{server.port}/api/auth"
@@ -150,7 +150,7 @@ def test_the_typescript_that_is_generated_compiles_and_runs_the_flow(
     install = [program("npm"), "install", "--no-audit", "--no-fund"]
     installed = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=300)
     if installed.returncode != 0 and not os.environ.get("CI"):
-        pytest.skip("npm cannot get the packages of examples/typescript")
+        pytest.skip("npm cannot install the packages of examples/typescript")
     assert installed.returncode == 0, installed.stdout + installed.stderr
     npm("run", "generate")
     npm("run", "build")

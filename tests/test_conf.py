@@ -1,4 +1,4 @@
-"""Reading the settings."""
+"""Reading settings."""
 
 from collections.abc import Callable
 from datetime import timedelta

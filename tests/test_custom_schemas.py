@@ -1,4 +1,4 @@
-"""What a host puts in the place of the kit's schemas: what it lets in, what it never lets in, what is shown."""
+"""Custom schemas of a project: what they accept, what they must never accept, and what they show."""
 
 import json
 import os
@@ -39,7 +39,7 @@ HOST = "tests.host_app.schemas."
 ODD = "tests.host_app.odd_schemas."
 
 
-needs_a_uuid_user = pytest.mark.skipif("has_username()", reason="the fields are those of the users with a UUID")
+needs_a_uuid_user = pytest.mark.skipif("has_username()", reason="only the user model with a UUID has these fields")
 
 
 def problem(response: Any) -> set[tuple[str, str]]:
@@ -53,13 +53,13 @@ def only_user() -> Any:
 
 @pytest.fixture
 def profile(host_api: Callable[..., Api], user: Any) -> Callable[..., Any]:
-    """Return PATCH me, as a host with a name in the profile has it."""
+    """Return a function for `PATCH me`, in a project with a name in the profile."""
     api = host_api(PROFILE_SCHEMA=HOST + "Profile")
     token = api.pair()["access_token"]
     return lambda body: api.patch("me", body, token=token)
 
 
-# Without a schema of the host
+# Without a custom schema
 
 
 def test_without_a_schema_nothing_can_be_changed(api: Api, user: Any, audited: None) -> None:
@@ -104,7 +104,7 @@ def test_a_profile_is_changed_by_what_is_sent_and_by_nothing_else(
 def test_a_change_is_one_update_of_what_changed(
     profile: Callable[..., Any], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(6) as captured:  # BEGIN, and COMMIT, among them
+    with django_assert_num_queries(6) as captured:  # including BEGIN and COMMIT
         profile({"first_name": "Ada", "last_name": ""})
 
     statements = [query["sql"] for query in captured.captured_queries]
@@ -255,7 +255,7 @@ def test_a_user_who_is_disabled_or_gone_meanwhile_changes_nothing(user: Any) -> 
 
 @pytest.fixture
 def rich(host_api: Callable[..., Api], user: Any) -> Callable[..., Any]:
-    """Return PATCH me, as a host with fields of every sort has it."""
+    """Return a function for `PATCH me`, in a project with profile fields of every type."""
     api = host_api(PROFILE_SCHEMA=ODD + "RichProfile")
     token = api.pair()["access_token"]
     return lambda body: api.patch("me", body, token=token)
@@ -488,7 +488,7 @@ def test_a_schema_that_no_user_can_fill_is_a_problem_without_a_word(
     assert "height" in caplog.text
 
 
-# What is refused at start
+# Schemas that are rejected at start
 
 
 REFUSED = [
@@ -539,7 +539,7 @@ def test_every_dangerous_field_is_named(kit: Callable[..., None]) -> None:
 @pytest.mark.security("CRED-01")
 def test_a_unique_field_is_for_the_profile_alone(kit: Callable[..., None]) -> None:
     if has_username():
-        pytest.skip("the field is one of the users with a UUID")
+        pytest.skip("only the user model with a UUID has this field")
     kit(REGISTRATION_SCHEMA=ODD + "UniqueRegistration", PROFILE_SCHEMA=ODD + "RichProfile")
 
     (message,) = ours()
@@ -601,11 +601,11 @@ def test_a_value_that_another_has_in_another_case_is_taken(
             cursor.execute("DROP INDEX host_first_name")
 
 
-# All of it, in processes of their own
+# Everything together, in separate processes
 
 
 def start(*command: str, **keys: str) -> tuple[int, str]:
-    """Run Python in a process that starts with these keys; return its exit code and what it printed."""
+    """Run Python in a process with these settings, and return its exit code and output."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings_server",
@@ -666,11 +666,11 @@ def test_a_host_that_replaces_everything(servers: Callable[..., Server], tmp_pat
 
 
 def mailed_token_in(folder: Path) -> str:
-    """Return the token of a mail that another process has written there, after its answer."""
+    """Return the token of an email that another process has written there after its response."""
     for _ in range(100):
         for path in folder.iterdir():
             match = re.search(r"#token=(\S+)", quopri.decodestring(path.read_bytes()).decode(errors="replace"))
             if match:
                 return match[1]
         time.sleep(0.1)
-    raise AssertionError("no mail came")
+    raise AssertionError("no email was sent")

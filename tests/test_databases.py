@@ -1,4 +1,4 @@
-"""Users in a database of their own: the kit's tables are beside them, and every statement is written for that one."""
+"""Users in a database of their own: the kit's tables are there too, and so is every statement."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""`manage.py check --deploy`: every unsafe choice has a number and a hint, and a good deployment hears nothing."""
+"""`check --deploy`: every unsafe setting has a check with an id and a hint; safe ones have none."""
 
 import warnings
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def set_mail_backend(settings: Settings, backend: str) -> None:
 
 @pytest.fixture(autouse=True)
 def deployment(settings: Settings, kit: Callable[..., None]) -> None:
-    """A deployment as it should be; each test spoils one thing."""
+    """Configure a safe deployment. Each test changes one setting."""
     kit(BASE_URL="https://example.com", FRONTEND_URLS={"verify_email": "https://app.example.com/verify"})
     kit(THROTTLES=DEFAULT_THROTTLES)
     settings.RABBITMQ_HOST, settings.RABBITMQ_TLS = "broker.example.com", True
@@ -132,7 +132,7 @@ def test_a_relay_in_web_processes_is_named(kit: Callable[..., None], settings: S
     assert "authkit_relay" in warned("W014")[1]
 
     kit(AUDIT_EMBEDDED_RELAY=None)
-    settings.DEBUG = True  # which it follows
+    settings.DEBUG = True  # AUDIT_EMBEDDED_RELAY follows DEBUG
     warned("W014")
 
 
@@ -190,7 +190,7 @@ DJANGO = "django.contrib.auth.hashers."
     "hasher",
     [
         DJANGO + "MD5PasswordHasher",
-        DJANGO + "ScryptPasswordHasher",  # Django's own N is 2^14
+        DJANGO + "ScryptPasswordHasher",  # Django's default N is 2^14
         *(f"{__name__}.{kind.__name__}" for kind in (Pbkdf2, Pbkdf2Sha1, Argon2, ScryptInSmallBlocks, Bcrypt, Sha1)),
     ],
 )
@@ -286,7 +286,7 @@ def test_a_backend_of_a_mail_service_is_fine(settings: Settings) -> None:
     assert ids(deploy=True) == []
 
 
-@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1 there is always a backend")
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1, an email backend is always configured")
 def test_no_default_mailer_is_named_and_one_without_a_backend_is_smtp(settings: Settings) -> None:
     settings.MAILERS = {}
     assert "no default mailer" in warned("W019")[0]
@@ -295,7 +295,8 @@ def test_no_default_mailer_is_named_and_one_without_a_backend_is_smtp(settings: 
     assert ids(deploy=True) == []
 
 
-@pytest.mark.filterwarnings("ignore:The EMAIL_BACKEND setting is deprecated")  # it is this test that sets it
+# This test sets it on purpose.
+@pytest.mark.filterwarnings("ignore:The EMAIL_BACKEND setting is deprecated")
 def test_a_host_that_has_not_moved_to_mailers_is_heard_too_and_not_warned_twice(settings: Settings) -> None:
     if hasattr(settings, "MAILERS"):
         del settings.MAILERS

@@ -1,4 +1,4 @@
-"""What compose.yaml runs, without Docker: the keys, the mails, and that everything it names is there."""
+"""The deployment in compose.yaml, tested without Docker: keys, emails and referenced files."""
 
 import json
 import os
@@ -33,7 +33,7 @@ COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 
 
 class MailServer(socketserver.StreamRequestHandler):
-    """As much of SMTP as a sender needs."""
+    """A minimal SMTP server."""
 
     received: list[str]
 
@@ -47,7 +47,10 @@ class MailServer(socketserver.StreamRequestHandler):
 
     @staticmethod
     def checked(line: bytes) -> bytes:
-        """Return a line that ends as RFC 5321 section 2.3.8 has it; servers refuse another, or mend it."""
+        """Return a line, which must end with CRLF (RFC 5321 section 2.3.8).
+
+        Servers reject or repair other line endings.
+        """
         assert line.endswith(b"\r\n"), line
         return line
 
@@ -57,7 +60,7 @@ class MailServer(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def mail_server() -> Iterator[tuple[int, list[str]]]:
-    """Run a mail server; return its port, and what it receives."""
+    """Run an SMTP server, and return its port and the list of what it receives."""
     handler = type("Handler", (MailServer,), {"received": []})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -157,7 +160,8 @@ def test_the_rights_on_the_page_suffice(
     private_broker.control(*auditor)
     settings.RABBITMQ_USER = "auditor"
     call_command("authkit_tail", timeout=1)
-    assert list(replay(url.format("auditor"))) == []  # what `fill` makes are no events
+    # The rows that `fill` inserts are not valid events.
+    assert list(replay(url.format("auditor"))) == []
 
 
 @pytest.mark.parametrize("page", ["deployment.md", "settings.md"])

@@ -1,4 +1,4 @@
-"""The pages: what they link to is there, what the code has is on them, and the quickstart runs as it stands."""
+"""The documentation: links exist, pages match the code, and the quickstart runs as written."""
 
 import argparse
 import ast
@@ -35,7 +35,7 @@ from tests.test_example import database
 
 pytestmark = pytest.mark.one_user_model
 
-__all__ = ["database"]  # a fixture
+__all__ = ["database"]  # fixtures
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
@@ -55,7 +55,7 @@ def anchors(page: Path) -> set[str]:
 def test_what_a_page_links_to_is_there(page: Path) -> None:
     for path, anchor in LINK.findall(page.read_text(encoding="utf-8")):
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{page.name} links to {path}"
+        assert target.exists(), f"{page.name} links to {path}, which does not exist"
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
 
 
@@ -80,7 +80,7 @@ def test_the_python_on_a_page_is_python_and_what_it_imports_of_the_kit_is_there(
 
 def test_every_generated_page_is_fresh() -> None:
     for name, text in generate.pages().items():
-        assert (DOCS / name).read_text(encoding="utf-8") == text, f"docs/{name} is stale: python -m docs.generate"
+        assert (DOCS / name).read_text(encoding="utf-8") == text, f"docs/{name} is stale. Run: python -m docs.generate"
 
 
 def test_the_changelog_has_the_version() -> None:
@@ -152,7 +152,7 @@ def options_of(command: str) -> set[str]:
 
 
 def block(marker: str) -> str:
-    """Return the code of the quickstart behind a marker."""
+    """Return the code block of the quickstart after a marker."""
     page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     found = re.search(rf"<!-- quickstart: {re.escape(marker)} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found is not None, marker
@@ -161,7 +161,7 @@ def block(marker: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Make the project of the quickstart and run it; return the server and the address of its API."""
+    """Create and run the project of the quickstart, and return the server and the URL of its API."""
     url = urlsplit(database)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "RABBITMQ_"))},
@@ -225,7 +225,7 @@ def until_it_answers(api: str) -> None:
 
 
 def mailed_token(lines: Iterable[str]) -> str:
-    """Return the token of a mail in the terminal, put together again as the page says."""
+    """Return the token of an email in the terminal, after joining its lines as the page says."""
     mail = ""
     for line in lines:
         mail += line

@@ -1,4 +1,4 @@
-"""Changing the address of an account, over HTTP."""
+"""Changing the email address of an account, over HTTP."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ def confirm(api: Api, token: str) -> Any:
 
 
 def link_for(api: Api, email: str = NEW) -> str:
-    """Log in, ask for another address, and return the token of the mail to it."""
+    """Log in, request a change of address, and return the token of the email to the new address."""
     assert ask(api, api.pair()["access_token"], email).status_code == 202
     (index,) = [number for number, message in enumerate(mail.outbox) if message.to == [email]]
     return mailed_token(index)
@@ -127,14 +127,15 @@ def test_a_link_that_is_mailed_late_does_not_outlive_a_change(
     with monkeypatch.context() as delayed:
         delayed.setattr(emails, "after_answer", lambda job, using: late.append(job))
         ask(api, api.pair()["access_token"], "third@example.org")
-    # Asking again has not voided the first link yet: its job waits.
+    # The second request has not invalidated the first link, because its job is still waiting.
     assert confirm(api, token).status_code == 204
     sent = len(mail.outbox)
 
     for job in late:
         job()
 
-    assert [message.to for message in mail.outbox[sent:]] == [[EMAIL]]  # the notice, and no link
+    # The notice to the old address, without a link.
+    assert [message.to for message in mail.outbox[sent:]] == [[EMAIL]]
     assert not OneTimeToken.objects.filter(used_at=None).exists()
 
 

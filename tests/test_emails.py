@@ -1,4 +1,4 @@
-"""Mails go out after the commit and after the answer, and their trouble is nobody else's."""
+"""Emails are sent after the commit and after the response, and their failures affect no request."""
 
 import logging
 import threading
@@ -22,10 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def in_life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Outside the test environment of Django there is no `mail.outbox`, and jobs run in threads."""
+def outside_test_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Remove `mail.outbox`, as outside of a test run, so that jobs run in threads."""
     monkeypatch.delattr(mail, "outbox")
-    monkeypatch.setattr(background, "DELAY", (5, 6))  # seconds, which `flush` does not wait; a slow machine may stall
+    # Seconds, which `flush` does not wait for; a slow machine may stall.
+    monkeypatch.setattr(background, "DELAY", (5, 6))
     yield
     assert emails.flush()
 
@@ -50,7 +51,7 @@ def test_a_job_of_a_rolled_back_transaction_never_runs() -> None:
     assert done == []
 
 
-def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(in_life: None) -> None:
+def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(outside_test_run: None) -> None:
     threads: list[str] = []
 
     start = time.monotonic()
@@ -62,7 +63,7 @@ def test_a_job_runs_in_another_thread_and_nobody_waits_for_it(in_life: None) -> 
     assert threads[0].startswith("ninja_auth_kit-mail")
 
 
-def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
+def test_a_job_speaks_the_language_of_the_request(outside_test_run: None) -> None:
     languages: list[str | None] = []
 
     with translation.override("de"):
@@ -72,7 +73,7 @@ def test_a_job_speaks_the_language_of_the_request(in_life: None) -> None:
     assert languages == ["de"]
 
 
-def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
+def test_a_job_leaves_no_connection_behind(outside_test_run: None) -> None:
     def count() -> int:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -86,14 +87,14 @@ def test_a_job_leaves_no_connection_behind(in_life: None) -> None:
         emails.after_answer(lambda: count() and None, using="default")
     assert emails.flush()
 
-    deadline = time.monotonic() + 10  # PostgreSQL notices the end of a connection a moment later
+    deadline = time.monotonic() + 10  # PostgreSQL notices the end of a connection after a moment
     while count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert count() <= before  # one of an earlier test may end meanwhile
+    assert count() <= before  # a connection of an earlier test may end meanwhile
 
 
 @pytest.mark.security("CRED-07")
-def test_a_failing_job_is_logged_without_its_text(in_life: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_job_is_logged_without_its_text(outside_test_run: None, caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise RuntimeError("550 no such user: ada@example.com")
 
@@ -106,7 +107,7 @@ def test_a_failing_job_is_logged_without_its_text(in_life: None, caplog: pytest.
 
 @pytest.mark.security("DOS-04")
 def test_with_a_dead_mail_server_the_queue_is_bounded(
-    in_life: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    outside_test_run: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background, "MAXIMUM_WAITING", 3)
     released = threading.Event()

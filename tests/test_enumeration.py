@@ -1,7 +1,8 @@
-"""Who has an account is not told by time either.
+"""Response times do not show whether an account exists.
 
-Samples of known and unknown addresses are interleaved, so that whatever else the machine does falls on both alike, and
-medians are compared. The hasher is a fast one, so nothing hides behind it; the mail server takes half a second.
+Samples of known and unknown addresses alternate, so that other load on the machine affects both
+alike, and their medians are compared. The password hasher is fast, so that it hides no difference.
+The email backend takes half a second.
 """
 
 import itertools
@@ -26,7 +27,7 @@ from tests.servers import Server
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
 
 SAMPLES = 40
-BOUND = 0.010  # seconds; what one would see of an inline mail is 0.5, and of a hash in life 0.3
+BOUND = 0.010  # seconds; an email sent in the request would take 0.5, and a hash in production 0.3
 
 
 def registration(email: str, number: int) -> dict[str, str]:
@@ -112,7 +113,7 @@ def test_a_username_that_a_backend_cannot_look_up_costs_a_login_as_many_hashes(
         return str(encode(*args, **kwargs))
 
     def numbers_only(self: Any, request: Any, username: str | None = None, password: str | None = None) -> Any:
-        """Look up as a backend does if usernames are numbers."""
+        """Authenticate like a backend that requires numeric usernames."""
         int(username or "")
         return authenticate(self, request, username=username, password=password)
 
@@ -142,5 +143,6 @@ def test_a_link_for_an_unknown_address_asks_the_same_tables(
             assert api.post(path, {"email": email}).status_code == 202
         asked.append([table for query in queries for table in tables if table in query["sql"]])
 
-    assert asked[0] == [tables[0]] * 3 + [tables[1]]  # the request, the network, the recipient; the token
+    # The request, the network and the recipient; then the token.
+    assert asked[0] == [tables[0]] * 3 + [tables[1]]
     assert asked[1] == asked[0]

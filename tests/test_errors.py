@@ -1,4 +1,4 @@
-"""Bad input and trouble: a problem body, nothing changed, and never a word about the inside."""
+"""Invalid input and failures: a problem response, no change, and no internal details."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ MOUNTS = ["/api/auth/", "/host/auth/"]
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """Assert that a response is a problem with this status and code, and return it."""
+    """Assert that a response is a problem with this status and code, and return its body."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     assert response["Cache-Control"] == "no-store"
@@ -261,7 +261,7 @@ def test_a_failure_of_ours_says_nothing_about_the_inside(
 
     response = mounted.post(path, {**BODIES[path], **({"username": "x"} if path == "register" else {})})
 
-    if response.status_code == 422:  # an e-mail-only user model wants no name
+    if response.status_code == 422:  # an email-only user model does not accept a username
         response = mounted.post(path, BODIES[path])
     problem(response, 500, "server_error")
     assert b"inside" not in response.content
@@ -289,7 +289,7 @@ def test_what_an_error_carries_beside_its_text_is_left_alone_and_not_printed() -
         def __repr__(self) -> str:
             raise RuntimeError("a query in a transaction that is broken")
 
-    error = ProtectedError("Cannot delete.\nDETAIL: all of it", {Touchy()})  # type: ignore[arg-type]  # a row, in life
+    error = ProtectedError("Cannot delete.\nDETAIL: all of it", {Touchy()})  # type: ignore[arg-type]  # usually a row
 
     clear_local_variables(error)
 
@@ -310,7 +310,7 @@ def test_a_database_that_is_away_is_a_503(
 
     for path, body in BODIES.items():
         if path == "refresh":
-            continue  # garbage is refused without the database
+            continue  # an invalid refresh token is rejected without a query
         body = {**body, "username": "ada"} if path == "register" and _wants_username() else body
         response = mounted.post(path, body)
         problem(response, 503, "service_unavailable")

@@ -1,4 +1,4 @@
-"""The example project: that it starts, that its walk goes as its page says, and that it fails in clear sentences."""
+"""The example project: it starts, its walk-through matches its page, and its errors are clear."""
 
 import http.client
 import json
@@ -45,7 +45,7 @@ def url_of(name: str) -> str:
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """Make an empty database for the example, and return its URL."""
+    """Create an empty database for the example, and return its URL."""
     name = f"nak_example_{secrets.token_hex(4)}"
     with psycopg.connect(url_of("postgres").replace("postgres://", "postgresql://"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
@@ -54,7 +54,7 @@ def database() -> Iterator[str]:
 
 
 class Demo:
-    """`make demo`, without the make."""
+    """A process that runs what `make demo` runs."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.port = int(environment.pop("PORT", free_port()))
@@ -68,7 +68,7 @@ class Demo:
         }
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = ""
-        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
         self.process = subprocess.Popen(
             [sys.executable, str(EXAMPLE / "demo.py")],
             env=self.environment,
@@ -80,7 +80,7 @@ class Demo:
         signal.signal(signal.SIGHUP, inherited)
 
     def wait(self) -> None:
-        """Wait until it answers."""
+        """Wait until the demo responds."""
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -93,7 +93,10 @@ class Demo:
         raise AssertionError(f"the demo did not start:\n{self.output}")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Stop it, by default with Ctrl-C, and return the exit code; a terminal tells every process of the group."""
+        """Stop the demo, by default with Ctrl-C, and return the exit code.
+
+        A terminal sends the signal to every process of the group.
+        """
         if self.process.poll() is None:
             if how == signal.SIGTERM:
                 self.process.send_signal(how)
@@ -108,7 +111,7 @@ class Demo:
         return self.process.returncode
 
     def walk(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the walk against it."""
+        """Run the walk-through against the demo."""
         return subprocess.run(
             [sys.executable, str(EXAMPLE / "walk.py"), "--url", self.url],
             env={**self.environment, **environment},
@@ -133,18 +136,20 @@ def demos(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
             demo.stop()
         if "consumer.py" in demo.output:
             remove_queue(demo)
-        for home in re.findall(r"data in (\S+)\. Set", demo.output):  # as root it is not below tmp_path
+        # As root it is not below tmp_path.
+        for home in re.findall(r"data in (\S+)\. Set", demo.output):
             shutil.rmtree(home, ignore_errors=True)
 
 
 def normalised(text: str) -> str:
-    """Replace what differs from run to run."""
+    """Replace the values that differ from run to run."""
     for pattern, word in (
         (r"walker-[0-9a-f]{8}", "walker"),
         (r'"[0-9a-f]{4}…"', '"id…"'),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "time"),
         (r'"id": \d+', '"id": n'),
-        (r'"refresh_expires_in": \d+', '"refresh_expires_in": n'),  # a slow commit takes a second of it
+        # A slow commit can take a second of it.
+        (r'"refresh_expires_in": \d+', '"refresh_expires_in": n'),
         (r"127\.0\.0\.1:\d+", "host"),
     ):
         text = re.sub(pattern, word, text)
@@ -172,7 +177,7 @@ def test_the_walk_goes_as_its_page_says(demos: Callable[..., Demo], database: st
 
 
 def activity(database: str, count: int) -> list[str]:
-    """Return what the example's consumer has noted, once that is so many events."""
+    """Return what the example's consumer has stored, once it has stored this many events."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with psycopg.connect(database.replace("postgres://", "postgresql://")) as reader:
@@ -180,11 +185,11 @@ def activity(database: str, count: int) -> list[str]:
         if len(rows) >= count:
             return [name for (name,) in rows]
         time.sleep(0.1)
-    raise AssertionError(f"the consumer has heard {len(rows)} events")
+    raise AssertionError(f"the consumer has received {len(rows)} events")
 
 
 def remove_queue(demo: Demo) -> None:
-    """Leave nothing at the broker of the test run."""
+    """Delete the queues at the broker of the test run."""
     host, port = os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))
     with pika.BlockingConnection(pika.ConnectionParameters(host, port)) as broker:
         channel, queue = broker.channel(), demo.environment["CONSUMER_QUEUE"]
@@ -293,7 +298,7 @@ def test_a_note_is_a_line_that_the_database_can_store(demos: Callable[..., Demo]
 
 
 def answer(demo: Demo, path: str, body: dict[str, Any], token: str = "") -> tuple[int, Any]:
-    """Send one request; return the status and the parsed body of the answer."""
+    """Send a request, and return the status code and the parsed body."""
     client = http.client.HTTPConnection("127.0.0.1", demo.port, timeout=30)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     client.request("POST", path, json.dumps(body), headers)
@@ -304,12 +309,12 @@ def answer(demo: Demo, path: str, body: dict[str, Any], token: str = "") -> tupl
 
 
 def post(demo: Demo, path: str, body: dict[str, Any]) -> int:
-    """Send one request and return its status."""
+    """Send a request and return the status code."""
     return answer(demo, path, body)[0]
 
 
 def refused(demo: Demo) -> str:
-    """Return what a demo says that does not start."""
+    """Return the output of a demo that fails to start."""
     assert demo.process.wait(60) == 1
     demo.stop()
     assert "Traceback" not in demo.output, demo.output
@@ -394,7 +399,7 @@ def test_a_running_server_on_the_same_data_is_said_with_the_command_that_stops_i
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the directory of the example, with an environment that its settings accept."""
+    """Run Python in the directory of the example, with valid environment variables by default."""
     good = {
         "SECRET_KEY": "x" * 50,
         "JWT_SECRET_KEY": "Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ",
@@ -455,7 +460,7 @@ def test_a_variable_that_says_anything_else_is_off(value: str) -> None:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Return the commands that `with_services` would have run, on a machine where it is root and has apt-get."""
+    """Return the commands that `with_services` would run as root on a machine with apt-get."""
     ran: list[list[str]] = []
 
     def record(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The how-to pages: their code is run in a reader's project, and does what the page says."""
+"""The how-to pages: their code runs in a reader's project and does what the page says."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ from tests.private_broker import free_port
 from tests.servers import ROOT
 from tests.test_example import database
 
-__all__ = ["database"]  # a fixture
+__all__ = ["database"]  # fixtures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
 
@@ -50,7 +50,7 @@ TYPESCRIPT = json.loads((ROOT / "examples" / "typescript" / "package.json").read
 OPENAPI_FETCH = f"openapi-fetch@{TYPESCRIPT['dependencies']['openapi-fetch']}"
 DEVELOPMENT = [f"{name}@{version}" for name, version in TYPESCRIPT["devDependencies"].items()]
 REACT = ["react@19.3.1", "react-dom@19.3.1", "@types/react@19.3.3", "@types/react-dom@19.3.0"]
-JSDOM = "jsdom@29.1.1"  # the newest that runs on Node 20
+JSDOM = "jsdom@29.1.1"  # the newest version that supports Node.js 20
 NEXT = "next@16.4.6"
 COMPILER = {
     "strict": True,
@@ -68,7 +68,7 @@ COMPILER = {
 
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Iterator[Project]:
-    """Make the project of the quickstart; it is neither migrated nor running."""
+    """Create the project of the quickstart, without migrating or starting it."""
     folder = tmp_path / "project"
     folder.mkdir()
     made = Project(folder, database)
@@ -89,7 +89,7 @@ def served(project: Project) -> Callable[..., str]:
 
 
 def compile_typescript(folder: Path) -> None:
-    """Check the types of everything in a folder, and compile it to `dist`."""
+    """Check the types in a folder, and compile it to `dist`."""
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": COMPILER, "exclude": ["dist"]}))
     run_in(folder, program("npx"), "tsc")
 
@@ -98,7 +98,8 @@ def wrapper() -> str:
     return (ROOT / "examples" / "fetch" / "authkit.js").read_text(encoding="utf-8")
 
 
-# A browser as far as React needs one; requests go to the site, and the page is driven by what a user sees.
+# A minimal browser for React. Requests go to the site, and the test interacts with visible
+# elements.
 REACT_PAGE = """
 const { JSDOM } = require("jsdom");
 const [site, email, password] = process.argv.slice(2);
@@ -187,7 +188,7 @@ def test_the_code_for_react_has_sound_types_and_shows_a_login_a_refusal_and_a_lo
     }
 
 
-# The route handler is called as Next.js calls it, with a cookie jar for a browser.
+# The route handler is called as Next.js calls it, with a cookie jar in place of a browser.
 NEXT_BROWSER = """
 const { NextRequest } = require("next/server");
 const { POST } = require("./dist/app/api/session/[action]/route.js");
@@ -254,7 +255,8 @@ def test_the_route_handler_for_next_has_sound_types_and_keeps_the_refresh_token_
         )
     )
 
-    pair = "access_token expires_in refresh_expires_in session_id token_type"  # and no refresh token
+    # Without a refresh token.
+    pair = "access_token expires_in refresh_expires_in session_id token_type"
     assert said["steps"] == {
         "nothing": [401, "invalid_token"],
         "wrong": [401, "invalid_credentials"],
@@ -424,7 +426,7 @@ HANDLE = "email and a handle"
 
 
 def with_users(project: Project, kind: str, *, settings: str = "settings.py\n", **modules: str) -> None:
-    """Put a user model of the page into the project, and migrate."""
+    """Add a user model of the page to the project, and migrate."""
     project.app("accounts", models=block(USERS_PAGE, "python", f"accounts/models.py: {kind}\n"), **modules)
     project.settings(block(USERS_PAGE, "python", settings))
     project.manage("makemigrations", "accounts", "--verbosity", "0")
@@ -511,7 +513,7 @@ SSO_CREATES = "return services.start_session(create_user(claims), request=reques
 
 
 def with_sso(project: Project, *, creates_users: bool = False) -> None:
-    """Put the code of the page into the project, migrate and start it."""
+    """Add the code of the page to the project, migrate and start it."""
     modules = {name: block("single-sign-on", "python", f"sso/{name}.py") for name in ("models", "api", "users")}
     assert SSO_REFUSES in modules["api"]
     if creates_users:  # as the page says
@@ -595,7 +597,7 @@ RELAY = container("Deployment", "mysite-relay")
 
 @pytest.fixture
 def deployed(project: Project) -> Project:
-    """Configure the project as the page for Docker has it."""
+    """Configure the project as the Docker page describes."""
     project.settings(block("docker", "python", "mysite/settings.py"))
     project.settings("SECURE_SSL_REDIRECT = True")
     with (project.folder / "mysite" / "urls.py").open("a") as file:
@@ -633,7 +635,7 @@ def test_the_web_service_answers_its_health_check_and_the_probe(deployed: Projec
     migrate = COMPOSE["migrate"]["command"]
     deployed.python(*migrate[1:], "--verbosity", "0")
     (command,) = re.findall(r"^CMD (.*)$", block("docker", "dockerfile", "Dockerfile"), re.MULTILINE)
-    assert container("Deployment", "mysite-web").get("command") is None  # that of the image
+    assert container("Deployment", "mysite-web").get("command") is None  # the command of the image
     deployed.serve(*(part.replace("0.0.0.0:8000", f"127.0.0.1:{deployed.port}") for part in json.loads(command)))
 
     _, _, *check = COMPOSE["web"]["healthcheck"]["test"]
@@ -679,16 +681,17 @@ def test_the_relay_is_healthy_while_it_waits_for_the_broker_and_not_when_it_hang
 def test_check_deploy_warns_of_what_the_page_says_and_of_no_more(deployed: Project) -> None:
     deployed.environment["RABBITMQ_HOST"] = "rabbitmq"
 
-    said = deployed.manage("check", "--deploy", "--fail-level", "CRITICAL")  # Django 6.1 has an error for the same
+    # Django 6.1 reports the same as W019, as an error.
+    said = deployed.manage("check", "--deploy", "--fail-level", "CRITICAL")
 
-    emails = {"W019"}  # the emails of this test go into files
+    emails = {"W019"}  # the emails of this test are written to files
     assert set(re.findall(r"ninja_auth_kit\.([EW]\d+)", said)) - emails == {"W012"}
 
 
 EVERY_PAGE = "\n".join(page.read_text(encoding="utf-8") for page in HOWTO.glob("*.md"))
 SOURCE = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "src").rglob("*.py"))
-IN_PIECES = re.compile(r'"\s*\n\s*f?"')  # a text that goes on in the next line
-# What is seen, and is not a text of the kit.
+IN_PIECES = re.compile(r'"\s*\n\s*f?"')  # a text that continues on the next line
+# These appear on the page, but are not texts of the kit.
 OTHERS = {"ConnectionRefusedError", "connection refused", "=3D", "="}
 
 

@@ -1,4 +1,4 @@
-"""`JWTAuth` on the host's own routes."""
+"""`JWTAuth` on the routes of a project."""
 
 from collections.abc import Callable
 from typing import Any
@@ -155,7 +155,7 @@ def test_a_database_that_does_not_answer_lets_nobody_in(
     token = api.pair()["access_token"]
 
     def fail(*_: Any, **__: Any) -> None:
-        raise error("the database is away")
+        raise error("the database is unavailable")
 
     monkeypatch.setattr("ninja_auth_kit.models.compiled_query.CompiledQuery.fetch", fail)
 

@@ -161,7 +161,7 @@ def test_a_username_that_looks_like_somebodys_address_is_not_that_address(
     api: Api, make_user: Callable[..., Any]
 ) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     make_user("eve@example.com", "the password of eve", username="ada@example.com")
 
     assert api.login("ada@example.com", "the password of eve").status_code == 401
@@ -169,7 +169,7 @@ def test_a_username_that_looks_like_somebodys_address_is_not_that_address(
 
 def test_a_username_is_normalised_at_login_as_at_registration(api: Api, make_user: Callable[..., Any]) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     make_user(username="ﬁona".replace("ﬁ", "fi"))
 
     assert api.post("login", {"username": "ﬁona", "password": PASSWORD}).status_code == 200
@@ -263,21 +263,21 @@ def test_nothing_a_client_sends_decides_about_its_session(api: Api, user: Any) -
 
 
 class ShoutingBackend(BaseBackend):
-    """A backend for other credentials, which must be passed over."""
+    """A backend with other credentials, which must be skipped."""
 
     def authenticate(self, request: Any, shout: str | None = None, **kwargs: Any) -> Any:
-        raise AssertionError("it was asked for credentials that it has not")
+        raise AssertionError("called with credentials that it does not support")
 
 
 class OtherCredentials(BaseBackend):
-    """A backend whose credentials have other names, which must be passed over."""
+    """A backend whose credentials have other names, which must be skipped."""
 
     def authenticate(self, request: Any, badge: str) -> Any:
-        raise AssertionError("it was asked for credentials that it has not")
+        raise AssertionError("called with credentials that it does not support")
 
 
 class LockingBackend(BaseBackend):
-    """A backend as lockout packages have it: it wants the request, and says stop."""
+    """A backend like those of lockout packages: it requires the request and rejects the login."""
 
     def authenticate(self, request: Any, **kwargs: Any) -> Any:
         assert request is not None
@@ -294,7 +294,7 @@ def test_login_goes_through_djangos_backends(api: Api, user: Any, settings: Sett
 
 
 class RealmBackend(ModelBackend):
-    """A backend that the host makes itself."""
+    """A backend that a factory of the project creates."""
 
     def __init__(self, realm: str) -> None:
         self.realm = realm
@@ -305,7 +305,7 @@ def backend_of_the_realm() -> RealmBackend:
 
 
 class StaticBackend(BaseBackend):
-    """A backend that needs no instance."""
+    """A backend whose `authenticate` is a static method."""
 
     @staticmethod
     def authenticate(request: Any, username: str, password: str) -> Any:
@@ -323,7 +323,7 @@ def test_a_backend_may_be_made_as_the_host_likes(api: Api, user: Any, settings: 
 @pytest.mark.security("AUD-11")
 def test_failing_receivers_of_the_host_break_no_login(api: Api, user: Any, audited: None) -> None:
     def fail(**_: Any) -> None:
-        raise RuntimeError("a receiver of the host failed")
+        raise RuntimeError("a receiver of the project failed")
 
     def fail_in_the_database(**_: Any) -> None:
         with connection.cursor() as cursor:
@@ -461,7 +461,7 @@ def test_who_registers_again_with_the_password_that_the_account_has_can_still_lo
 @pytest.mark.security("CRED-01")
 def test_a_name_is_as_taken_after_a_registration_that_led_nowhere(api: Api, user: Any) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     for address in (EMAIL, "free@example.com"):
         api.register(address, username=address.partition("@")[0])
 
@@ -473,7 +473,7 @@ def test_a_name_is_as_taken_after_a_registration_that_led_nowhere(api: Api, user
 
 
 class StrongerHasher(MD5PasswordHasher):
-    """What the host has changed to: each login renews the hash of the password."""
+    """A new preferred hasher, with which each login renews the hash of the password."""
 
     algorithm = "stronger"
 
@@ -529,7 +529,7 @@ def test_a_password_that_was_changed_meanwhile_does_not_log_in(
 
 
 class BanningBackend(ModelBackend):
-    """A host's way to ban."""
+    """A backend that bans users."""
 
     banned = False
 

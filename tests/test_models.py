@@ -1,4 +1,4 @@
-"""What the database itself holds, whoever writes to it."""
+"""The constraints that the database enforces, independent of the code that writes to it."""
 
 import uuid
 from datetime import timedelta
@@ -186,7 +186,7 @@ def indexes_of_users() -> set[str]:
 
 
 def cascades() -> set[tuple[str, str]]:
-    """Return the foreign keys of the kit's tables to the users, and what they do on a deletion ("c": cascade)."""
+    """Return the foreign keys to the user table and their action on deletion ("c": cascade)."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname, confdeltype FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s) "
@@ -199,7 +199,10 @@ def cascades() -> set[tuple[str, str]]:
 def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
     user: Any, make_user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Django drops them when the type of the users' key changes, and knows no model to make them again from."""
+    """Restore constraints that Django drops when the type of the users' key changes.
+
+    Django has no model from which it could create them again.
+    """
     bob, expected = make_user("bob@example.com"), cascades()
     assert len(expected) == 4
     with connection.cursor() as cursor:
@@ -219,7 +222,7 @@ def test_foreign_keys_that_got_lost_are_there_again_after_the_next_migrate(
 
 
 def test_where_no_user_can_be_seen_nothing_is_deleted(user: Any) -> None:
-    """Another table may be meant, or the role that migrates may not see the rows."""
+    """Delete no rows if no user is visible: the table may be wrong, or the role restricted."""
     table = get_user_model()._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute('ALTER TABLE "ninja_auth_kit_emailaddress" DROP CONSTRAINT "authkit_emailaddress_user"')

@@ -1,4 +1,4 @@
-"""The two ways to mount the kit, alone and at once, and what they must not do to the host."""
+"""The two ways to mount the kit, alone and together, and what they must leave unchanged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class GatekeeperError(Exception):
-    """What the host's own authentication raises."""
+    """The exception that the project's own authentication raises."""
 
 
 def gatekeeper(request: Any) -> None:

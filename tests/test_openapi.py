@@ -1,4 +1,4 @@
-"""What OpenAPI says of the kit: every operation with its id, and every status with its codes."""
+"""The OpenAPI document: every operation with its id, and every status with its codes."""
 
 from collections.abc import Callable
 from typing import Any

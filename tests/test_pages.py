@@ -1,4 +1,4 @@
-"""The code in the pages of the docs, run as it stands but for the addresses."""
+"""The code of the documentation pages, run as written except for the addresses."""
 
 import re
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ __all__ = ["conninfo", "producer"]  # fixtures
 
 
 def blocks(page: str) -> list[str]:
-    """Return the Python of a page."""
+    """Return the Python code blocks of a page."""
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Changing a password and getting a new one by mail, over HTTP."""
+"""Changing a password, and resetting it by email, over HTTP."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,7 +26,7 @@ def change(api: Api, token: str | None, current: str = PASSWORD, new: str = NEW_
 
 
 def ask(api: Api, email: str = EMAIL) -> str:
-    """Ask for a link, and return the token of the mail."""
+    """Request a reset link and return the token of the email."""
     assert api.post("password/reset", {"email": email}).status_code == 202
     return mailed_token()
 

@@ -1,4 +1,4 @@
-"""The page of the example, in a real browser: the flow, the two devices, the events, the keyboard, a phone's width."""
+"""The example's page in a real browser: the flow, two devices, events, keyboard, a narrow screen."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser, pyte
 def chromium() -> Iterator[Browser]:
     path = browser.program()
     with sync_playwright() as playwright:
-        # Playwright's loop runs in this thread, and Django's ORM asks whether one does.
+        # Playwright's event loop runs in this thread, and Django's ORM refuses to run beside one.
         before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
         opened = playwright.chromium.launch(executable_path=path, args=browser.ARGUMENTS)
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, demos: Callable[..., Demo], database: str) -> Iterator[Callable[..., Page]]:
-    """Return what starts a demo and opens its page; no script of the page may have failed in the end."""
+    """Return a function that starts a demo and opens its page. A script error fails the test."""
     contexts, failures = [], []
 
     def open_it(*, environment: dict[str, str] | None = None, **options: Any) -> Page:
@@ -52,7 +52,7 @@ def open_page(chromium: Browser, demos: Callable[..., Demo], database: str) -> I
 
 
 def register(page: Page) -> None:
-    """Register, open the mail and verify."""
+    """Register, open the email and verify the address."""
     page.get_by_role("button", name="Register").click()
     page.get_by_role("button", name="Open the email").click()
     page.get_by_role("button", name="Verify with the password").click()

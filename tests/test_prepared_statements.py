@@ -1,4 +1,4 @@
-"""Prepared statements: each text of SQL is planned once for a connection, where the host asks for that."""
+"""Prepared statements: each statement is planned once per connection if the project enables that."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def prepared(user: Any, audited: None, settings: Any) -> Iterator[None]:
-    """Use a connection that prepares each statement when it is first sent, and keep it between requests."""
+    """Use a persistent connection that prepares each statement when it is first sent."""
     kit = {key: value for key, value in settings.NINJA_AUTH_KIT.items() if key != "THROTTLES"}
-    # A NOTIFY goes with one event in a tenth of a second, which is another text.
+    # Ten times a second, an event is written together with a NOTIFY, which is another statement.
     settings.NINJA_AUTH_KIT = {**kit, "AUDIT_LISTEN": False}
     usual, ends = connections["default"], (request_started, request_finished)
     preparing = usual.copy()
@@ -33,7 +33,7 @@ def prepared(user: Any, audited: None, settings: Any) -> Iterator[None]:
 
 
 def known() -> set[str]:
-    """Return the texts that the connection has prepared."""
+    """Return the statements that the connection has prepared."""
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         return {statement for (statement,) in cursor.fetchall()}

@@ -1,4 +1,4 @@
-"""The check of the language, which runs in the lint step."""
+"""The check of the wording, which is part of the lint step."""
 
 import pytest
 

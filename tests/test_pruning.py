@@ -1,4 +1,4 @@
-"""`authkit_prune`: what goes, what stays, and that it disturbs nobody."""
+"""`authkit_prune`: which rows it deletes and keeps, and that it does not disturb requests."""
 
 import json
 import uuid
@@ -32,8 +32,8 @@ def rows() -> dict[str, int]:
 
 
 @pytest.fixture
-def used(api: Api, user: Any) -> dict[str, Any]:
-    """Two logins (one replaced), a link and a throttle counter; return the token pair that lives."""
+def token_pair(api: Api, user: Any) -> dict[str, Any]:
+    """Create two logins (one replaced), a link and a counter, and return the valid token pair."""
     api.login()
     pair = api.pair()
     api.post("password/reset", {"email": EMAIL})
@@ -42,10 +42,10 @@ def used(api: Api, user: Any) -> dict[str, Any]:
 
 
 @pytest.mark.security("SES-22")
-def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[str, Any]) -> None:
+def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, token_pair: dict[str, Any]) -> None:
     assert "ThrottleBucket: 1 deleted" in prune()
     assert rows() == {"UserSession": 2, "BlacklistedToken": 1, "OneTimeToken": 1, "ThrottleBucket": 0}
-    assert api.is_in(used["access_token"])
+    assert api.is_in(token_pair["access_token"])
 
     with time_machine.travel(timezone.now() + timedelta(days=31)):
         prune()
@@ -58,7 +58,7 @@ def test_what_is_over_for_long_goes_and_what_lives_stays(api: Api, used: dict[st
 
 @pytest.mark.security("SES-22")
 def test_a_blacklisted_token_stays_as_long_as_its_session_could_live_whatever_is_asked_for(
-    api: Api, used: dict[str, Any]
+    api: Api, token_pair: dict[str, Any]
 ) -> None:
     with time_machine.travel(timezone.now() + timedelta(days=29)):
         prune("--keep", "0")
@@ -105,7 +105,7 @@ def test_a_link_that_a_login_voided_stays_void_after_pruning(api: Api, user: Any
     assert api.post("password/reset/confirm", body).status_code == 400
 
 
-def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:
+def test_a_dry_run_counts_and_deletes_nothing(token_pair: dict[str, Any]) -> None:
     before = rows()
 
     with time_machine.travel(timezone.now() + timedelta(days=61)):
@@ -115,7 +115,7 @@ def test_a_dry_run_counts_and_deletes_nothing(used: dict[str, Any]) -> None:
     assert rows() == before
 
 
-def test_batches_add_up_and_are_told(used: dict[str, Any]) -> None:
+def test_batches_add_up_and_are_told(token_pair: dict[str, Any]) -> None:
     with time_machine.travel(timezone.now() + timedelta(days=61)):
         output = prune("--batch", "1", "--verbosity", "2")
 
@@ -124,7 +124,7 @@ def test_batches_add_up_and_are_told(used: dict[str, Any]) -> None:
     assert set(rows().values()) == {0}
 
 
-def test_a_locked_row_waits_for_the_next_time(used: dict[str, Any]) -> None:
+def test_a_locked_row_waits_for_the_next_time(token_pair: dict[str, Any]) -> None:
     other = connection.copy()
     try:
         with other.cursor() as cursor, time_machine.travel(timezone.now() + timedelta(days=61)):

@@ -1,4 +1,4 @@
-"""The public names, and that the package can be imported before anything is configured."""
+"""The public names, and the import of the package before anything is configured."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import ninja_auth_kit
 
 
 def run(code: str) -> str:
-    """Run code in a fresh interpreter without Django's settings."""
+    """Run code in a new interpreter without Django's settings."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={"PATH": ""},

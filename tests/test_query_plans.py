@@ -1,4 +1,4 @@
-"""How PostgreSQL would run what a request sends, with a million users: by an index, never by reading a whole table."""
+"""The plans of a request's statements with a million users: index scans, never sequential ones."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def crowd(user: Any, audited: None, settings: Any) -> None:
 
 @contextmanager
 def sent() -> Iterator[list[Statement]]:
-    """Yield a list that fills with the statements that are sent."""
+    """Yield a list to which the statements are added when they are sent."""
     statements: list[Statement] = []
 
     def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
@@ -52,14 +52,14 @@ def sent() -> Iterator[list[Statement]]:
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a node of a plan and all below it."""
+    """Yield a node of a plan and all its descendants."""
     yield plan
     for below in plan.get("Plans", []):
         yield from nodes(below)
 
 
 def whole_reads(statement: Statement) -> list[str]:
-    """Return the crowded tables that a statement would read from one end to the other."""
+    """Return the large tables that a statement would scan completely."""
     sql, parameters = statement
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
@@ -70,7 +70,7 @@ def whole_reads(statement: Statement) -> list[str]:
 
 
 def walk(api: Api, user: Any) -> dict[str, Callable[[], Any]]:
-    """Return requests to make in this order, each with the status that it must have."""
+    """Return the requests in order, each named with the status code that it must have."""
     tokens = issue_tokens(user)
     access, used = tokens.access_token, tokens.refresh_token
     change = {"current_password": PASSWORD, "new_password": "another long walk in the hills"}

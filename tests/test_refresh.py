@@ -148,7 +148,8 @@ def test_whoever_finds_the_reuse_second_is_told_that_the_session_is_over_and_ann
 ) -> None:
     kit(REFRESH_GRACE_PERIOD=0)
     refresh(api, pair["refresh_token"])
-    monkeypatch.setattr(UserSession.objects, "end", lambda **_: [])  # another has ended it since it was read
+    # Another request has ended the session since it was read.
+    monkeypatch.setattr(UserSession.objects, "end", lambda **_: [])
 
     assert code(refresh(api, pair["refresh_token"])) == (401, "session_ended")
     assert "session.reuse_detected" not in event_names()
@@ -172,14 +173,14 @@ def test_the_session_stays_ended_although_the_answer_is_an_error(
 
 
 class BreakingMiddleware:
-    """Fails when all is done."""
+    """A middleware that fails after the view has returned."""
 
     def __init__(self, get_response: Callable[..., Any]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: Any) -> Any:
         self.get_response(request)
-        raise RuntimeError("a middleware of the host failed")
+        raise RuntimeError("a middleware of the project failed")
 
 
 @pytest.mark.security("SES-08")
@@ -192,7 +193,7 @@ def test_the_session_stays_ended_although_the_host_fails_afterwards(
     atomic_requests: bool,
 ) -> None:
     def fail(**_: Any) -> None:
-        raise RuntimeError("a receiver of the host failed")
+        raise RuntimeError("a receiver of the project failed")
 
     kit(REFRESH_GRACE_PERIOD=0)
     refresh(api, pair["refresh_token"])
@@ -235,7 +236,7 @@ def test_no_chain_of_refreshes_outlives_the_session(api: Api, user: Any, clock: 
 
 
 def alternate_encoding(token: str) -> str:
-    """Return the token with one of the bits flipped that base64 does not use."""
+    """Return the token with a flipped bit that base64 ignores."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
 
@@ -463,7 +464,7 @@ def test_a_hundred_races_of_refresh_and_login_leave_the_logins_session_alone(
 
 
 def is_alive(server: Server, pair: dict[str, Any]) -> bool:
-    """Tell whether any token of a pair still opens anything."""
+    """Return whether any token of a pair is still accepted."""
     door, _ = server.request("GET", "/api/auth/me", token=pair["access_token"])
     again, _ = server.request("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]})
     return door == 200 or again == 200

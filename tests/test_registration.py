@@ -5,6 +5,7 @@ import quopri
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import chain, repeat
 from smtplib import SMTPRecipientsRefused
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_second_registration_of_an_unverified_address_replaces_the_first(api: 
 
 def test_a_second_registration_takes_the_new_name_too(api: Api) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     api.register(username="first")
 
     api.register(username="second")
@@ -137,7 +138,8 @@ def test_an_unverified_user_with_rights_is_never_replaced(
 def test_a_user_from_before_the_kit_is_never_replaced(api: Api, make_user: Callable[..., Any], spelling: str) -> None:
     user = make_user(spelling)
     EmailAddress.objects.all().delete()
-    api.post("verify-email/resend", {"email": spelling})  # a link alone must not make the account replaceable
+    # A link alone must not make the account replaceable.
+    api.post("verify-email/resend", {"email": spelling})
 
     assert api.register(EMAIL, OTHER_PASSWORD, username="intruder").status_code == 202
 
@@ -148,7 +150,7 @@ def test_a_user_from_before_the_kit_is_never_replaced(api: Api, make_user: Calla
 
 
 def test_an_address_that_its_former_user_has_left_can_be_registered(api: Api, user: Any) -> None:
-    type(user).objects.update(email="elsewhere@example.com")  # an administrator has changed it
+    type(user).objects.update(email="elsewhere@example.com")  # changed by an administrator
 
     assert api.register(username="newcomer").status_code == 202
 
@@ -170,7 +172,7 @@ def test_without_verification_nobody_is_replaced(api: Api, kit: Callable[..., No
 
 def test_a_taken_username_is_the_only_conflict_that_is_told(api: Api, make_user: Callable[..., Any]) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     make_user("bob@example.com", username="bob")
 
     answers = [api.register(address, username="bob") for address in ("new@example.com", "bob@example.com")]
@@ -182,7 +184,7 @@ def test_a_taken_username_is_the_only_conflict_that_is_told(api: Api, make_user:
 
 def test_the_name_of_a_pending_registration_is_free_for_its_own_address_alone(api: Api) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     api.register(username="ada")
 
     assert api.register(username="ada").status_code == 202
@@ -265,7 +267,7 @@ def test_nothing_is_asked_of_what_a_long_password_is_made_of(api: Api) -> None:
 def test_a_password_of_more_than_1024_bytes_is_refused_before_it_is_hashed(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(get_user_model(), "set_password", lambda *_: pytest.fail("it was hashed"))
+    monkeypatch.setattr(get_user_model(), "set_password", lambda *_: pytest.fail("the password was hashed"))
 
     assert codes(api.register(password="é" * 513)) == {("password", "password_too_long")}
     assert codes(api.register(password="x" * 1025)) == {("password", "too_long")}
@@ -463,18 +465,12 @@ def test_a_registration_that_another_of_the_same_address_overtakes_is_not_told_t
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     api.register(username="ada")
-    monkeypatch.setattr(registration, "find_user", lambda email: None)  # as read before the other had committed
-    monkeypatch.setattr(registration, "find_holder", lambda email: None)
-    create = registration._create
-
-    def create_later(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        return create(*args, **kwargs)
-
-    monkeypatch.setattr(registration, "_create", create_later)
-
+    # The first look-ups find no user, as if they ran before the other registration was committed.
+    for name in ("find_user", "find_holder"):
+        lookups = chain([lambda email: None], repeat(getattr(registration, name)))
+        monkeypatch.setattr(registration, name, lambda email, lookups=lookups: next(lookups)(email))
     assert api.register(username="ada").status_code == 202
     assert get_user_model().objects.count() == 1
 
@@ -485,7 +481,7 @@ def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_link_
     api: Api, servers: Callable[..., Server], tmp_path: Any, settings: Settings
 ) -> None:
     backend = "django.core.mail.backends.filebased.EmailBackend"
-    hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"  # as slow as in life
+    hasher = "django.contrib.auth.hashers.PBKDF2PasswordHasher"  # as slow as in production
     settings.PASSWORD_HASHERS = [hasher]
     environment = {"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path), "TEST_HASHER": hasher}
     server = servers(environment=environment)
@@ -498,7 +494,8 @@ def test_twenty_registrations_of_one_address_at_once_make_one_user_and_one_link_
     assert get_user_model().objects.count() == 1
     assert EmailAddress.objects.get().canonical == canonical_email(EMAIL)
     assert OneTimeToken.objects.count() == 1
-    # One mail, and one more for each that began after another had ended: that replaces the registration before it.
+    # One email, and another for each request that began after an earlier one had ended, because it
+    # replaced that registration.
     mails = [quopri.decodestring(path.read_bytes()).decode(errors="replace") for path in tmp_path.iterdir()]
     links = {link for text in mails for link in re.findall(r"nako_[\w-]+", text)}
     verified = [api.post("verify-email", {"token": link, "password": PASSWORD}).status_code for link in links]
@@ -512,7 +509,7 @@ def test_of_two_registrations_with_one_name_at_once_one_is_told_whosever_the_add
     servers: Callable[..., Server], user: Any, address: str
 ) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     server = servers(environment={"TEST_HASHER": "django.contrib.auth.hashers.PBKDF2PasswordHasher"})
     for number in range(4):
         mine = {"email": f"mine{number}@example.com", "password": PASSWORD, "username": f"wanted{number}"}
@@ -527,8 +524,8 @@ def test_of_two_registrations_with_one_name_at_once_one_is_told_whosever_the_add
 def test_a_registration_that_is_turned_away_takes_no_second_connection(
     api: Api, user: Any, audited: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That takes some milliseconds, which a free address would not take."""
-    monkeypatch.setattr(outbox, "write_separately", lambda *_, **__: pytest.fail("it was opened"))
+    """Do not open a second connection, whose milliseconds would show that the address is taken."""
+    monkeypatch.setattr(outbox, "write_separately", lambda *_, **__: pytest.fail("a second connection was opened"))
 
     assert api.register(username="other").status_code == 202
 

@@ -1,4 +1,4 @@
-"""`authkit_revoke`: ending the sessions of a user, or of everybody."""
+"""`authkit_revoke`: ending the sessions of one user, or of all users."""
 
 import json
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def test_a_user_whom_the_default_manager_hides_is_revoked_too(
 
 def test_a_name_that_is_another_users_key_picks_nobody(api: Api, make_user: Callable[..., Any]) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     victim = make_user()
     make_user("mallory@example.com", username=str(victim.pk))
     api.login()

@@ -1,4 +1,7 @@
-"""Rotating `JWT_SECRET_KEY`: while the former secret is listed, nobody notices; when it is gone, it is gone."""
+"""Rotating `JWT_SECRET_KEY`: clients notice nothing while the former secret is listed.
+
+After its removal, everything that depends on it is rejected.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,25 +31,25 @@ Swap = Callable[[], None]
 
 @contextmanager
 def worker(secret: str, *listed: dict[str, str], algorithm: str = "HS256") -> Iterator[None]:
-    """Answer as a worker with these keys would."""
+    """Run as a worker with these keys."""
     kit = {**NINJA_AUTH_KIT, "SIGNING_KEYS": list(listed), "JWT_ALGORITHM": algorithm}
     with override_settings(JWT_SECRET_KEY=secret, NINJA_AUTH_KIT=kit):
         yield
 
 
-def behind() -> AbstractContextManager[None]:
-    """Answer as a worker that knows the next secret and signs with the former."""
+def worker_with_former_secret() -> AbstractContextManager[None]:
+    """Run as a worker that signs with the former secret and accepts the next."""
     return worker(JWT_SECRET_KEY, entry("HS256", NEXT, "verify-only"))
 
 
-def ahead() -> AbstractContextManager[None]:
-    """Answer as a worker that signs with the next secret and knows the former."""
+def worker_with_next_secret() -> AbstractContextManager[None]:
+    """Run as a worker that signs with the next secret and accepts the former."""
     return worker(NEXT, entry("HS256", JWT_SECRET_KEY, "verify-only"))
 
 
 @pytest.fixture
 def swap(settings: Settings, kit: Callable[..., None]) -> Swap:
-    """Return what makes the next secret the current one, and lists the former."""
+    """Return a function that makes the next secret current and lists the former."""
 
     def change() -> None:
         settings.JWT_SECRET_KEY = NEXT
@@ -57,7 +60,7 @@ def swap(settings: Settings, kit: Callable[..., None]) -> Swap:
 
 @pytest.fixture
 def remove(kit: Callable[..., None]) -> Swap:
-    """Return what takes the former secret out of the list."""
+    """Return a function that removes the former secret from the list."""
     return lambda: kit(SIGNING_KEYS=None)
 
 
@@ -104,7 +107,7 @@ def test_after_the_former_secret_is_removed_everything_of_it_is_refused(
     pair = api.pair()
     successor = refresh(api, pair["refresh_token"]).json()
     api.post("email/change", {"new_email": "new@example.com", "password": PASSWORD}, token=successor["access_token"])
-    change = mailed_token(-2)  # the last mail is the notice to the old address
+    change = mailed_token(-2)  # the last email is the notice to the old address
     api.post("password/reset", {"email": EMAIL})
     reset = mailed_token()
     swap()
@@ -261,7 +264,7 @@ def test_mailed_tokens_survive(api: Api, user: Any, make_user: Callable[..., Any
     reset = mailed_token()
     pair = api.pair()
     api.post("email/change", {"new_email": "new@example.com", "password": PASSWORD}, token=pair["access_token"])
-    change = mailed_token(-2)  # the last mail is the notice to the old address
+    change = mailed_token(-2)  # the last email is the notice to the old address
     swap()
 
     assert api.post("verify-email", {"token": verification, "password": PASSWORD}).status_code == 200
@@ -310,7 +313,10 @@ def test_what_was_blacklisted_under_the_former_secret_stays_so(api: Api, user: A
 def test_workers_before_and_after_the_swap_take_each_others_tokens(api: Api, user: Any) -> None:
     with worker(JWT_SECRET_KEY):
         pair = api.pair()
-    for one, other in [(behind, ahead), (ahead, behind)] * 3:
+    for one, other in [
+        (worker_with_former_secret, worker_with_next_secret),
+        (worker_with_next_secret, worker_with_former_secret),
+    ] * 3:
         with one():
             answer = refresh(api, pair["refresh_token"])
             assert answer.status_code == 200
@@ -320,12 +326,12 @@ def test_workers_before_and_after_the_swap_take_each_others_tokens(api: Api, use
             assert api.is_in(successor["access_token"])
             assert refresh(api, pair["refresh_token"]).json()["refresh_token"] == successor["refresh_token"]
         pair = successor
-    with behind():
+    with worker_with_former_secret():
         api.post("password/reset", {"email": EMAIL})
-    with ahead():
+    with worker_with_next_secret():
         body = {"token": mailed_token(), "new_password": NEW_PASSWORD}
         assert api.post("password/reset/confirm", body).status_code == 204
-    with behind():
+    with worker_with_former_secret():
         assert api.login(password=NEW_PASSWORD).status_code == 200
 
 
@@ -353,15 +359,16 @@ def test_the_root_is_rotated_beside_an_asymmetric_key_as_well(api: Api, user: An
         successor = refresh(api, pair["refresh_token"]).json()
     with worker(NEXT, signing):
         assert api.is_in(successor["access_token"])
-        assert api.is_in(pair["access_token"])  # of the same session, which has moved
+        # A token of the same session, which has been refreshed since.
+        assert api.is_in(pair["access_token"])
         assert code(refresh(api, pair["refresh_token"])) == (401, "invalid_token")
         assert refresh(api, successor["refresh_token"]).status_code == 200
 
 
 def test_a_predecessor_of_a_known_secret_gets_nothing_where_the_successor_s_is_gone(api: Api, user: Any) -> None:
-    with ahead():
+    with worker_with_next_secret():
         pair = api.pair()
-    with behind():
+    with worker_with_former_secret():
         refresh(api, pair["refresh_token"])
 
     with worker(NEXT):

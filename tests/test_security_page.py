@@ -1,7 +1,7 @@
 """Check the security pages against the tests and the settings.
 
-Every requirement of `docs/security-audit.md` is listed once, with tests that exist and are marked with its id. The
-limits of `docs/security.md` are the defaults.
+Every requirement of `docs/security-audit.md` is listed once, with existing tests that are marked
+with its id. The limits of `docs/security.md` are the defaults.
 """
 
 import importlib
@@ -19,7 +19,8 @@ from _pytest.mark.structures import ParameterSet
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from tests.security_report import NOT_OFFERED, PAGE, SecurityReport, ids_of, requirements
 
-# Some modules ask the API for its document when they are imported, and Django then looks after its connections.
+# Some modules request the OpenAPI document when they are imported, after which Django closes old
+# connections.
 pytestmark = pytest.mark.django_db
 
 ROOT = PAGE.parent.parent
@@ -40,13 +41,13 @@ def marked() -> dict[str, set[str]]:
 
 
 def defined_in(module: ModuleType, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the tests that are defined in a module."""
+    """Return the tests that a module defines itself."""
     defined = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
     return ((name, value) for name, value in vars(module).items() if name in defined)
 
 
 def requirements_of(test: Any, module: ModuleType) -> set[str]:
-    """Return what a test's markers name, those of its module and of its parameters among them."""
+    """Return the requirements in the markers of a test, of its module and of its parameters."""
     of_module = getattr(module, "pytestmark", [])
     marks = [*getattr(test, "pytestmark", []), *(of_module if isinstance(of_module, list) else [of_module])]
     marks = [getattr(mark, "mark", mark) for mark in marks]
@@ -94,34 +95,34 @@ def test_the_limits_are_the_defaults() -> None:
 
 
 def in_words(rate: str) -> str:
-    """Return a rate such as "10/15m" as the page has it."""
+    """Return a rate such as "10/15m" in the words of the page."""
     hits, _, window = rate.partition("/")
     number, unit = window[:-1] or "1", {"m": "min", "h": "h", "d": "days"}[window[-1]]
     return f"{hits} in {number} {'day' if (number, unit) == ('1', 'days') else unit}"
 
 
 def test_the_pages_that_should_lead_here_do() -> None:
-    # The README names pages without links, because a relative link does not work on PyPI.
+    # The README names pages without links, because relative links do not work on PyPI.
     assert "`docs/security.md`" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert "(docs/security.md)" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
 class Screen:
-    """Takes what a plugin writes at the end of a run."""
+    """A substitute for the terminal reporter, which records the lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def section(self, title: str) -> None:
-        """Begin."""
+        """Ignore the title of a section."""
 
     def write_line(self, line: str, **_: Any) -> None:
-        """Remember a line."""
+        """Record a line."""
         self.lines.append(line)
 
 
 def ended(id: str, outcome: str, when: str = "call", why: str = "") -> Any:
-    """Return the report of a test."""
+    """Return the report of a finished test."""
     return pytest.TestReport(id, ("", 0, ""), {}, outcome, ("", 0, why), when)  # type: ignore[arg-type]
 
 
@@ -134,7 +135,7 @@ def test_the_report_tells_what_is_proved_what_failed_and_what_did_not_run() -> N
             report.pytest_runtest_logreport(ended(row.id, "passed"))
     report.pytest_runtest_logreport(ended("JWT-02", "failed", "teardown"))
     report.pytest_runtest_logreport(ended("JWT-03", "skipped", "setup", "no RabbitMQ"))
-    report.pytest_runtest_logreport(ended("JWT-04", "skipped", "call", "these users have no name"))
+    report.pytest_runtest_logreport(ended("JWT-04", "skipped", "call", "the user model has no username"))
 
     report.pytest_terminal_summary(screen)
 

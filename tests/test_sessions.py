@@ -1,4 +1,4 @@
-"""The list of one's sessions, and ending one of them."""
+"""Listing the sessions of a user, and ending one of them."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -105,7 +105,8 @@ def test_users_whose_stored_hashes_are_the_same_see_and_keep_their_own_sessions_
 ) -> None:
     make_user()
     bob = make_user("bob@example.com")
-    get_user_model().objects.update(password=bob.password)  # as an import may leave them
+    # An import may leave several users with the same hash.
+    get_user_model().objects.update(password=bob.password)
     ada, other = api.pair(), api.pair("bob@example.com")
 
     listed = api.get("sessions", token=ada["access_token"]).json()

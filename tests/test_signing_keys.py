@@ -1,4 +1,4 @@
-"""Asymmetric keys: what they sign and verify, what is published, and what no forger makes of the public half."""
+"""Asymmetric keys: signing, verification, publication, and forgeries with the public key."""
 
 import base64
 import hashlib
@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import time_machine
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from django.utils import timezone
 from django.views.debug import SafeExceptionReporterFilter
 from joserfc.jwk import JWKRegistry
+from jwt.algorithms import get_default_algorithms
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
@@ -40,13 +41,13 @@ ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 @pytest.fixture(params=ASYMMETRIC_ALGORITHMS)
 def algorithm(request: pytest.FixtureRequest, kit: Callable[..., None]) -> str:
-    """Sign with a key for each algorithm in turn."""
+    """Sign with a key of each algorithm in turn."""
     kit(SIGNING_KEYS=[entry(request.param, pem(request.param))])
     return str(request.param)
 
 
 def refusals(api: Api, tokens: dict[str, str]) -> dict[str, Any]:
-    """Return the tokens that got another answer than garbage gets."""
+    """Return the tokens whose response differs from the response to an invalid token."""
     expected = api.get("me", token="bad").content
     answers = {name: api.get("me", token=token) for name, token in tokens.items()}
     return {
@@ -75,9 +76,11 @@ def test_a_session_check_costs_one_query_and_the_key_is_read_once(
     django_assert_num_queries: DjangoAssertNumQueries,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read: list[str] = []
-    parse = asymmetric._parse
-    monkeypatch.setattr(asymmetric, "_parse", lambda text: (read.append(text), parse(text))[1])
+    read: list[bytes] = []
+    load = serialization.load_pem_private_key
+    monkeypatch.setattr(
+        serialization, "load_pem_private_key", lambda data, *rest: (read.append(data), load(data, *rest))[1]
+    )
     kit(SIGNING_KEYS=[entry("ES256", as_pem(ec.generate_private_key(ec.SECP256R1())))])
     token = api.pair()["access_token"]
 
@@ -174,7 +177,7 @@ def test_a_rotation_overlaps(api: Api, user: Any, kit: Callable[..., None]) -> N
 def test_a_worker_that_knows_the_next_key_takes_what_it_has_signed(
     api: Api, user: Any, kit: Callable[..., None]
 ) -> None:
-    """Two algorithms in one set too: each key has its own."""
+    """Accept each key by its own algorithm, even with two algorithms in one set."""
     ahead = [entry("EdDSA", pem("EdDSA")), entry("RS256", pem("RS256"), "verify-only")]
     behind = [entry("EdDSA", pem("EdDSA"), "verify-only"), entry("RS256", pem("RS256"))]
     kit(SIGNING_KEYS=ahead)
@@ -309,11 +312,11 @@ def test_a_kid_chooses_among_the_configured_keys_and_nothing_else(algorithm: str
     tokens = {}
     for number, named in enumerate([*kids, 7, ["x"], {}, None, True, genuine.header["kid"].lower(), ""]):
         body = body_of({**genuine.header, "kid": named}, genuine.claims)
-        tokens[f"{number}, by a stranger"] = _signed(body, stranger.text, stranger.algorithm)
-        tokens[f"{number}, by the real key"] = _signed(body, pem(algorithm), algorithm)
+        tokens[f"{number}, by a stranger"] = signed(body, stranger.text, stranger.algorithm)
+        tokens[f"{number}, by the real key"] = signed(body, pem(algorithm), algorithm)
         tokens[f"{number}, by nothing"] = f"{body}.{encode(hashlib.sha256(b'').digest())}"
     body = body_of(genuine.header, genuine.claims)
-    tokens["the real kid, by a stranger"] = _signed(body, stranger.text, stranger.algorithm)
+    tokens["the real kid, by a stranger"] = signed(body, stranger.text, stranger.algorithm)
 
     assert refusals(api, tokens) == {}
 
@@ -325,15 +328,15 @@ def test_a_strange_kid_opens_no_file_no_connection_and_asks_no_database(
 ) -> None:
     token = Forger(issue_access_token(user_id="7", session_id=uuid.uuid4())).with_header(kid=named)
     for place in ("builtins.open", "os.open", "socket.socket", "socket.getaddrinfo"):
-        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("it was looked for"))
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("the kid was looked up"))
 
     with django_assert_num_queries(0), pytest.raises(InvalidTokenError):
         read_access_token(token)
 
 
-def _signed(body: str, text: str, algorithm: str) -> str:
-    """Sign a body of any header with a key, by the algorithm of PyJWT."""
-    signer = asymmetric._pyjwt_algorithm(algorithm)
+def signed(body: str, text: str, algorithm: str) -> str:
+    """Sign a body with any header, using PyJWT's algorithm directly."""
+    signer = get_default_algorithms()[algorithm]
     return f"{body}.{encode(signer.sign(body.encode(), private(text)))}"
 
 
@@ -354,7 +357,7 @@ def test_keys_that_a_token_brings_along_are_neither_used_nor_fetched(algorithm: 
             "kid": {"kid": url},
         }
         tokens = {
-            name: _signed(body_of({**genuine.header, "alg": "ES256", **more}, genuine.claims), attacker.text, "ES256")
+            name: signed(body_of({**genuine.header, "alg": "ES256", **more}, genuine.claims), attacker.text, "ES256")
             for name, more in headers.items()
         }
 
@@ -365,7 +368,10 @@ def test_keys_that_a_token_brings_along_are_neither_used_nor_fetched(algorithm: 
 
 @pytest.mark.security("JWT-14")
 def test_the_other_half_of_an_es256_signature_outlives_nothing(api: Api, user: Any, kit: Callable[..., None]) -> None:
-    """With (r, s) also (r, n - s) is a signature. Whoever makes one has the token anyway, and gains nothing."""
+    """Revoke the twin (r, n - s) of a signature (r, s) together with it.
+
+    The twin is valid too. An attacker who can compute it already has the token, and gains nothing.
+    """
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256"))])
     genuine = Forger(api.pair()["access_token"])
     signature = decode(genuine.segments[2])

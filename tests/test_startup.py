@@ -1,4 +1,4 @@
-"""Refusing to start: under every server, with a message that says why and prints a command that helps."""
+"""Refusing to start: under every server, with a message that states the reason and a fix."""
 
 import json
 import os
@@ -43,7 +43,7 @@ WEAK = {
 
 
 def start(command: list[str], **environment: str) -> tuple[int, str]:
-    """Start a server that must not start, and return its exit code and what it printed."""
+    """Start a server that must fail to start, and return its exit code and output."""
     port = str(free_port())
     process = subprocess.run(
         [sys.executable, *(part.replace("{port}", port) for part in command)],
@@ -121,7 +121,8 @@ def test_a_key_that_is_no_text_needs_to_be_decoded_and_not_replaced(settings: Se
 
 @pytest.mark.security("CFG-01")
 def test_a_key_of_raw_bytes_from_the_environment_is_refused_in_words(settings: Settings) -> None:
-    settings.JWT_SECRET_KEY = "\udcff\udcfe" + GOOD  # what os.environ makes of bytes that are no UTF-8
+    # What os.environ returns for bytes that are not UTF-8.
+    settings.JWT_SECRET_KEY = "\udcff\udcfe" + GOOD
 
     with pytest.raises(ImproperlyConfigured) as caught:
         check_keys()
@@ -176,7 +177,8 @@ def test_every_key_that_our_own_pages_show_is_refused(settings: Settings) -> Non
     pages = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md"))}
     keys = {page: re.findall(r'JWT_SECRET_KEY = .*"([^"\n]+)"', text) for page, text in pages.items()}
 
-    assert keys[ROOT / "README.md"] == ["JWT_SECRET_KEY"]  # the variable of the environment; the README shows no key
+    # The environment variable; the README does not show a key.
+    assert keys[ROOT / "README.md"] == ["JWT_SECRET_KEY"]
     for key in (key for found in keys.values() for key in found):
         settings.JWT_SECRET_KEY = key
         with pytest.raises(ImproperlyConfigured):

@@ -1,4 +1,4 @@
-"""`ninja_auth_kit.testing`: the helpers for the tests of other projects, and their page."""
+"""`ninja_auth_kit.testing`: the helpers for tests of other projects, and their page."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from tests.howto import Project
 from tests.servers import ROOT
 from tests.test_example import database
 
-__all__ = ["database"]  # a fixture
+__all__ = ["database"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

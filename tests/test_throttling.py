@@ -1,9 +1,13 @@
-"""Limits: guessing, spraying, flooding and mail bombing end at a number, and nobody is locked out by another."""
+"""Rate limits: guessing, spraying, flooding and mail bombing are limited.
+
+An attacker cannot lock other users out.
+"""
 
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -35,7 +39,7 @@ WRONG = "not the password at all"
 
 @pytest.fixture(autouse=True)
 def limits(kit: Callable[..., None]) -> Callable[..., None]:
-    """Turn the default limits on; called with rules, those alone."""
+    """Enable the default limits, and return a function that sets only the given rules."""
     kit(THROTTLES=DEFAULT_THROTTLES)
     return lambda **rules: kit(THROTTLES=rules)
 
@@ -48,7 +52,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows with each hash."""
+    """Return a list that grows with each password hash."""
     computed: list[str] = []
     encode = MD5PasswordHasher.encode
 
@@ -62,6 +66,15 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def address(number: int) -> str:
     return f"198.51.100.{number}"
+
+
+@contextmanager
+def held_slots(number: int = hash_slots.SLOTS) -> Iterator[None]:
+    """Hold this many hash slots, by default all of them."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(hash_slots.hash_slot())
+        yield
 
 
 def guess(api: Api, times: int, email: str = EMAIL, *, start: int = 1, **headers: Any) -> list[int]:
@@ -166,7 +179,8 @@ def test_a_known_network_has_a_limit_of_its_own(api: Api, user: Any) -> None:
 
     api.login(REMOTE_ADDR="203.0.113.7")
     for _ in range(10):
-        assert api.login(password=WRONG, REMOTE_ADDR="203.0.113.7").status_code == 429  # looked at, and not told so
+        # Compared with the hash, but answered as rate limited.
+        assert api.login(password=WRONG, REMOTE_ADDR="203.0.113.7").status_code == 429
 
     assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 429
 
@@ -175,7 +189,7 @@ def test_a_known_network_has_a_limit_of_its_own(api: Api, user: Any) -> None:
 def test_guesses_from_a_known_network_use_up_nothing_of_others_there_and_are_told_what_all_are_told(
     api: Api, user: Any, limits: Callable[..., None], clock: time_machine.Traveller
 ) -> None:
-    """Or whoever is in that network would learn that the account is used from there."""
+    """Respond alike to all networks, or an attacker would learn from which the account is used."""
     limits(login_account="10/15m", login_known_network="3/d", login_network="12/h", hash_network="12/h")
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
@@ -192,7 +206,7 @@ def test_guesses_from_a_known_network_use_up_nothing_of_others_there_and_are_tol
     assert api.login("nobody@example.com", WRONG, REMOTE_ADDR="203.0.113.7").status_code == 401
 
 
-@pytest.mark.skipif(not has_username(), reason="these users have no name")
+@pytest.mark.skipif(not has_username(), reason="the user model has no username")
 @pytest.mark.security("CRED-01")
 @pytest.mark.parametrize("is_in_use", [True, False])
 def test_the_name_of_a_registration_is_counted_alike_whoever_has_its_address(
@@ -216,13 +230,12 @@ def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
 ) -> None:
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
-    places = threading.BoundedSemaphore(1)
-    places.acquire()
-    monkeypatch.setattr(hash_slots, "_slots", places)
     monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
-    assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
-    assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503  # admitted, and then no place came free
+    with held_slots():
+        assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
+        # Admitted, but no hash slot became free.
+        assert api.login(REMOTE_ADDR="203.0.113.7").status_code == 503
 
 
 @pytest.mark.security("BF-04")
@@ -334,7 +347,7 @@ def test_the_spellings_of_an_address_share_one_bucket(api: Api, user: Any, spell
 @pytest.mark.security("BF-08")
 def test_a_username_has_a_bucket_too(api: Api, user: Any) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
 
     def attempt(name: str, number: int) -> int:
         body = {"username": name, "password": WRONG}
@@ -486,7 +499,7 @@ def test_no_pacing_gets_more_than_a_hundred_wrong_passwords_through(
     assert evaluated == 100
     assert max(pauses[:-1]) <= 3600
     assert api.login(REMOTE_ADDR="203.0.113.50").status_code == 429
-    clock.shift(timedelta(days=30))  # and still no lock is for ever
+    clock.shift(timedelta(days=30))  # the lock still expires
     assert api.login(REMOTE_ADDR="203.0.113.50").status_code == 200
 
 
@@ -595,7 +608,7 @@ def test_registrations_of_strangers_that_cause_no_mail_leave_the_owner_a_link_th
 
 
 def test_a_reset_link_does_not_outlive_a_registration_of_another_spelling(api: Api) -> None:
-    """To some mail servers `Ada` and `ada` are two people."""
+    """Treat `Ada` and `ada` as two people, as some mail servers do."""
     api.register("Ada@example.com")
     api.post("password/reset", {"email": "Ada@example.com"})
     reset = {"token": mailed_token(), "new_password": "a brand new password"}
@@ -605,7 +618,7 @@ def test_a_reset_link_does_not_outlive_a_registration_of_another_spelling(api: A
 
 
 def test_a_link_that_needs_no_password_dies_with_another_registration(api: Api, kit: Callable[..., None]) -> None:
-    """It would prove the address for a password that a stranger chose."""
+    """Invalidate the link, which would verify the address for a password that a stranger chose."""
     kit(EMAIL_VERIFICATION_REQUIRES_PASSWORD=False)
     for _ in range(3):
         api.register()
@@ -631,7 +644,7 @@ def test_nobody_can_use_up_the_mails_that_another_needs_to_recover(api: Api, use
         api.register(EMAIL, username=f"other{number}")
         api.post("verify-email/resend", {"email": EMAIL})
 
-    assert len(mail.outbox) == 1  # you have an account
+    assert len(mail.outbox) == 1  # "you already have an account"
 
     api.post("password/reset", {"email": EMAIL})
 
@@ -700,12 +713,10 @@ def test_a_throttled_password_does_not_wait_for_a_place_and_its_event_says_whose
     change = {"current_password": WRONG, "new_password": "a brand new password"}
     for _ in range(10):
         api.post("password/change", change, token=token)
-    places = threading.BoundedSemaphore(1)
-    places.acquire()
-    monkeypatch.setattr(hash_slots, "_slots", places)
     monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
 
-    refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
+    with held_slots():
+        refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
 
     assert refused.status_code == 429
     throttled = events()[-1]
@@ -731,7 +742,7 @@ def test_a_reset_by_mail_forgets_the_wrong_passwords_of_whoever_held_a_token(api
 @pytest.mark.security("BF-04")
 def test_a_reset_by_mail_ends_the_throttling_of_the_name_as_well(api: Api, user: Any) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     for number in range(11):
         api.post("login", {"username": user.username, "password": WRONG}, REMOTE_ADDR=address(number))
 
@@ -903,7 +914,7 @@ def test_a_full_bucket_is_logged_once_and_names_nobody(
 @pytest.mark.security("BF-09")
 def test_the_login_of_a_namesake_in_other_letters_resets_nothing(api: Api, make_user: Callable[..., Any]) -> None:
     if not has_username():
-        pytest.skip("these users have no name")
+        pytest.skip("the user model has no username")
     make_user("victim@example.com", username="ada")
     make_user("attacker@example.com", username="ADA")
     answers = []
@@ -1074,17 +1085,17 @@ def test_what_is_given_back_after_the_bucket_was_emptied_takes_nothing_from_late
 def test_a_place_for_hashing_is_free_again_while_the_host_and_the_locks_take_their_time(
     api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(hash_slots, "_slots", places)
+    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
     free: list[bool] = []
 
     def look(**_: Any) -> None:
-        free.append(places.acquire(blocking=False))
-        places.release()
+        with hash_slots.hash_slot():
+            free.append(True)
 
     signals.logged_in.in_transaction.connect(look)
     try:
-        assert api.login().status_code == 200
+        with held_slots(hash_slots.SLOTS - 1):
+            assert api.login().status_code == 200
     finally:
         signals.logged_in.in_transaction.disconnect(look)
 

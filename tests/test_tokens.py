@@ -1,8 +1,8 @@
-"""Access tokens that we did not issue, in every way one can think of, and the pieces that tokens are made of.
+"""Forged access tokens of every kind, and the parts of which tokens consist.
 
-All forgeries are signed with the real key unless a row says otherwise, so only the named defect can be what refuses
-them. Each is presented to a protected endpoint over HTTP and must get the one answer that all bad tokens get; once
-where a secret signs, and once where a private key does.
+All forgeries are signed with the real key unless a row says otherwise, so that only the named
+defect can cause the rejection. Each is sent to a protected endpoint over HTTP and must get the same
+response as every invalid token, once with an HMAC secret and once with a private key.
 """
 
 import base64
@@ -64,7 +64,7 @@ def decode(segment: str) -> bytes:
 
 
 class Forger:
-    """Takes a genuine token apart and puts it together otherwise."""
+    """A genuine token that can be taken apart and put together differently."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -90,7 +90,7 @@ class Forger:
         return self.sign(self.header, claims)
 
     def with_raw_claim(self, name: str, literal: str) -> str:
-        """Put a literal of JSON in the place of a claim, one that `json.dumps` would not write."""
+        """Replace the value of a claim by a JSON literal that `json.dumps` would not write."""
         claims = json.dumps({**self.claims, name: "@"}).replace('"@"', literal)
         return self.sign(self.header, claims.encode())
 
@@ -117,7 +117,7 @@ UNSECURED: dict[str, Forgery] = {
     for alg in ("none", "None", "NONE", "nOnE", "none ", "", None)
     for kind in ("empty", "kept", "missing")
 }
-# Each under the requirement of docs/security-audit.md that it tries.
+# Each is listed under the requirement of docs/security-audit.md that it tests.
 HEADERS: dict[str, dict[str, Forgery]] = {}
 HEADERS["JWT-02"] = {**UNSECURED, "no alg": lambda f: f.with_header(drop=("alg",))}
 HEADERS["JWT-03"] = {
@@ -300,7 +300,8 @@ PAYLOADS["JWT-16"] |= {
     "a lifetime over the configured one": lambda f: f.with_claims(exp=f.claims["iat"] + 301),
     "exp is iat": lambda f: f.with_claims(exp=f.claims["iat"]),
 }
-# No claim is of another type than a string; what is missing or empty breaks the profile, the rest its own rule.
+# A claim of another type than a string, a missing claim and an empty claim violate the profile;
+# other values violate the rule of the claim.
 PAYLOADS["JWT-18"], PAYLOADS["JWT-19"], PAYLOADS["JWT-20"], PAYLOADS["JWT-21"] = {}, {}, {}, {}
 for _claim in ("exp", "iat"):
     PAYLOADS["JWT-18"][f"{_claim} missing"] = lambda f, claim=_claim: f.with_claims(drop=(claim,))  # type: ignore[misc]
@@ -371,7 +372,8 @@ CORPUS = [
 ]
 
 
-@pytest.mark.django_db  # hundreds of them: each is undone, and no table is emptied
+# Without `transaction=True`, because hundreds of cases would each empty the tables.
+@pytest.mark.django_db
 @pytest.mark.security("JWT-26")
 @pytest.mark.parametrize("forge", CORPUS)
 def test_every_forgery_gets_one_and_the_same_answer(algorithm: str, api: Api, forger: Forger, forge: Forgery) -> None:
@@ -403,7 +405,10 @@ def test_a_genuine_token_gets_in(algorithm: str, api: Api, forger: Forger) -> No
 def test_a_token_that_got_in_opens_nothing_for_one_that_looks_like_it(
     algorithm: str, api: Api, forger: Forger
 ) -> None:
-    """The signature of a token that came before is not verified again; of any other it is."""
+    """Verify the signature of every token that differs from an accepted one.
+
+    The signature of a token that was accepted before is not verified again.
+    """
     header, payload, signature = forger.segments
     others = [f"{header}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}", f"{header}.{payload}.A"]
     others += [forger.sign(forger.header, {**forger.claims, "sub": "1"}, key=b"guessed"), forger.token[:-1]]
@@ -531,7 +536,7 @@ def test_there_is_one_way_to_send_a_token(api: Api, forger: Forger) -> None:
                 f"Bearer\t{token}",
                 f"Bearer {token} ",
                 f"Bearer {token}, Bearer {token}",
-                f"Bearer {token},Bearer {token}",  # as servers join two headers
+                f"Bearer {token},Bearer {token}",  # servers join two headers like this
                 f"Token {token}",
                 f"JWT {token}",
                 f"Basic {token}",
@@ -549,7 +554,7 @@ def test_there_is_one_way_to_send_a_token(api: Api, forger: Forger) -> None:
 @pytest.mark.security("JWT-24")
 def test_a_token_that_is_too_long_is_not_even_decoded(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     long = [forge(forger) for part in (HEADERS, SHAPES) for forge in part["JWT-24"].values()]
-    monkeypatch.setattr(access, "urlsafe_b64decode", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(access, "urlsafe_b64decode", lambda *_: pytest.fail("the token was decoded"))
 
     for token in (token for token in long if len(token) > access.MAXIMUM_LENGTH):
         with pytest.raises(InvalidTokenError):
@@ -561,7 +566,7 @@ def test_a_token_that_is_too_long_is_not_even_decoded(forger: Forger, monkeypatc
 
 @pytest.mark.security("JWT-24")
 def test_hostile_tokens_cost_little() -> None:
-    """No bound on this machine's speed: the huge ones must not take longer than the small one a hundred times."""
+    """Reject a huge token in less time than a hundred small ones, on a machine of any speed."""
     huge = ["x" * 1_000_000, "." * 1_000_000, f"{'A' * 1_000_000}.A.A", "é" * 1_000_000]
 
     def duration(token: str) -> float:
@@ -577,7 +582,10 @@ def test_hostile_tokens_cost_little() -> None:
 @pytest.mark.race
 @pytest.mark.security("JWT-26")
 def test_no_reason_shows_in_the_time_of_the_answer(api: Api, forger: Forger) -> None:
-    """Forgeries refused at each step, from the length to the session, in turn; 5 ms is far above a step."""
+    """Reject forgeries at each step, from the length to the session, in nearly the same time.
+
+    The bound of 5 ms is far above the duration of a step.
+    """
     tokens = {
         "garbage": "bad",
         "over 4 kB": SHAPES["JWT-24"]["over 4 kB"](forger),

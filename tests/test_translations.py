@@ -1,4 +1,4 @@
-"""What people read is in their language; what programs read is in none."""
+"""Texts for people are translated into their language; texts for programs are not translated."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -67,22 +67,25 @@ UNANSWERED = {
 
 
 @pytest.fixture(autouse=True)
-def nobody_speaks_afterwards() -> Iterator[None]:
-    """The middleware leaves the language of a request behind in its thread; the next request brings its own."""
+def deactivate_language() -> Iterator[None]:
+    """Deactivate the language that the middleware has activated in this thread."""
     yield
     translation.deactivate()
 
 
 @pytest.fixture
-def speaking(settings: Settings) -> Callable[[str], Api]:
-    """Return a maker of clients that ask for a language, of a host that heeds it."""
+def client_for(settings: Settings) -> Callable[[str], Api]:
+    """Return a function that creates clients with a language, and enable LocaleMiddleware."""
     settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware"]
     return lambda language: Api(HTTP_ACCEPT_LANGUAGE=language)
 
 
 @pytest.fixture
-def sent_in_life(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the mails that threads send: outside the test environment of Django there is no `mail.outbox`."""
+def threaded_emails(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the emails that threads send.
+
+    As outside of a test run, there is no `mail.outbox`.
+    """
     sent: list[Any] = []
     monkeypatch.delattr(mail, "outbox")
     monkeypatch.setattr(mail.EmailMultiAlternatives, "send", lambda message: sent.append(message))
@@ -90,8 +93,10 @@ def sent_in_life(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_error_has_its_detail_in_the_language_of_the_request(speaking: Callable[[str], Api], language: str) -> None:
-    response = speaking(language).login()
+def test_an_error_has_its_detail_in_the_language_of_the_request(
+    client_for: Callable[[str], Api], language: str
+) -> None:
+    response = client_for(language).login()
 
     assert response.json()["detail"] == REFUSED[language]
     assert response["Content-Language"] == language
@@ -99,19 +104,19 @@ def test_an_error_has_its_detail_in_the_language_of_the_request(speaking: Callab
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_wrong_with_a_field_is_told_in_the_language_of_the_request(
-    speaking: Callable[[str], Api], language: str
+    client_for: Callable[[str], Api], language: str
 ) -> None:
-    (missing,) = speaking(language).post("login", {"email": EMAIL}).json()["errors"]
+    (missing,) = client_for(language).post("login", {"email": EMAIL}).json()["errors"]
 
     assert missing == {"field": "password", "code": "required", "message": REQUIRED[language]}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_codes_and_the_shape_of_answers_are_the_same_in_every_language(
-    speaking: Callable[[str], Api], user: Any, language: str
+    client_for: Callable[[str], Api], user: Any, language: str
 ) -> None:
     def answers(spoken: str) -> tuple[list[Any], list[str]]:
-        api = speaking(spoken)
+        api = client_for(spoken)
         responses = [
             api.login(password="wrong wrong wrong"),
             api.get("me"),
@@ -139,9 +144,9 @@ def test_codes_and_the_shape_of_answers_are_the_same_in_every_language(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_registration_is_answered_and_its_mail_written_in_the_language_of_the_request(
-    speaking: Callable[[str], Api], language: str
+    client_for: Callable[[str], Api], language: str
 ) -> None:
-    response = speaking(language).register()
+    response = client_for(language).register()
 
     assert response.json()["detail"] == REGISTERED[language]
     (message,) = mail.outbox
@@ -154,31 +159,31 @@ def test_a_registration_is_answered_and_its_mail_written_in_the_language_of_the_
 
 
 def test_a_mail_that_another_thread_writes_is_in_the_language_of_its_request(
-    speaking: Callable[[str], Api], sent_in_life: list[Any]
+    client_for: Callable[[str], Api], threaded_emails: list[Any]
 ) -> None:
     for language in ("de", "fr"):
-        speaking(language).register(f"{language}@example.com")
+        client_for(language).register(f"{language}@example.com")
     translation.activate("es")
 
     assert emails.flush()
 
-    assert {message.to[0]: message.subject for message in sent_in_life} == {
+    assert {message.to[0]: message.subject for message in threaded_emails} == {
         "de@example.com": SUBJECT["de"],
         "fr@example.com": SUBJECT["fr"],
     }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_page_is_in_the_language_of_the_request_and_says_so(speaking: Callable[[str], Api], language: str) -> None:
-    page = speaking(language).get("password/reset").content.decode()
+def test_a_page_is_in_the_language_of_the_request_and_says_so(client_for: Callable[[str], Api], language: str) -> None:
+    page = client_for(language).get("password/reset").content.decode()
 
     assert f'<html lang="{language}" dir="ltr">' in page
     assert HEADING[language] in page
     assert f'answer.textContent = "{UNANSWERED[language]}"' in page
 
 
-def test_a_page_in_a_language_from_right_to_left_says_so(speaking: Callable[[str], Api]) -> None:
-    assert '<html lang="ar" dir="rtl">' in speaking("ar").get("verify-email").content.decode()
+def test_a_page_in_a_language_from_right_to_left_says_so(client_for: Callable[[str], Api]) -> None:
+    assert '<html lang="ar" dir="rtl">' in client_for("ar").get("verify-email").content.decode()
 
 
 def test_a_mail_that_is_written_in_no_language_says_english() -> None:
@@ -217,27 +222,27 @@ def test_without_the_middleware_the_language_of_the_site_counts(settings: Settin
     ],
 )
 def test_a_variant_of_a_language_is_answered_in_that_language(
-    speaking: Callable[[str], Api], wanted: str, spoken: str
+    client_for: Callable[[str], Api], wanted: str, spoken: str
 ) -> None:
-    assert speaking(wanted).login().json()["detail"] == REFUSED[spoken]
+    assert client_for(wanted).login().json()["detail"] == REFUSED[spoken]
 
 
 @pytest.mark.parametrize("wanted", ["", "*", "tlh", "it", "zh-TW", "en-GB", "../de", "de\x00", "x" * 5000, "é;q=ü"])
 def test_a_language_that_the_kit_does_not_speak_is_answered_in_english(
-    speaking: Callable[[str], Api], wanted: str
+    client_for: Callable[[str], Api], wanted: str
 ) -> None:
-    assert speaking(wanted).login().json()["detail"] == REFUSED["en"]
+    assert client_for(wanted).login().json()["detail"] == REFUSED["en"]
 
 
 @pytest.mark.security("CRED-01", "CRED-05", "CRED-07")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_in_no_language_an_answer_tells_who_has_an_account(
-    speaking: Callable[[str], Api], make_user: Callable[..., Any], language: str
+    client_for: Callable[[str], Api], make_user: Callable[..., Any], language: str
 ) -> None:
     make_user("verified@example.com")
     make_user("pending@example.com", verified=False)
     make_user("disabled@example.com", is_active=False)
-    api = speaking(language)
+    api = client_for(language)
 
     def ask(path: str, email: str) -> tuple[Any, ...]:
         body = {"email": email, **({"password": "wrong wrong wrong"} if path == "login" else {})}
@@ -265,7 +270,7 @@ def test_every_error_has_a_message_in_chinese() -> None:
 
 
 def test_openapi_is_english_in_whatever_language_it_is_built_and_asked_for(
-    host_api: Callable[..., Api], speaking: Callable[[str], Api], settings: Settings
+    host_api: Callable[..., Api], client_for: Callable[[str], Api], settings: Settings
 ) -> None:
     english = host_api().get("/api/auth/openapi.json").json()
     settings.LANGUAGE_CODE = "de"
@@ -277,7 +282,7 @@ def test_openapi_is_english_in_whatever_language_it_is_built_and_asked_for(
 
 
 def test_an_error_that_was_described_in_english_is_answered_in_the_language_of_the_request(
-    host_api: Callable[..., Api], speaking: Callable[[str], Api]
+    host_api: Callable[..., Api], client_for: Callable[[str], Api]
 ) -> None:
     api = host_api()
 

@@ -1,4 +1,4 @@
-"""Verification of an address, over HTTP."""
+"""Verification of an email address, over HTTP."""
 
 import quopri
 from collections.abc import Callable

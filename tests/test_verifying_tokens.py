@@ -1,4 +1,4 @@
-"""The page `docs/verifying-tokens.md`: its code, run as it stands, against tokens and keys of a real server."""
+"""The code of `docs/verifying-tokens.md`, run with the tokens and keys of a real server."""
 
 import re
 import threading
@@ -20,7 +20,7 @@ from tests.conftest import Api
 from tests.keys import entry, pem, private, public_forms, public_pem
 from tests.servers import ROOT
 from tests.settings import JWT_SECRET_KEY
-from tests.test_signing_keys import _signed, body_of
+from tests.test_signing_keys import body_of, signed
 from tests.test_tokens import HEADERS, SHAPES, Forger
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
@@ -30,15 +30,15 @@ Service = types.SimpleNamespace
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Says nothing of each request."""
+    """A request handler that does not log requests."""
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def issuer() -> Iterator[str]:
-    """Serve the kit on a port of the loopback, with the settings of the test, and return its address."""
+    """Serve the kit on a local port with the settings of the test, and return its URL."""
     with make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=QuietHandler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -49,7 +49,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture
 def service(issuer: str, settings: Settings) -> Service:
-    """The other service: the code of the page, with nothing changed but where the keys are fetched."""
+    """Return the code of the page as a module, which fetches the keys from the test's issuer."""
     settings.NINJA_AUTH_KIT = {**settings.NINJA_AUTH_KIT, **page_settings(pem("ES256"))}
     code = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "def verify" in block)
     assert code.count("https://auth.example.com/api/auth/") == 1
@@ -76,7 +76,7 @@ def is_genuine(service: Service, token: str) -> bool:
 
 @pytest.fixture
 def forger(service: Service, api: Api, user: Any, monkeypatch: pytest.MonkeyPatch) -> Forger:
-    """Forge with the real key of this configuration."""
+    """Return a forger with the real key of this configuration."""
     monkeypatch.setattr("tests.test_tokens.PRIVATE_KEY", private(pem("ES256")))
     return Forger(api.pair()["access_token"])
 
@@ -109,8 +109,8 @@ def test_what_is_not_meant_for_the_service_is_refused(service: Service, forger: 
         "another type": forger.with_header(typ="JWT"),
         "no type": forger.with_header(drop=("typ",)),
         "no kid": forger.with_header(drop=("kid",)),
-        "a forged key": _signed(body_of(forger.header, forger.claims), attacker.text, "ES256"),
-        "a forged key, by its name": _signed(
+        "a forged key": signed(body_of(forger.header, forger.claims), attacker.text, "ES256"),
+        "a forged key, by its name": signed(
             body_of({**forger.header, "kid": attacker.kid}, forger.claims), attacker.text, "ES256"
         ),
         "JWT_SECRET_KEY": forger.sign({**forger.header, "alg": "HS256"}, forger.claims, key=JWT_SECRET_KEY),
@@ -130,7 +130,7 @@ def test_what_is_not_meant_for_the_service_is_refused(service: Service, forger: 
 
 @pytest.mark.security("JWT-02", "JWT-03")
 def test_the_corpus_of_the_kit_is_refused_without_a_failure(service: Service, forger: Forger) -> None:
-    # The library is less strict about spellings, each of which takes the key to sign or says the same thing anyway.
+    # The library accepts more spellings, but each requires the signing key or has the same meaning.
     harmless = {"unused bits of the signature", "padding", "more padding", "padding inside"}
     harmless |= {"alg twice", "header UTF-16", "header with a BOM", "over 4 kB"}
     forgeries = [*HEADERS.values(), *SHAPES.values()]
@@ -156,7 +156,8 @@ def test_the_keys_are_fetched_once_and_again_for_one_that_is_new(
 
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256", 2)), entry("ES256", public_pem(pem("ES256")), "verify-only")])
     second = api.pair()["access_token"]
-    assert not is_genuine(service, second)  # at most once in ten seconds, whoever sends garbage
+    # At most one fetch in ten seconds, even if invalid tokens arrive.
+    assert not is_genuine(service, second)
     clock[0] += 10
     assert is_genuine(service, second)
     assert is_genuine(service, first)
@@ -174,7 +175,8 @@ def test_the_keys_are_fetched_once_and_again_for_one_that_is_new(
 def test_the_page_asks_for_a_library_that_the_tests_run_with_and_looks_at_the_clock_each_time() -> None:
     assert "pip install 'joserfc>=1.4'" in PAGE
     assert '"joserfc>=1.4"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert PAGE.index("JWTClaimsRegistry(") > PAGE.index("def verify(")  # before 1.3 it kept the time of its making
+    # Before 1.3 the registry kept the time of its creation.
+    assert PAGE.index("JWTClaimsRegistry(") > PAGE.index("def verify(")
 
 
 def test_who_has_a_key_does_not_wait_for_a_fetch(
@@ -184,7 +186,7 @@ def test_who_has_a_key_does_not_wait_for_a_fetch(
     clock = [1000.0]
     monkeypatch.setattr(service.time, "monotonic", lambda: clock[0])
     assert is_genuine(service, token)
-    (kid,) = service.KEYS._keys
+    kid = Forger(token).header["kid"]
 
     def from_another_thread(name: str) -> list[Any]:
         got: list[Any] = []
@@ -193,7 +195,7 @@ def test_who_has_a_key_does_not_wait_for_a_fetch(
         thread.join(0.5)
         return got
 
-    with service.KEYS._lock:  # as while another thread fetches
+    with service.KEYS._lock:  # as if another thread were fetching the keys
         for _ in ("fresh", "to be refreshed"):
             assert [key.kid for key in from_another_thread(kid)] == [kid]
             clock[0] += 300
@@ -235,12 +237,19 @@ def test_the_service_does_not_see_a_session_end_before_the_token_expires(
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "EdDSA"])
 @pytest.mark.filterwarnings(f"ignore::{SecurityWarning.__module__}.{SecurityWarning.__name__}")
 def test_the_other_algorithms_are_verified_alike(
-    service: Service, api: Api, user: Any, kit: Callable[..., None], algorithm: str
+    service: Service,
+    api: Api,
+    user: Any,
+    kit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
 ) -> None:
     kit(SIGNING_KEYS=[entry(algorithm, pem(algorithm))])
+    clock = [1000.0]
+    monkeypatch.setattr(service.time, "monotonic", lambda: clock[0])
     token = api.pair()["access_token"]
     assert not is_genuine(service, token)
     service.ALGORITHMS[:] = [algorithm]
-    service.KEYS._fetched = -1e9
+    clock[0] += 300
 
     assert service.verify(token)["sub"] == str(user.pk)

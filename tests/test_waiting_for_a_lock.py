@@ -1,6 +1,7 @@
-"""Whoever had to wait for an account judges it as it is then, and not as it was when the wait began.
+"""A request that had to wait for an account uses its current state, not that before the wait.
 
-The test holds the account's row until the requests wait for it, in the order in which they were sent.
+The tests hold the account's row until the requests wait for it, in the order in which they were
+sent.
 """
 
 import time
@@ -30,7 +31,7 @@ Queue = Callable[..., list[int]]
 
 @pytest.fixture
 def queue(servers: Callable[..., Server]) -> Queue:
-    """Return what sends requests that queue up behind the lock of a user, and returns their statuses."""
+    """Return a function that sends requests that wait for a user's lock, for their status codes."""
     return queue_at(servers(environment={"TEST_RABBITMQ_HOST": "127.0.0.1"}))
 
 
@@ -49,11 +50,11 @@ def queue_at(server: Server) -> Queue:
 
 
 def wait_for_waiting(number: int) -> None:
-    """Wait until so many connections to this database wait for a lock."""
+    """Wait until this many connections to this database wait for a lock."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with connections[accounts_database()].cursor() as cursor:
-            # The view is read once in a transaction, unless it is told to look again.
+            # PostgreSQL reads this view once per transaction, unless its snapshot is cleared.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -61,7 +62,7 @@ def wait_for_waiting(number: int) -> None:
             if cursor.fetchone() == (number,):
                 return
         time.sleep(0.02)
-    raise AssertionError("They do not wait.")
+    raise AssertionError("The requests do not wait for a lock.")
 
 
 def registration(password: str, name: str) -> Call:
@@ -70,14 +71,14 @@ def registration(password: str, name: str) -> Call:
 
 
 def change_of_address(api: Api, email: str, new_email: str) -> Call:
-    """Ask for another address, and return what makes it true."""
+    """Request another address, and return the request that confirms it."""
     body = {"new_email": new_email, "password": PASSWORD}
     assert api.post("email/change", body, token=api.pair(email)["access_token"]).status_code == 202
     return "email/change/confirm", {"token": mailed_token(-2)}
 
 
 def give_old_hash(user: Any) -> str:
-    """Give a user a hash that each login at a server with `HASHER` renews, and return it."""
+    """Give a user an old hash, which each login at a server with `HASHER` renews, and return it."""
     user.password = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", 1000)
     user.save()
     return str(user.password)
@@ -120,7 +121,7 @@ def test_a_login_that_waited_for_a_change_of_the_address_is_not_told_to_verify(
 def test_of_two_registrations_at_once_the_first_counts_whoever_has_the_address(
     queue: Queue, api: Api, make_user: Callable[..., Any], verified: bool
 ) -> None:
-    """Which of two passwords is "not verified" afterwards must not tell whether the address is in use."""
+    """The "not verified" response must not show whether the address is in use."""
     user = make_user(password="the owner has another one", verified=verified)
 
     assert queue(user, registration(PASSWORD, "first"), registration(OTHER, "second")) == [202, 202]

@@ -1,4 +1,4 @@
-"""Both ways to mount the kit, at once."""
+"""URLs that mount the kit in both ways."""
 
 from django.urls import include, path
 

@@ -1,9 +1,16 @@
-"""Run a command with the PostgreSQL and the RabbitMQ that the tests need: `python -m tests.with_services pytest`.
+"""Run a command with PostgreSQL and RabbitMQ: `python -m tests.with_services pytest`.
 
-PostgreSQL: DATABASE_URL, or an embedded one. RabbitMQ: RABBITMQ_HOST, or one on 127.0.0.1:5672, or `docker compose`,
-or the installed program, or Debian's package, which is installed if CI=true or RABBITMQ_INSTALL=1 says so (as root,
-where apt-get is). Without any the broker tests are skipped, and the summary says how many; in CI that is a failure.
-What is started here is stopped here; what is installed stays.
+PostgreSQL is the one in DATABASE_URL, or an embedded one. RabbitMQ is the first of these:
+
+- the one in RABBITMQ_HOST
+- one on 127.0.0.1:5672
+- one that `docker compose` starts
+- one that is started from the installed program
+- Debian's package, which is installed if CI=true or RABBITMQ_INSTALL=1 is set (as root, with
+  apt-get)
+
+Without RabbitMQ the broker tests are skipped, and the summary shows how many. In CI this is a
+failure. Services that were started are stopped at the end. Installed packages are kept.
 """
 
 import os
@@ -24,11 +31,12 @@ Address = tuple[str, int]
 
 
 def main(command: list[str]) -> int:
-    """Provide the services, run the command, and return its exit code."""
+    """Start the services, run the command, and return its exit code."""
     if not command:
         print(__doc__)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    # Leave the `with` block, which stops the services.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         try:
             database_url = os.environ.get("DATABASE_URL") or embedded_postgres(stack)
@@ -39,8 +47,9 @@ def main(command: list[str]) -> int:
         address = broker(stack)
         if address is None:
             print(
-                "RabbitMQ: NONE FOUND. The broker tests will be skipped. Start one on 127.0.0.1:5672, set "
-                "RABBITMQ_HOST, or install docker or rabbitmq-server. Root on Debian: RABBITMQ_INSTALL=1 installs it.",
+                "RabbitMQ: NOT FOUND. The broker tests will be skipped. Start it on 127.0.0.1:5672, set "
+                "RABBITMQ_HOST, or install docker or rabbitmq-server. On Debian, as root, RABBITMQ_INSTALL=1 "
+                "installs it.",
                 file=sys.stderr,
             )
         else:
@@ -49,7 +58,7 @@ def main(command: list[str]) -> int:
 
 
 def embedded_postgres(stack: ExitStack) -> str:
-    """Start a PostgreSQL in a temporary directory, without the care for data that tests do not need."""
+    """Start a PostgreSQL in a temporary directory, without durability, which tests do not need."""
     directory = tempfile.TemporaryDirectory(prefix="nak-postgres-", ignore_cleanup_errors=True)
     server = EmbeddedPostgres(Path(stack.enter_context(directory)), options={"fsync": "off", "max_connections": "200"})
     stack.callback(shutil.rmtree, server.home, ignore_errors=True)
@@ -60,9 +69,9 @@ def embedded_postgres(stack: ExitStack) -> str:
 
 
 def broker(stack: ExitStack) -> Address | None:
-    """Return where a RabbitMQ is, starting one if need be."""
+    """Return the address of RabbitMQ, after starting one if necessary."""
     ways: list[tuple[str, Callable[[ExitStack], Address | None]]] = [
-        ("as RABBITMQ_HOST says", given),
+        ("given by RABBITMQ_HOST", given),
         ("found on 127.0.0.1", local),
         ("started by docker compose", composed),
         ("started from the installed program", installed),
@@ -77,18 +86,18 @@ def broker(stack: ExitStack) -> Address | None:
 
 
 def given(stack: ExitStack) -> Address | None:
-    """The broker that the environment names; if it does not answer the tests shall fail, not be skipped."""
+    """Return the broker of RABBITMQ_HOST, even if it does not respond: the tests must then fail."""
     host = os.environ.get("RABBITMQ_HOST")
     return (host, int(os.environ.get("RABBITMQ_PORT", "5672"))) if host else None
 
 
 def local(stack: ExitStack) -> Address | None:
-    """The broker on the usual port."""
+    """Return the broker on the default port, if there is one."""
     return ("127.0.0.1", 5672) if answers("127.0.0.1", 5672) else None
 
 
 def composed(stack: ExitStack) -> Address | None:
-    """The broker of compose.yaml, if there is a Docker engine."""
+    """Return the broker of compose.yaml, if a Docker engine is available."""
     if shutil.which("docker") is None:
         return None
     up = ["docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "120", "rabbitmq"]
@@ -101,7 +110,7 @@ def composed(stack: ExitStack) -> Address | None:
 
 
 def installed(stack: ExitStack) -> Address | None:
-    """A node of our own, from the installed program."""
+    """Return a private node that is started from the installed program."""
     if not is_installed():
         return None
     node = PrivateBroker()
@@ -111,27 +120,27 @@ def installed(stack: ExitStack) -> Address | None:
 
 
 def packaged(stack: ExitStack) -> Address | None:
-    """The same, after installing Debian's package."""
+    """Return a broker from Debian's package, after installing it."""
     if not install("rabbitmq-server", if_asked_by="RABBITMQ_INSTALL"):
         return None
     return local(stack) or installed(stack)
 
 
 def install(package: str, *, if_asked_by: str) -> bool:
-    """Install a package of Debian, only where that is wanted, and only as root, as in a container.
+    """Install a Debian package if the environment asks for it, and only as root, as in a container.
 
     Args:
-        package: which.
-        if_asked_by: the variable that asks for it; CI=true does too.
+        package: the name of the package.
+        if_asked_by: the variable that asks for it, besides CI.
 
     Returns:
-        Whether it is there now.
+        Whether the package is installed now.
     """
     asked = (name for name in ("CI", if_asked_by) if os.environ.get(name, "").lower() in {"1", "true"})
     wanted = next(asked, None)
     if wanted is None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    print(f"Installing {package} with apt-get, as {wanted} is set.", flush=True)
+    print(f"Installing {package} with apt-get, because {wanted} is set.", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)

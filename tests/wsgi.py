@@ -1,4 +1,4 @@
-"""What gunicorn serves in the tests."""
+"""The WSGI application that gunicorn serves in the tests."""
 
 from django.core.wsgi import get_wsgi_application
 

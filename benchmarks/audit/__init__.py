@@ -1,4 +1,4 @@
-"""What the audit stream costs, side by side with other ways to do it: `python -m benchmarks.audit`."""
+"""Benchmarks of the audit stream beside alternative designs: `python -m benchmarks.audit`."""
 
 import os
 

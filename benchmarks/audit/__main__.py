@@ -1,4 +1,4 @@
-"""Measure everything in one run, print it, and write it: `python -m benchmarks.audit [--quick]`."""
+"""Run every benchmark and print and write the results: `python -m benchmarks.audit [--quick]`."""
 
 import argparse
 import json
@@ -18,9 +18,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def main() -> None:
-    """Measure, and write docs/performance-audit.md and .json."""
+    """Run the benchmarks and write docs/performance-audit.md and .json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, and write nothing: does it run?")
+    parser.add_argument("--quick", action="store_true", help="run a short version to check the code; write no files")
     quick = parser.parse_args().quick
     with stage() as on:
         found = measure(on, quick=quick)
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def measure(on: Stage, *, quick: bool) -> dict[str, Any]:
-    """Measure one thing after the other, with progress."""
+    """Run one benchmark after the other and print the progress."""
     rounds = 1 if quick else 5
     parts = {
         "publishing": lambda: publishing.measure(on, rounds=rounds),
@@ -50,7 +50,7 @@ def measure(on: Stage, *, quick: bool) -> dict[str, Any]:
 
 
 def versions(on: Stage) -> dict[str, str]:
-    """Return what it was measured with."""
+    """Return the versions of the software that the figures depend on."""
     return {
         "PostgreSQL": str(on.server.execute("SHOW server_version")[0][0]),
         "RabbitMQ": on.broker.control("version").strip(),
@@ -61,7 +61,7 @@ def versions(on: Stage) -> dict[str, str]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     named = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [
         "<!-- Written by `python -m benchmarks.audit`. -->",
@@ -103,7 +103,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def ratios(title: str, figures: dict[str, float], one: str) -> list[str]:
-    """Return a table of figures, with their ratio to one of them."""
+    """Return a table of figures, each with its ratio to one of them."""
     rows = [f"| {way} | {figure:,.1f} | {figure / figures[one]:.2f} |" for way, figure in figures.items()]
     return [f"## {title}", "", "| | | ratio |", "|---|--:|--:|", *rows, ""]
 

@@ -1,4 +1,4 @@
-"""Transactions per second of 16 clients, with and without the event of each."""
+"""Measure the transactions per second of 16 clients, with and without an event in each."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import psycopg
 
 from benchmarks.audit.stage import Stage, interleaved, sample_event
 
-PROCESSES, CLIENTS, SECONDS = 4, 4, 4.0  # clients of each process
+PROCESSES, CLIENTS, SECONDS = 4, 4, 4.0  # clients and seconds are per process
 OUTBOX = "INSERT INTO ninja_auth_kit_auditoutbox (event_id, shard, routing_key, payload)"
 WAYS = {
     "the change alone": "",
@@ -22,7 +22,7 @@ WAYS = {
 
 
 def measure(stage: Stage, *, rounds: int) -> dict[str, float]:
-    """Return commits per second of each way."""
+    """Return the commits per second of each variant."""
     stage.server.copy("commits")
     stage.server.execute("CREATE TABLE counter (id int PRIMARY KEY, value int NOT NULL)", name="commits")
     stage.server.execute("INSERT INTO counter SELECT n, 0 FROM generate_series(1, 2000) AS n", name="commits")
@@ -41,8 +41,8 @@ def _rate(stage: Stage, way: str) -> float:
 
 
 def clients(url: str, way: str, process: int) -> int:
-    """Let the clients of one process commit for a while, each in a thread, and return how often they did."""
-    notified = [0.0]  # of the process, as the kit has it
+    """Run the clients of one process in threads for `SECONDS`; return the number of commits."""
+    notified = [0.0]  # shared by the clients of a process, as in the kit
     with ThreadPoolExecutor(CLIENTS) as pool:
         return sum(pool.map(lambda client: _commits(url, way, process * CLIENTS + client, notified), range(CLIENTS)))
 

@@ -1,4 +1,4 @@
-"""How long after its commit an event is with a consumer, woken by NOTIFY and by polling."""
+"""Measure the time from a commit to the arrival at a consumer, with NOTIFY and with polling."""
 
 import json
 import statistics
@@ -9,11 +9,12 @@ from typing import Any
 from benchmarks.audit.stage import Stage
 from tests.faults.processes import Relay, Writer, environment
 
-EVENTS, RATE = 300, 20.0  # a second: so few that most meet an idle relay
+# RATE is per second, low enough that the relay is idle when most events are written
+EVENTS, RATE = 300, 20.0
 
 
 def measure(stage: Stage) -> dict[str, tuple[float, float]]:
-    """Return p50 and p95 in milliseconds of each way."""
+    """Return p50 and p95 in milliseconds of each variant."""
     return {
         "woken by NOTIFY": _delays(stage, "listening", AUDIT_LISTEN=True),
         "polling, four times a second": _delays(stage, "looking", AUDIT_LISTEN=False),
@@ -38,12 +39,15 @@ def _delays(stage: Stage, name: str, **kit: Any) -> tuple[float, float]:
 
 
 def _arrivals(stage: Stage, queue: str) -> list[float]:
-    """Return for each event the milliseconds from its `time`, a moment before the commit, to its arrival."""
+    """Return the milliseconds from the `time` of each event to its arrival.
+
+    The `time` of an event is shortly before its commit.
+    """
     delays: list[float] = []
     with stage.channel() as channel:
         for _method, _properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=60):
             if body is None:
-                raise RuntimeError("the events do not arrive")
+                raise RuntimeError("no event arrived for 60 seconds")
             delays.append((time.time() - datetime.fromisoformat(json.loads(body)["time"]).timestamp()) * 1000)
             if len(delays) == EVENTS:
                 return delays

@@ -1,4 +1,4 @@
-"""How much memory a relay takes with a backlog, and how fast it works it off."""
+"""Measure the memory of a relay with a backlog, and the rate at which it publishes the backlog."""
 
 import time
 
@@ -8,7 +8,7 @@ from tests.faults.processes import Relay, Writer, environment, without_cryptogra
 
 
 def measure(stage: Stage, *, backlog: int) -> dict[str, float]:
-    """Return the greatest resident memory of the process in MB, idle and with the backlog, and events per second."""
+    """Return the peak memory in MB, idle and with the backlog, and the events per second."""
     ledger = Ledger(stage.server, "backlog")
     with stage.exchange("backlog.events") as exchange:
         variables = environment(stage.broker.port, ledger.url, {"AUDIT_EXCHANGE": exchange})
@@ -37,6 +37,6 @@ def _rate(ledger: Ledger) -> float:
         time.sleep(0.05)
     begun, first = time.monotonic(), ledger.published()
     while waiting := ledger.waiting():
-        print(f"  {waiting:,} wait", flush=True)
+        print(f"  {waiting:,} events are waiting", flush=True)
         time.sleep(2)
     return (ledger.published() - first) / (time.monotonic() - begun)

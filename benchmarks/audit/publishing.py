@@ -1,4 +1,4 @@
-"""Events per second that the broker has confirmed, by who publishes them, into the same kind of queue."""
+"""Measure the confirmed events per second of several publishers, into the same kind of queue."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from ninja_auth_kit.audit.broker.publisher import RabbitMQ
 from ninja_auth_kit.audit.relay.loop import BATCH
 from ninja_auth_kit.conf import Broker
 
-MANY, FEW = 10_000, 1_000  # events a turn; few where each is waited for
+MANY, FEW = 10_000, 1_000  # events per round; FEW if every event waits for its confirm
 
 
 def measure(stage: Stage, *, rounds: int) -> dict[str, float]:
-    """Return events per second of each way."""
+    """Return the events per second of each publisher."""
     with stage.exchange("bench.events") as exchange:
         ways = {
             "relay's publisher, a confirm per batch of 500": lambda: _batches(stage, exchange),
@@ -53,7 +53,8 @@ def _one_by_one(stage: Stage, exchange: str, *, confirm: bool, count: int) -> fl
                 channel.basic_publish(
                     exchange, event.routing_key, event.payload.encode(), properties, mandatory=confirm
                 )
-            # Without confirms the last of them may still be on their way; an answered question says that they are not.
+            # Without confirms, the last messages may still be in transit. The broker answers this
+            # declaration after it has received them.
             channel.queue_declare(f"{exchange}.queue", passive=True)
 
         return _per_second(publish, count)

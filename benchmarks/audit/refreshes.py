@@ -1,4 +1,7 @@
-"""Refreshes per second of 16 clients, the least that the kit writes, with and without their events in the outbox."""
+"""Measure the refreshes per second of 16 clients, with and without their events in the outbox.
+
+A refresh is the smallest transaction of the kit.
+"""
 
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import django
 from benchmarks.audit.stage import Stage, interleaved
 from tests.faults.processes import environment
 
-PROCESSES, CLIENTS, SECONDS = 4, 4, 4.0  # clients of each process
+PROCESSES, CLIENTS, SECONDS = 4, 4, 4.0  # clients and seconds are per process
 WAYS: dict[str, Any] = {
     "refreshes without events": {"AUDIT_DISABLED_TYPES": ["session.refreshed"]},
     "with events in the outbox": {},
@@ -19,7 +22,7 @@ WAYS: dict[str, Any] = {
 
 
 def measure(stage: Stage, *, rounds: int) -> dict[str, float]:
-    """Return refreshes per second of each way."""
+    """Return the refreshes per second of each variant."""
     stage.server.copy("refreshes")
     found = interleaved({way: lambda way=way: _rate(stage, WAYS[way]) for way in WAYS}, rounds=rounds)  # type: ignore[misc]
     stage.server.drop("refreshes")
@@ -38,7 +41,7 @@ def _rate(stage: Stage, kit: dict[str, Any]) -> float:
 
 
 def clients(process: int) -> int:
-    """Let the clients of one process refresh for a while, each in a thread, and return how often they did."""
+    """Run the clients of one process in threads for `SECONDS`; return the number of refreshes."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         return sum(pool.map(lambda client: _refreshes(process * CLIENTS + client), range(CLIENTS)))
 

@@ -1,7 +1,8 @@
-"""How long a request takes while the broker is well, gone, frozen and full; and with the naive design beside it.
+"""Measure a login while the broker is up, down, frozen and blocked, beside the naive design.
 
-Naive: connect, publish with a confirm and close in the request, as a receiver of a signal easily does. It cannot be
-measured while the broker is frozen or full, for it does not come back.
+The naive design connects to the broker in the request, publishes with a confirm and closes the
+connection, as a simple signal receiver would. It cannot be measured while the broker is frozen or
+blocked, because the request does not return.
 """
 
 import json
@@ -21,7 +22,7 @@ REQUESTS = 150
 
 
 def measure(stage: Stage) -> dict[str, float]:
-    """Return the median of a login in milliseconds, in each state of the broker."""
+    """Return the median of a login in milliseconds, for each state of the broker."""
     stage.server.copy("requests")
     with stage.exchange("requests.events") as exchange:
         variables = environment(stage.broker.port, stage.server.url("requests"), {"AUDIT_EXCHANGE": exchange})

@@ -1,4 +1,4 @@
-"""What every measurement stands on: a broker and a database of its own, and the parts that are timed."""
+"""The private broker and database of the benchmarks, and the helpers that all of them use."""
 
 import json
 import statistics
@@ -19,12 +19,12 @@ QUEUE = {"x-queue-type": "quorum"}
 
 @dataclass(frozen=True)
 class Stage:
-    """Where it is measured.
+    """The servers of a benchmark.
 
     Attributes:
-        broker: a RabbitMQ.
-        server: a PostgreSQL, which flushes to disk as a real one does.
-        home: for the logs of processes.
+        broker: a private RabbitMQ.
+        server: a private PostgreSQL that flushes to disk, as in production.
+        home: the directory for the log files of processes.
     """
 
     broker: PrivateBroker
@@ -33,7 +33,7 @@ class Stage:
 
     @contextmanager
     def exchange(self, name: str) -> Iterator[str]:
-        """Make an exchange and a quorum queue bound to it, the same for each contender."""
+        """Declare an exchange and a quorum queue bound to it, the same for each contender."""
         with self.channel() as channel:
             channel.exchange_declare(name, "topic", durable=True)
             channel.queue_declare(f"{name}.queue", durable=True, arguments=QUEUE)
@@ -53,7 +53,7 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Start both, and remove them in the end."""
+    """Start both servers, and remove them at the end."""
     with tempfile.TemporaryDirectory(prefix="nak-bench-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory) / "postgres")
         server.options = {"max_connections": "200"}
@@ -69,7 +69,7 @@ def stage() -> Iterator[Stage]:
 
 
 def interleaved(contenders: dict[str, Callable[[], float]], *, rounds: int) -> dict[str, float]:
-    """Let all contenders take turns, in an order that rotates, and return the median of each."""
+    """Run all contenders in turn, in a rotating order, and return the median of each."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
@@ -80,7 +80,7 @@ def interleaved(contenders: dict[str, Callable[[], float]], *, rounds: int) -> d
 
 
 def sample_event(number: int) -> ClaimedEvent:
-    """Return an event as it is in the outbox, of the size of a real one."""
+    """Return an event as the outbox holds it, with the size of a typical event."""
     said = {
         "specversion": "1.0",
         "id": f"0197f3a2-5d1c-7c3e-9a55-{number:012x}",

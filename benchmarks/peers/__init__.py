@@ -1,1 +1,1 @@
-"""The kit beside what people would pick instead, in one run: `python -m benchmarks.peers`."""
+"""Benchmarks of the kit beside the alternatives to it: `python -m benchmarks.peers`."""

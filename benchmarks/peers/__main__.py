@@ -15,15 +15,17 @@ STATELESS = [name for name in CONTENDERS if name.endswith("-stateless")]
 
 
 def main() -> None:
-    """Read what to measure, and do it."""
+    """Run the benchmarks that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two short rounds, and write nothing: does it run?")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=CONTENDERS, help="these alone; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="run two short rounds to check the code; write no files")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=CONTENDERS, help="measure only these; write no files"
+    )
     options = parser.parse_args()
     names = [*dict.fromkeys(["limit", "limit-stateless", *options.only])] if options.only else list(CONTENDERS)
     with tempfile.TemporaryDirectory(prefix="nak-peers-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory) / "postgres")
-        server.options = {"max_connections": "100"}  # and it flushes to disk, as a real one does
+        server.options = {"max_connections": "100"}  # flushes to disk, as in production
         try:
             server.start()
             found = measure(server, names, quick=options.quick)
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[str, Any]:
-    """Return everything that was found."""
+    """Return all results."""
     turns, scale = (2, 0.2) if quick else (7, 1.0)
     found: dict[str, Any] = {"versions": report.versions(str(server.execute("SHOW server_version")[0][0]))}
     with rounds.processes(server, names, hasher="cheap") as contenders:

@@ -1,4 +1,4 @@
-"""What a contender is: settings, URLs, and the request of each operation."""
+"""Define what a contender provides: settings, URLs, and the request of each operation."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ EMAIL, USERNAME, PASSWORD = "ada@example.com", "ada", "a long walk in the hills"
 
 @dataclass(frozen=True)
 class Request:
-    """One request: what goes over the wire."""
+    """An HTTP request."""
 
     method: str
     path: str
@@ -18,34 +18,34 @@ class Request:
 
     @property
     def data(self) -> bytes:
-        """The body as bytes."""
+        """Return the body as bytes."""
         return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a login or a refresh gives."""
+    """The tokens in the response to a login or a refresh."""
 
     access: str
     refresh: str = ""
 
 
 def bearer(token: str, scheme: str = "Bearer") -> dict[str, str]:
-    """Return the header that shows a token."""
+    """Return the header that carries a token."""
     return {"Authorization": f"{scheme} {token}"}
 
 
 class Contender:
-    """A minimal Django project with one package. Those that derive from it say what is different.
+    """A minimal Django project that uses one package. Subclasses define the differences.
 
     Attributes:
-        title: what stands in the table.
+        title: the name in the tables.
         apps: INSTALLED_APPS, beside `django.contrib.auth` and `contenttypes`.
-        settings: what else the package wants, as its documentation advises.
-        statements: how many statements and transaction statements each operation sends, by its name; a contender that
-            sends another number is crippled or misunderstood, and nothing is measured.
-        purge_command: the management command that deletes what has expired; none without.
-        checks: whether an access token counts only while its session does, said in the table.
+        settings: the settings that the documentation of the package recommends.
+        statements: how many statements and transaction statements each operation sends, by its name.
+            A different number means that the contender is misconfigured, and nothing is measured.
+        purge_command: the management command that deletes expired rows, or "".
+        checks: whether an access token is rejected once its session has ended; shown in the table.
     """
 
     title = ""
@@ -60,13 +60,13 @@ class Contender:
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """Make the user."""
+        """Create the user."""
         from django.contrib.auth import get_user_model
 
         get_user_model().objects.create_user(USERNAME, EMAIL, PASSWORD)
 
     def is_done(self, request: Request, status: int) -> bool:
-        """Tell whether an answer is that of a success."""
+        """Return whether the status code is that of a successful response."""
         return status < 300
 
     def login(self) -> Request:
@@ -74,23 +74,23 @@ class Contender:
         raise NotImplementedError
 
     def tokens(self, answer: Any) -> Tokens:
-        """Return the tokens in the answer to a login or a refresh."""
+        """Return the tokens in the response to a login or a refresh."""
         return Tokens(answer["access"], answer.get("refresh", ""))
 
     def get(self, tokens: Tokens) -> Request:
-        """Return an authenticated request that answers with the name of the user."""
+        """Return an authenticated request whose response is the name of the user."""
         return Request("GET", "/api/who", headers=bearer(tokens.access))
 
     def refresh(self, tokens: Tokens) -> Request | None:
-        """Return the request of a refresh; None where there is none."""
+        """Return the request of a refresh, or None if the package has no refresh."""
         return None
 
     def purge(self) -> None:
-        """Delete what has expired."""
+        """Delete expired rows."""
         from django.core.management import call_command
 
         call_command(self.purge_command)
 
     def logout(self, tokens: Tokens) -> Request | None:
-        """Return the request of a logout; None where there is none."""
+        """Return the request of a logout, or None if the package has no logout."""
         return None

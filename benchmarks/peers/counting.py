@@ -1,4 +1,7 @@
-"""What is exact whatever the machine does: statements to the database, and function calls, of one request."""
+"""Count the database statements and function calls of a request.
+
+These figures do not depend on the machine.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +11,7 @@ from unittest.mock import patch
 
 
 class Count:
-    """How many statements, and how many that begin or end a transaction."""
+    """The number of statements, and of statements that begin or end a transaction."""
 
     def __init__(self) -> None:
         self.statements = self.transactions = 0
@@ -16,7 +19,7 @@ class Count:
 
 @contextmanager
 def django_statements() -> Iterator[Count]:
-    """Count those of Django's connection; a transaction is a BEGIN and a COMMIT."""
+    """Count the statements of Django's connection. A transaction counts as a BEGIN and a COMMIT."""
     from django.db import connection
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,7 +40,7 @@ def django_statements() -> Iterator[Count]:
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Return how many functions are called, in Python and in C."""
+    """Return how many Python and C functions are called."""
     count = 0
 
     def see(frame: Any, event: str, argument: Any) -> None:

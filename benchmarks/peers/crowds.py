@@ -1,6 +1,7 @@
-"""A crowd: so many users beside the one who is measured, each with what a login and its end leave behind.
+"""SQL that fills the tables of a contender with many users and their past sessions.
 
-Every tenth of them expired long ago. PostgreSQL makes the rows by itself, a million in about a minute.
+One user in ten expired long ago. PostgreSQL generates the rows itself: a million takes about a
+minute.
 """
 
 USERS = """
@@ -9,7 +10,8 @@ INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, 
 SELECT 'md5$salt$' || md5(i::text), FALSE, 'user' || i, '', '', 'user' || i || '@example.com', FALSE, TRUE, now()
 FROM generate_series(1, {rows}) AS i
 """
-# A user's number and key, whether the session is an old one, when it began, and what stands for a digest.
+# The number and key of each user, whether the session is old, when it began, and a substitute for a
+# digest.
 _EACH = """
 (
     SELECT i, user_id, i % 10 = 0 AS is_old, md5('a' || i) || md5('b' || i) AS digest,
@@ -56,7 +58,7 @@ SELECT gen_random_uuid(), user_id, digest, NOT is_old, began + interval '30 days
     f"INSERT INTO blacklist (digest, at) SELECT md5(digest) || md5(digest || 'b'), began FROM {_EACH}",
 )
 
-# Of simplejwt and ninja-jwt: a refresh token that was used, and its successor.
+# simplejwt and ninja-jwt: a refresh token that was used, and its successor.
 _OUTSTANDING = """
 INSERT INTO token_blacklist_outstandingtoken (user_id, jti, token, created_at, expires_at)
 SELECT user_id, md5('{kind}' || digest), repeat(digest, 4), began, began + interval '7 days' FROM {each}
@@ -100,5 +102,5 @@ BESIDE = {
 
 
 def statements(name: str, rows: int) -> list[str]:
-    """Return the statements that make a crowd of a contender."""
+    """Return the statements that fill the tables of a contender."""
     return [USERS.format(rows=rows), *BESIDE[name]]

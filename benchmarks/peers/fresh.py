@@ -1,4 +1,4 @@
-"""Fresh processes, each of which does one thing for a contender; see `benchmarks.peers.once`."""
+"""Start new processes that do one task for a contender; see `benchmarks.peers.once`."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from tests.servers import ROOT
 
 
 def process(name: str, work: str, *, database_url: str) -> subprocess.Popen[str]:
-    """Let a contender do something in a process of its own."""
+    """Start a process that does one task for a contender."""
     paths = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.once", name, work],
@@ -23,9 +23,9 @@ def process(name: str, work: str, *, database_url: str) -> subprocess.Popen[str]
 
 
 def result_of(started: subprocess.Popen[str]) -> dict[str, float]:
-    """Tell it to go, if it waits for that; wait until it is done, and return its figures."""
+    """Return the figures of a process after it has ended. A purge is started first."""
     said, _ = started.communicate("go\n", timeout=600)
     if started.returncode:
-        raise SystemExit("It has failed; what it said is above.")
-    *_, figures = said.splitlines()  # commands may say how much they did
+        raise SystemExit("The process failed. Its output is above.")
+    *_, figures = said.splitlines()  # management commands may print lines before the figures
     return dict(json.loads(figures))

@@ -1,4 +1,4 @@
-"""What a million users cost: each operation beside a small crowd and a large one, and purging what has expired."""
+"""Measure what a million users cost: each operation with few and with many users, and a purge."""
 
 import statistics
 import time
@@ -12,11 +12,11 @@ from benchmarks.peers.rounds import OPERATIONS, REQUESTS, Process, new_database,
 from tests.faults.database import PrivateDatabase
 
 SMALL, LARGE = 10_000, 1_000_000
-LOGINS, MOST_LOGINS = 200, 100_000  # before a purge, and during it
+LOGINS, MOST_LOGINS = 200, 100_000  # before a purge, and at most during it
 
 
 def measure(server: PrivateDatabase, names: list[str], *, rounds: int, large: int = LARGE) -> dict[str, Any]:
-    """Return what each operation costs beside the large crowd, as a multiple, and what the purge takes there."""
+    """Return the cost of each operation with many users, as a multiple, and of the purge."""
     found: dict[str, Any] = {"growth": {}, "purge": {}}
     for name in [name for name in names if name in crowds.BESIDE]:
         with ExitStack() as stack:
@@ -34,7 +34,7 @@ def measure(server: PrivateDatabase, names: list[str], *, rounds: int, large: in
 
 @contextmanager
 def _among(server: PrivateDatabase, name: str, rows: int) -> Iterator[tuple[Process, str]]:
-    """Start a contender whose tables have so many users, as they are after a while: analysed, and with no news."""
+    """Start a contender whose tables hold this many users and have been vacuumed and analyzed."""
     database = new_database(server, f"crowd_{rows}", name)
     url = server.url(database)
     process = Process(name, database_url=url, hasher="cheap")
@@ -49,7 +49,7 @@ def _among(server: PrivateDatabase, name: str, rows: int) -> Iterator[tuple[Proc
 
 
 def _multiple(small: Process, big: Process, operation: str, *, rounds: int) -> float:
-    """Return the median, over the rounds, of the time beside the large crowd by that beside the small one."""
+    """Return the median ratio of the time with many users to the time with few."""
     found = []
     for turn in range(rounds):
         first, second = (small, big) if turn % 2 else (big, small)
@@ -59,12 +59,12 @@ def _multiple(small: Process, big: Process, operation: str, *, rounds: int) -> f
 
 
 def _purge(server: PrivateDatabase, busy: Process, url: str) -> dict[str, float]:
-    """Delete what has expired in a process of its own, while the contender takes logins; return what both took."""
+    """Purge in another process while the contender handles logins; return the figures of both."""
     purge = fresh.process(busy.name, "purge", database_url=url)
     assert purge.stdin is not None
     assert purge.stdout is not None
     if purge.stdout.readline() != "ready\n":
-        raise SystemExit(f"The purge of {busy.name} has failed; what it said is above.")
+        raise SystemExit(f"The purge of {busy.name} failed. Its output is above.")
     before, deleted = _logins(busy, lambda taken: taken < LOGINS), _deleted(server, url)
     purge.stdin.write("go\n")
     purge.stdin.flush()
@@ -75,7 +75,7 @@ def _purge(server: PrivateDatabase, busy: Process, url: str) -> dict[str, float]
 
 
 def _logins(busy: Process, go_on: Callable[[int], bool]) -> float:
-    """Take logins, one after the other; return what the slowest twentieth of them took at least, in milliseconds."""
+    """Log in repeatedly and return the 95th percentile in milliseconds."""
     walls: list[float] = []
     while len(walls) < 2 or (go_on(len(walls)) and len(walls) < MOST_LOGINS):
         walls.append(busy.ask("login", 1)["wall"] / 1000)
@@ -83,7 +83,10 @@ def _logins(busy: Process, go_on: Callable[[int], bool]) -> float:
 
 
 def _deleted(server: PrivateDatabase, url: str) -> int:
-    """Return how many rows have been deleted in a database; sessions tell it when they end, or after a second."""
+    """Return how many rows have been deleted in a database.
+
+    A session reports its statistics when it ends, or after a second.
+    """
     time.sleep(1.5)
     name = urlsplit(url).path.lstrip("/")
     return int(str(server.execute(f"SELECT tup_deleted FROM pg_stat_database WHERE datname = '{name}'")[0][0]))

@@ -1,4 +1,4 @@
-"""What a contender does once in a fresh process: start as a web worker does, or purge as cron does."""
+"""Do one task for a contender in a new process: start like a web worker, or purge like cron."""
 
 import json
 import os
@@ -11,23 +11,24 @@ from benchmarks.peers.contenders import named
 
 
 def main(name: str, work: str) -> None:
-    """Do it, and say the seconds, the most MB, and how many modules there are.
+    """Do the task and print its seconds, its peak memory in MB, and the number of loaded modules.
 
-    A start counts from before the process. A purge says when it is ready, and counts from when it is told to go.
+    A start is measured from before the process was created. A purge prints "ready", and is measured
+    from the line that it then reads.
     """
     contender, began = named(name), float(os.environ["BEGAN"])
     project.configure(contender, database_url=os.environ["DATABASE_URL"], hasher="cheap")
     if work == "start":
         project.application_of(contender)
     else:
-        began = _told_to_go()
+        began = _wait_for_start()
         contender.purge()
     seconds = time.time() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "memory": memory, "modules": len(sys.modules)}))
 
 
-def _told_to_go() -> float:
+def _wait_for_start() -> float:
     from django.db import connection
 
     connection.ensure_connection()

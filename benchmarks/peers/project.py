@@ -1,4 +1,4 @@
-"""The Django project of a contender, made without files, and how a request is put to it."""
+"""Configure the Django project of a contender without files, and send requests to it."""
 
 import io
 import logging
@@ -18,7 +18,7 @@ Call = Callable[[Request], tuple[int, bytes]]
 
 
 def start(contender: Contender, *, database_url: str, hasher: str) -> Call:
-    """Configure Django for a contender, make its tables and its user, and return what takes requests."""
+    """Configure Django, migrate, create the user, and return a function that sends a request."""
     from django.core.management import call_command
 
     configure(contender, database_url=database_url, hasher=hasher)
@@ -35,11 +35,12 @@ def configure(contender: Contender, *, database_url: str, hasher: str) -> None:
 
     settings.configure(**{**common(database_url, hasher), **own(contender)})
     django.setup()
-    logging.getLogger("django.request").addHandler(logging.NullHandler())  # allauth answers a logout by a 401
+    # allauth answers a logout with a 401.
+    logging.getLogger("django.request").addHandler(logging.NullHandler())
 
 
 def application_of(contender: Contender) -> Any:
-    """Return the WSGI application of a contender, when Django is configured for it."""
+    """Return the WSGI application of a contender. Django must be configured."""
     from django.core.wsgi import get_wsgi_application
 
     urls = types.ModuleType("benchmark_urls")
@@ -49,7 +50,7 @@ def application_of(contender: Contender) -> Any:
 
 
 def common(database_url: str, hasher: str) -> dict[str, Any]:
-    """Return the settings that all have."""
+    """Return the settings that all contenders share."""
     url = urlsplit(database_url)
     return {
         "SECRET_KEY": "of the benchmark, 0123456789abcdefghijklmnopqrstuvwxyz",
@@ -76,13 +77,13 @@ def common(database_url: str, hasher: str) -> dict[str, Any]:
 
 
 def own(contender: Contender) -> dict[str, Any]:
-    """Return the settings of one."""
+    """Return the settings of one contender."""
     apps = ["django.contrib.auth", "django.contrib.contenttypes", *contender.apps]
     return {"INSTALLED_APPS": apps, **contender.settings}
 
 
 def call(application: Any, request: Request) -> tuple[int, bytes]:
-    """Put a request to a WSGI application, as a server does but for the socket."""
+    """Send a request to a WSGI application as a server does, without a socket."""
     data, said = request.data, []
     environ = {
         "REQUEST_METHOD": request.method,

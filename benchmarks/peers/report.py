@@ -1,4 +1,4 @@
-"""What was found, as a page and as a plot."""
+"""Render the results as a page and as a plot."""
 
 import platform
 import time
@@ -67,13 +67,13 @@ The first request with a token takes a twentieth longer.
 
 
 def versions(postgres: str) -> dict[str, str]:
-    """Return what it was measured with."""
+    """Return the versions of the software that the figures depend on."""
     found = {"Python": platform.python_version(), "PostgreSQL": postgres}
     return found | {name: version(name) for name in PACKAGES}
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     named = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     lines = [
         "<!-- Written by `make bench`. -->",
@@ -160,7 +160,7 @@ def _memory(found: dict[str, Any]) -> Section:
 
 
 def _named(found: dict[str, Any], rows: list[tuple[str, Any]], lines: list[str]) -> list[str]:
-    """Return rows of a table: the titles of the contenders, and what is said of them."""
+    """Return the rows of a table, each with the title of a contender."""
     return [f"| {_title(found, name)} | {line} |" for (name, _), line in zip(rows, lines, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The parent: a process for each contender, turns in an order that rotates, and ratios within each round."""
+"""Run the contenders in turn, each in its own process, and compare them within each round."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
 
 OPERATIONS = ("get", "refresh", "logout", "login")
-REQUESTS = {"get": 200, "refresh": 80, "logout": 50, "login": 50}  # in a turn
+REQUESTS = {"get": 200, "refresh": 80, "logout": 50, "login": 50}  # per turn
 
 
 class Process:
-    """A contender that waits for its turns."""
+    """A contender in its own process, which waits for its turns."""
 
     def __init__(self, name: str, *, database_url: str, hasher: str) -> None:
         self.name = name
@@ -32,26 +32,26 @@ class Process:
         self.about = self._answer()
 
     def ask(self, operation: str, number: int) -> dict[str, Any]:
-        """Let it do something, and return what it found."""
+        """Return the times of `number` requests, or the counts of one request if `number` is 0."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([operation, number]) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
     def end(self) -> None:
-        """End it."""
+        """Close the process's input, which ends it, and wait."""
         self._process.communicate(timeout=30)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} has failed; what it said is above.")
+            raise SystemExit(f"{self.name} failed. Its output is above.")
         return dict(json.loads(line))
 
 
 def new_database(server: PrivateDatabase, purpose: str, name: str) -> str:
-    """Make an empty database for a contender, and return its name."""
+    """Create an empty database for a contender and return its name."""
     database = f"{purpose}_{name.replace('-', '_')}"
     server.execute(f"CREATE DATABASE {database}")
     return database
@@ -59,7 +59,7 @@ def new_database(server: PrivateDatabase, purpose: str, name: str) -> str:
 
 @contextmanager
 def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iterator[list[Process]]:
-    """Start the contenders, each with a database of its own."""
+    """Start the contenders, each with its own database."""
     started = []
     try:
         for name in names:
@@ -75,7 +75,7 @@ def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iter
 def measure(
     contenders: list[Process], operation: str, *, rounds: int, scale: float = 1, limit: str = "limit"
 ) -> dict[str, dict[str, float]]:
-    """Return wall and processor time of an operation, and the median of its ratio to the limit in each round."""
+    """Return wall and processor time of an operation, and the median of its ratios to the limit."""
     taking = [one for one in contenders if operation in one.about["offers"]]
     number = max(5, int(REQUESTS[operation] * scale))
     found: dict[str, list[dict[str, float]]] = {one.name: [] for one in taking}
@@ -90,7 +90,8 @@ def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
     """Return statements, transaction statements and function calls of each operation.
 
     Raises:
-        SystemExit: a contender sends another number of statements than it should, see `Contender.statements`.
+        SystemExit: if a contender sends a different number of statements than
+            `Contender.statements` says.
     """
     found = {
         one.name: {operation: one.ask(operation, 0) for operation in OPERATIONS if operation in one.about["offers"]}
@@ -100,7 +101,7 @@ def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
         sent = {name: [said["statements"], said["transactions"]] for name, said in found[one.name].items()}
         if sent != one.about["statements"]:
             raise SystemExit(
-                f"{one.name} is crippled or misunderstood: it sends {sent}, and not {one.about['statements']}."
+                f"{one.name} is misconfigured: it sends {sent} statements instead of {one.about['statements']}."
             )
     return found
 
@@ -116,5 +117,5 @@ def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]] | None
 
 
 def progress(line: str) -> None:
-    """Say how far it is."""
+    """Print the progress."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The authenticated GET as a user of a server sees it: gunicorn with two workers, over kept connections."""
+"""Measure the authenticated GET over HTTP: gunicorn with two workers and persistent connections."""
 
 import http.client
 import json
@@ -21,18 +21,18 @@ from tests.servers import ROOT
 
 GUNICORN = "gunicorn --workers 2 --worker-class gthread --threads 2 --no-control-socket --log-level warning"
 CONNECTIONS = 4
-PATIENCE = 60  # seconds for a server to answer for the first time
+PATIENCE = 60  # seconds until a server must have answered its first request
 
 
 class Server:
-    """A contender behind gunicorn, and the request that is put to it."""
+    """A contender behind gunicorn, and the request that is sent to it."""
 
     def __init__(self, name: str, port: int) -> None:
         self.name, self.contender, self.port = name, named(name), port
         self.request: Request | None = None
 
     def log_in(self) -> None:
-        """Wait until it answers, and log in."""
+        """Wait until the server answers, and log in."""
         ends = time.monotonic() + PATIENCE
         while True:
             try:
@@ -40,12 +40,12 @@ class Server:
                 break
             except OSError:
                 if time.monotonic() > ends:
-                    raise SystemExit(f"gunicorn does not answer for {self.name}.") from None
+                    raise SystemExit(f"gunicorn does not respond for {self.name}.") from None
                 time.sleep(0.1)
         self.request = self.contender.get(self.contender.tokens(json.loads(body) if status < 300 else {}))
 
     def load(self, number: int) -> dict[str, float]:
-        """Send so many requests over all connections; return the seconds for each, and the slow ones' milliseconds."""
+        """Send requests over all connections; return seconds per request and p99 in milliseconds."""
         share = number // CONNECTIONS
         began = time.perf_counter()
         with ThreadPoolExecutor(CONNECTIONS) as threads:
@@ -70,7 +70,7 @@ class Server:
 
 
 def measure(server: PrivateDatabase, names: list[str], *, rounds: int, number: int = 400) -> dict[str, Any]:
-    """Return the rate of each contender that speaks WSGI, its slow requests, and its ratio to the limit."""
+    """Return the rate, the p99 and the ratio to the limit of each contender that uses WSGI."""
     with ExitStack() as stack:
         chosen = [name for name in names if not hasattr(module_of(name), "start")]
         servers = [stack.enter_context(_serving(server, name)) for name in chosen]
@@ -95,9 +95,9 @@ def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]]) -> di
 
 @contextmanager
 def _serving(server: PrivateDatabase, name: str) -> Iterator[Server]:
-    """Make a contender's database, and serve it."""
+    """Create the database of a contender and serve it."""
     url, port = server.url(new_database(server, "sockets", name)), free_port()
-    Process(name, database_url=url, hasher="cheap").end()  # which leaves tables and a user
+    Process(name, database_url=url, hasher="cheap").end()  # creates the tables and the user
     paths = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
     process = subprocess.Popen(
         [sys.executable, "-m", *GUNICORN.split(), "--bind", f"127.0.0.1:{port}", "benchmarks.peers.wsgi"],

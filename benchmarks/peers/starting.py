@@ -1,4 +1,4 @@
-"""What a web worker pays before its first request: time, memory and modules, in fresh processes."""
+"""Measure the start of a web worker in new processes: time, memory and modules."""
 
 import statistics
 from typing import Any
@@ -9,7 +9,7 @@ from benchmarks.peers.rounds import progress
 
 
 def measure(names: list[str], *, database_url: str, rounds: int) -> dict[str, Any]:
-    """Return the medians of the contenders that are Django projects, each started once in a round."""
+    """Return the medians of the contenders that are Django projects, each started once per round."""
     chosen = [name for name in names if not hasattr(module_of(name), "start")]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for turn in range(rounds):

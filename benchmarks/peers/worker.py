@@ -1,4 +1,4 @@
-"""One contender in a process of its own, which does what the parent says."""
+"""The process of one contender, which executes the operations that the parent requests."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from benchmarks.peers.counting import calls_of, django_statements
 
 
 class Worker:
-    """A contender that has started, and its operations."""
+    """A running contender and its operations."""
 
     def __init__(self, contender: Contender, call: Callable[[Request], tuple[int, bytes]], counting: Any) -> None:
         self.contender, self._call, self._counting = contender, call, counting
 
     def ask(self, request: Request) -> Any:
-        """Send a request that must succeed, and return its answer."""
+        """Send a request that must succeed, and return the content of its response."""
         status, body = self._call(request)
         if not self.contender.is_done(request, status):
             raise RuntimeError(f"{self.contender.title}: {request.method} {request.path}: {status} {body[:500]!r}")
@@ -31,7 +31,7 @@ class Worker:
         return self.contender.tokens(self.ask(self.contender.login()))
 
     def requests(self, operation: str) -> Iterator[Request | None]:
-        """Yield the requests of an operation, one after the other; the answer to each is sent in."""
+        """Yield the requests of an operation. The response to each is sent into the generator."""
         if operation == "login":
             while True:
                 yield self.contender.login()
@@ -44,7 +44,7 @@ class Worker:
                 tokens = self.login()
 
     def measure(self, operation: str, number: int) -> dict[str, float]:
-        """Return the medians of wall and processor time of an operation, in microseconds."""
+        """Return the median wall time and mean processor time of an operation in microseconds."""
         walls, processor = [], []
         requests: Any = self.requests(operation)
         request = next(requests)
@@ -57,7 +57,7 @@ class Worker:
         return {"wall": statistics.median(walls) / 1000, "cpu": statistics.mean(processor) / 1000}
 
     def count(self, operation: str) -> dict[str, int]:
-        """Return the exact figures of one request of an operation."""
+        """Return the statements and function calls of one request of an operation."""
         requests: Any = self.requests(operation)
         request = next(requests)
         for _ in range(3):
@@ -69,14 +69,14 @@ class Worker:
         return {"statements": count.statements, "transactions": count.transactions, "calls": calls}
 
     def offers(self) -> list[str]:
-        """Return the operations that the contender has."""
+        """Return the operations that the contender supports."""
         tokens = self.login()
         found = ["get", "login"]
         return found + [name for name in ("refresh", "logout") if getattr(self.contender, name)(tokens) is not None]
 
 
 def main(name: str, hasher: str) -> None:
-    """Start, and do what is told, a line of JSON each."""
+    """Start the contender and execute the operations that arrive on stdin, one JSON line each."""
     began = time.perf_counter()
     contender, module = named(name), module_of(name)
     start = getattr(module, "start", None) or import_module("benchmarks.peers.project").start
@@ -101,13 +101,13 @@ def main(name: str, hasher: str) -> None:
 
 
 def resident() -> float:
-    """Return the memory of this process, in MB."""
-    with open("/proc/self/status") as status:  # noqa: PTH123  # no path of ours
+    """Return the resident memory of this process in MB."""
+    with open("/proc/self/status") as status:  # noqa: PTH123  # not a path of the project
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
 def say(answer: Any) -> None:
-    """Answer the parent."""
+    """Send a JSON line to the parent."""
     print(json.dumps(answer), flush=True)
 
 

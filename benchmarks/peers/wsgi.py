@@ -1,4 +1,4 @@
-"""What gunicorn serves: the contender that the environment names, on a database that is ready for it."""
+"""The WSGI application for gunicorn: the contender in CONTENDER, on a migrated database."""
 
 import os
 

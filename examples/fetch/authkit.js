@@ -1,4 +1,5 @@
-// A session of django-ninja-auth-kit in a browser or in Node: `fetch` with an access token that is refreshed.
+// A session of django-ninja-auth-kit in a browser or in Node.js: a `fetch` that sends the access token
+// and refreshes it.
 // Copy this file and change it as you need. It has no dependencies and no build step.
 
 /**
@@ -6,13 +7,19 @@
  * @typedef {{get(): Tokens | null, set(tokens: Tokens | null): void}} Store
  */
 
-/** Keep tokens in memory: a closed tab forgets them, and other scripts cannot read them. @returns {Store} */
+/**
+ * Keep tokens in memory. They are lost when the tab is closed, and other scripts cannot read them.
+ * @returns {Store}
+ */
 export function memoryStore() {
   let kept = null;
   return { get: () => kept, set: (tokens) => { kept = tokens; } };
 }
 
-/** Share tokens with all tabs of the site, and with any script that is injected into it. @returns {Store} */
+/**
+ * Share tokens with all tabs of the site. A script that is injected into the site can read them.
+ * @returns {Store}
+ */
 export function localStore(key = "authkit") {
   return {
     get: () => JSON.parse(localStorage.getItem(key) ?? "null"),
@@ -57,7 +64,7 @@ export class AuthSession {
     this.store.set(await this.#post("login", credentials));
   }
 
-  /** End the session at the server and here; here even if the network is down. */
+  /** Delete the tokens, even if the network is down, and end the session at the server. */
   async logout() {
     const tokens = this.store.get();
     this.store.set(null);
@@ -74,7 +81,8 @@ export class AuthSession {
   async fetch(input, options) {
     const sent = this.store.get();
     const request = new Request(input, options);
-    const answer = await this.#send(request.clone(), sent); // a body can be read once, and there may be a second try
+    // A body can be read only once, and the request may be sent again.
+    const answer = await this.#send(request.clone(), sent);
     if (answer.status !== 401 || !sent) return answer;
     if (!(await this.#renewed(sent))) return answer;
     return this.#send(request, this.store.get());
@@ -99,7 +107,7 @@ export class AuthSession {
   async #refresh(sent) {
     const tokens = this.store.get();
     if (!tokens) return false;
-    if (tokens.access_token !== sent.access_token) return true; // another request or another tab has already refreshed
+    if (tokens.access_token !== sent.access_token) return true; // another request or tab has refreshed
     try {
       this.store.set(await this.#post("refresh", { refresh_token: tokens.refresh_token }));
       return true;

@@ -1,4 +1,4 @@
-"""A host with Django's admin, for these tests alone: the others run on the smallest host, which has none."""
+"""A project with Django's admin, for these tests only. All other tests run without the admin."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +24,7 @@ PROCESSORS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def host_with_admin(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Install the admin and make its table; afterwards the host is as small as before."""
+    """Install the admin and create its table, and remove both afterwards."""
     changes = {
         "INSTALLED_APPS": ["django.contrib.admin", "django.contrib.messages", *django_settings.INSTALLED_APPS],
         "MIDDLEWARE": [
@@ -37,7 +37,7 @@ def host_with_admin(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         "TEMPLATES": [{**django_settings.TEMPLATES[0], "OPTIONS": {"context_processors": PROCESSORS}}],
         "ROOT_URLCONF": "tests.admin.urls",
         "STATIC_URL": "/static/",
-        "RABBITMQ_HOST": "127.0.0.1",  # so that audit events are rows of the outbox
+        "RABBITMQ_HOST": "127.0.0.1",  # so that audit events are written to the outbox
     }
     with django_db_blocker.unblock(), override_settings(**changes):
         call_command("migrate", "admin", verbosity=0)
@@ -46,7 +46,7 @@ def host_with_admin(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 
 class Pages:
-    """A browser in which somebody is logged in to the admin."""
+    """A client that is logged in to the admin."""
 
     def __init__(self, user: Any) -> None:
         self.user = user
@@ -63,7 +63,7 @@ class Pages:
         return self.client.get(url) if post is None else self.client.post(url, post)
 
     def act(self, model: Any, action: str, *rows: Any, **more: str) -> Any:
-        """Run an action on rows, and return the list that follows."""
+        """Run an action on rows and return the list page that follows."""
         url = reverse(f"admin:ninja_auth_kit_{model._meta.model_name}_changelist")
         data = {"action": action, "index": "0", "_selected_action": [str(row.pk) for row in rows], **more}
         return self.client.post(url, data, follow=True)
@@ -86,7 +86,7 @@ def pages(admin_user: Any) -> Pages:
 
 @pytest.fixture
 def viewer(make_user: Callable[..., Any]) -> Pages:
-    """Return the browser of somebody who may view every model of the kit, and change none."""
+    """Return the pages of a user who may view every model of the kit and change none of them."""
     user = make_user("viewer@example.com", is_staff=True)
     allowed = Permission.objects.filter(content_type__app_label="ninja_auth_kit", codename__startswith="view_")
     user.user_permissions.set(allowed)
@@ -95,7 +95,7 @@ def viewer(make_user: Callable[..., Any]) -> Pages:
 
 @pytest.fixture
 def rows(api: Api, user: Any) -> dict[Any, Any]:
-    """Return one row of each model: a live session, the token of the one before it, and so on."""
+    """Return one row of each model, such as an active session and a blacklisted token."""
     api.login()
     api.login()
     event = AuditOutbox.objects.order_by("pk")[0]

@@ -1,4 +1,4 @@
-"""The actions of the admin: what they do, what they skip, and what the audit says of who did it."""
+"""The admin's actions: what they change, what they skip, and what the audit trail records."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def last_event(name: str) -> dict[str, Any]:
-    """Return the only event of a type."""
+    """Return the only event of that type."""
     (event,) = [event for event in events() if event["type"] == f"ninja-auth-kit.{name}.v1"]
     return event
 
@@ -176,7 +176,8 @@ def test_an_address_that_two_accounts_have_is_nobody_s_to_vouch_for(
     pages: Pages, make_user: Callable[..., Any]
 ) -> None:
     user, twin = make_user(EMAIL.upper(), verified=False), make_user("twin@example.com")
-    EmailAddress.objects.filter(user=twin).delete()  # one of the host's users from before the kit
+    # Like a user who was created before the kit was installed.
+    EmailAddress.objects.filter(user=twin).delete()
     type(twin).objects.filter(pk=twin.pk).update(email=EMAIL)
 
     response = pages.act(EmailAddress, "mark_verified", user.authkit_email)
@@ -246,7 +247,7 @@ def test_deferred_events_go_back_into_the_outbox_in_their_order_and_poison_stays
     for row, reason in zip(waiting, ("unroutable", "poison", "nacked"), strict=True):
         AuditDeferred.objects.create(**row, state="parked", reason=reason)
     AuditOutbox.objects.all().delete()
-    api.login(password="wrong wrong wrong")  # younger than those that come back
+    api.login(password="wrong wrong wrong")  # newer than the events that are requeued
 
     response = pages.act(AuditDeferred, "requeue_selected", *AuditDeferred.objects.order_by("-pk"))
 
@@ -259,7 +260,7 @@ def test_deferred_events_go_back_into_the_outbox_in_their_order_and_poison_stays
     assert [row.reason for row in AuditDeferred.objects.all()] == ["poison"]
     assert list(AuditOutbox.objects.order_by("pk").values())[:2] == [waiting[0], waiting[2]]
     assert AuditOutbox.objects.count() == 3
-    api.login()  # and new rows still find an id of their own
+    api.login()  # and new rows still get an unused id
     assert AuditOutbox.objects.count() == 5
 
 

@@ -1,4 +1,4 @@
-"""The pages of the admin: what they show, to whom, and that nobody can edit anything."""
+"""The admin's pages: what they show, which users see them, and that they cannot be edited."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ EVERY_MODEL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model._
 
 
 def digests() -> list[str]:
-    """Return every digest and hash in the database, and the part of it that is the secret."""
+    """Return every digest and hash in the database, and the secret part of each."""
     columns = [(UserSession, "refresh_token"), (UserSession, "auth_hash"), (BlacklistedToken, "token")]
     columns += [(OneTimeToken, "digest"), (OneTimeToken, "auth_hash"), (get_user_model(), "password")]
     whole = {value for model, name in columns for value in model._base_manager.values_list(name, flat=True)}

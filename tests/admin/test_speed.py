@@ -1,4 +1,4 @@
-"""A million rows: no page counts or scans a table, and none takes more queries for more rows."""
+"""The admin's pages never count or scan a table, nor do more rows cause more queries."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from tests.conftest import EMAIL
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVERY_MODEL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-ROWS = 1000  # as the lists have it, which cannot be imported before the admin is there
+ROWS = 1000  # the page size of the lists, which cannot be imported before the admin is installed
 MANY = ROWS + 500
 DIGEST = "v1$00000000$" + "0" * 56
 
 
 @pytest.fixture
 def fill(user: Any) -> Callable[..., None]:
-    """Return what puts many rows into a table, all of one user where users can have many."""
+    """Return a function that inserts many rows, all of one user if the table allows it."""
 
     def run(model: type[Model], many: int = MANY) -> None:
         made = _users(many) if model is EmailAddress else [user] * many
@@ -75,14 +75,14 @@ def _row(model: type[Model], number: int, user: Any) -> Model:
 
 
 def queries(call: Callable[[], Any]) -> list[str]:
-    """Return what was asked of the tables of the kit."""
+    """Return the queries on the kit's tables."""
     with CaptureQueriesContext(connection) as captured:
         assert call().status_code == 200
     return [query["sql"] for query in captured if "ninja_auth_kit_" in query["sql"]]
 
 
 def plan(sql: str) -> Iterator[dict[str, Any]]:
-    """Return the nodes of the plan of a query, where PostgreSQL scans or sorts only if it has no other way."""
+    """Return the nodes of a query's plan. PostgreSQL scans or sorts only if it has no other way."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = off")
@@ -95,7 +95,7 @@ def plan(sql: str) -> Iterator[dict[str, Any]]:
 
 
 def scans(node: dict[str, Any]) -> bool:
-    """Tell whether a node reads all of a table of the kit."""
+    """Return whether a node reads a whole table of the kit."""
     return "Seq Scan" in node["Node Type"] and "ninja_auth_kit" in node["Relation Name"]
 
 

@@ -1,4 +1,4 @@
-"""The URLs of the tests, and the admin."""
+"""The URLs of the tests, with the admin."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,4 +1,4 @@
-"""Canaries: a unique marker in every secret, and a search for them in every place where one could be."""
+"""Canaries: put a unique marker in every secret, and search for it wherever it could leak."""
 
 import base64
 import logging
@@ -18,33 +18,34 @@ Places = dict[str, str]
 
 
 def new_password(what: str) -> str:
-    """Return a password that a host accepts and that nothing else can contain."""
+    """Return a password that is accepted as strong and that cannot occur by chance."""
     return f"c4n4ry {what} {secrets.token_hex(12)}"
 
 
 @dataclass
 class Trail:
-    """The secrets that were used in a run, by what each is, and the answers that were given."""
+    """The secrets that a run has used, by description, and the responses it has received."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     answers: Places = field(default_factory=dict)
 
     def password(self, what: str) -> str:
-        """Make a password and remember it."""
+        """Create a password and remember it."""
         password = new_password(what)
         self.secrets[f"password {what}"] = password.rpartition(" ")[2]
         return password
 
     def token(self, what: str, token: str) -> str:
-        """Remember a token, whole and in the parts that are secret by themselves."""
+        """Remember a token, both whole and by its secret parts."""
         self.secrets[f"token {what}"] = token
-        for number, part in enumerate(token.split(".")[1:]):  # of a JWT; the header is the same for all
+        # The parts of a JWT; its header is the same for all.
+        for number, part in enumerate(token.split(".")[1:]):
             self.secrets[f"token {what}, part {number}"] = part
         return token
 
 
 class RecordingApi(Api):
-    """A client that keeps every answer, without the tokens that the answer itself issues, and every token."""
+    """A client that remembers every token, and every response without the tokens that it issues."""
 
     def __init__(self, trail: Trail) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class RecordingApi(Api):
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """Yield a secret as it is, in hexadecimal, and in base64 at each of the three places where it can begin."""
+    """Yield a secret as it is, in hexadecimal, and in base64 at each of its three alignments."""
     yield secret
     data = secret.encode()
     yield data.hex()
@@ -74,7 +75,7 @@ def spellings(secret: str) -> Iterator[str]:
 
 
 def leaks(places: Places, sought: dict[str, str]) -> list[str]:
-    """Return which secret is in which place."""
+    """Return which secret was found in which place."""
     needles = {spelling: what for what, secret in sought.items() for spelling in spellings(secret)}
     return [
         f"{what}, in {place}: {text[max(0, text.index(needle) - 200) : text.index(needle) + 60]!r}"
@@ -85,7 +86,7 @@ def leaks(places: Places, sought: dict[str, str]) -> list[str]:
 
 
 def database() -> Places:
-    """Return every row of every table, whatever the type of its columns."""
+    """Return every row of every table as text."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
         tables = [name for (name,) in cursor.fetchall()]
@@ -97,7 +98,7 @@ def database() -> Places:
 
 
 def digests() -> dict[str, str]:
-    """Return what the database holds in the place of passwords and tokens: no secret, but nobody's business either."""
+    """Return the stored digests of passwords and tokens, which must not be disclosed either."""
     columns = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
     found = {}
     with connection.cursor() as cursor:
@@ -111,14 +112,14 @@ def digests() -> dict[str, str]:
 
 
 def representations(*others: object) -> Places:
-    """Return what Python says of each row of the kit and of the users, and of other objects."""
+    """Return the `repr` of each row of the kit, of each user, and of other objects."""
     models = [*apps.get_app_config("ninja_auth_kit").get_models(), get_user_model()]
     rows = [row for model in models for row in model._base_manager.all()]
     return {f"{type(one)} {number}": f"{one!r} {one!s}" for number, one in enumerate([*rows, *others])}
 
 
 def mails(sought: dict[str, str]) -> list[str]:
-    """Return which secret is in which mail, the token apart that the mail is there for."""
+    """Return which secret was found in which email, except for the token that the email delivers."""
     found = []
     for number, message in enumerate(mail.outbox):
         text = message.message().as_string() + message.body + str(getattr(message, "alternatives", ""))
@@ -131,7 +132,7 @@ def mails(sought: dict[str, str]) -> list[str]:
 
 
 class Log(logging.Handler):
-    """Keeps every record of every logger, with its arguments, its exception and whatever else it carries."""
+    """Keep every record of every logger, with its arguments, exception and attributes."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""What the attacks share: the operations as the OpenAPI document has them, and what any answer must be."""
+"""The operations of the OpenAPI document, and what every response to an attack must satisfy."""
 
 import functools
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
 def bounded(examples: int) -> settings:
-    """Return how Hypothesis searches: the same examples at every run, as many as that, and no file written.
+    """Return the settings of Hypothesis: the same examples in every run, without a deadline.
 
-    Neither a deadline for an example nor a look at how fast they are made: the machine of a test run may be busy, and
-    that is no defect of the kit.
+    A test run may share a busy machine, so slow examples are not a defect of the kit. No example
+    database is written.
     """
     return settings(
         derandomize=True,
@@ -40,7 +40,7 @@ def bounded(examples: int) -> settings:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the document."""
+    """An operation of the document."""
 
     method: str
     path: str
@@ -52,17 +52,17 @@ class Operation:
 
     @property
     def is_protected(self) -> bool:
-        """Whether it asks for an access token."""
+        """Return whether the operation requires an access token."""
         return "security" in self.description
 
     @property
     def members(self) -> list[str]:
-        """The names of the members of the body; none where there is no body."""
+        """Return the names of the members of the body, if it has one."""
         return list(self._body.get("properties", []))
 
     @property
     def required(self) -> list[str]:
-        """The names of those that must be there."""
+        """Return the names of the required members."""
         return list(self._body.get("required", []))
 
     @property
@@ -74,7 +74,7 @@ class Operation:
         return dict(self.schemas.get(reference, content["schema"]))
 
     def assert_documented(self, response: Any) -> None:
-        """Assert that the document knows this answer, that nobody stores it, and that an error is a problem."""
+        """Assert that the response is documented and `no-store`, and that an error is a problem."""
         status = response.status_code
         assert status < 500, (status, response.content)
         assert response["Cache-Control"] == "no-store"
@@ -96,7 +96,7 @@ class Operation:
 
 @functools.cache
 def operations() -> list[Operation]:
-    """Return every operation of the document, so that a new one is attacked without anybody thinking of it."""
+    """Return every operation of the document, so that a new operation is attacked automatically."""
     document = Client().get(DOCUMENT).json()
     return [
         Operation(method.upper(), path, description, document["components"]["schemas"])
@@ -107,7 +107,10 @@ def operations() -> list[Operation]:
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Run one example with what would follow its commit, and undo it: each finds what the first one found."""
+    """Run one example including its `on_commit` callbacks, and roll it back.
+
+    Each example thus starts from the same state.
+    """
     with transaction.atomic():
         with TestCase.captureOnCommitCallbacks(execute=True):
             yield
@@ -115,13 +118,13 @@ def undone() -> Iterator[None]:
 
 
 def started(user: Any) -> TokenPair:
-    """Start a session without a login, which would take its time."""
+    """Start a session without a login, which would be slow."""
     client = ClientInfo(ip_address="127.0.0.1")
     return insert_session(new_session(user=user, client=client), user=user, claims={}, client=client)
 
 
 def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:
-    """Return what is right for each member of the body of an operation, and an access token."""
+    """Return a valid value for each member of an operation's body, and an access token."""
     pair = started(user)
     purpose = next((one for part, one in PURPOSES.items() if part in operation.path), Purpose.VERIFY_EMAIL)
     expires_at = timezone.now() + kit_settings.PASSWORD_RESET_LIFETIME
@@ -132,7 +135,8 @@ def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:
         "token": OneTimeToken.objects.issue(purpose=purpose, user=user, email=EMAIL, expires_at=expires_at),
         "email": EMAIL,
         "new_email": "new@example.com",
-        "username": None if operation.path.endswith("/login") else "somebody_else",  # a login takes one identifier
+        # A login takes one identifier.
+        "username": None if operation.path.endswith("/login") else "somebody_else",
         "password": PASSWORD,
         "current_password": PASSWORD,
         "new_password": "another long walk in the hills",

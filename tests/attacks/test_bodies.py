@@ -1,4 +1,4 @@
-"""Anything as a body, a path or a header: the kit answers what its OpenAPI document says, and repeats none of it."""
+"""Arbitrary bodies, paths and headers: every response is documented and does not echo the input."""
 
 import json
 from typing import Any
@@ -14,9 +14,10 @@ from tests.conftest import Api
 pytestmark = [pytest.mark.django_db, pytest.mark.attack]
 
 CANARY = "c4n4ry"
-GENUINE = "genuine"  # stands for the value that would be right
+GENUINE = "genuine"  # a placeholder for a valid value
 
-# Any code point, surrogates among them, and then those that have broken parsers, databases, mails and logs.
+# Any code point, including surrogates, and characters that are known to break parsers, databases,
+# emails and logs.
 HOSTILE = "\x00\x1b\r\n\x7f\x85\u2028\u202e\u200b\ufeff\ud800\udfff\u0130\u0131\u212a\ufb00{}%'\""
 letters = st.characters() | st.sampled_from(HOSTILE)
 texts = st.builds(
@@ -36,16 +37,18 @@ nested = st.recursive(
     max_leaves=8,
 )
 deep = st.sampled_from([10, 500, 9000]).map(lambda depth: "[" * depth + "]" * depth)
-# JSON as text, so that it can say what no Python value says: a member twice, a number of 5,000 digits.
+# JSON as text, which can express what a Python value cannot: a repeated member, or a number of
+# 5,000 digits.
 strings = (texts | long_texts).map(json.dumps)
 raw_strings = texts.map(lambda text: json.dumps(text, ensure_ascii=False))
 values = strings | raw_strings | numbers | nested.map(json.dumps) | deep
 
 
 def bodies(operation: Operation) -> st.SearchStrategy[list[tuple[str, str]] | bytes]:
-    """Return bodies of an operation, most of them right but for a member or two.
+    """Return bodies of an operation, most of which are valid except for a member or two.
 
-    As pairs of name and JSON, each member right, wrong or missing, with others that do not belong; or as raw bytes.
+    A body is raw bytes, or a list of pairs of name and JSON, in which a member is valid, wrong,
+    missing or unknown.
     """
     missing = st.sets(st.sampled_from(operation.members), max_size=1)
     wrong = st.dictionaries(st.sampled_from(operation.members), values, max_size=2)
@@ -59,7 +62,7 @@ def bodies(operation: Operation) -> st.SearchStrategy[list[tuple[str, str]] | by
 
 
 def right(operation: Operation) -> list[tuple[str, str]]:
-    """Return the body that is right in every member."""
+    """Return a body with every member valid."""
     return [(name, GENUINE) for name in operation.members]
 
 
@@ -68,7 +71,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _written(body: list[tuple[str, str]] | bytes, genuine: dict[str, str | None]) -> bytes:
-    """Return a body as it is sent."""
+    """Return a body as bytes."""
     if isinstance(body, bytes):
         return body
     members = [
@@ -101,7 +104,7 @@ def test_whatever_the_body_the_answer_is_a_documented_one_and_repeats_nothing(op
         seen.add(response.status_code)
 
     attack()
-    assert any(status < 300 for status in seen), "no example got through to where the work is done"
+    assert any(status < 300 for status in seen), "no example was successful"
 
 
 @pytest.mark.security("CRED-11", "CRED-19")
@@ -111,7 +114,8 @@ def test_one_hostile_letter_in_one_member_is_no_failure_of_ours(operation: Opera
     for name in operation.members:
         for letter in HOSTILE:
             for text in (f"{CANARY}{letter}", f"{CANARY}{letter}@example.com"):
-                # Without the members that are not required: a login with two identifiers is looked at no further.
+                # Members that are not required are left out, because a login with two identifiers
+                # is rejected early.
                 body = [(one, GENUINE) for one in operation.required if one != name] + [(name, json.dumps(text))]
                 with undone():
                     response = Api()(

@@ -1,4 +1,4 @@
-"""A marker in every secret, through every flow: afterwards it is nowhere but where it belongs."""
+"""A marker in every secret, in every flow: afterwards it is found only where it belongs."""
 
 import base64
 import logging
@@ -44,7 +44,7 @@ USERNAME = "ada_of_the_engine"
 
 @pytest.fixture
 def trail(settings: Settings, kit: Callable[..., None]) -> Trail:
-    """Give the host keys and a broker's password that are canaries."""
+    """Set keys and a broker password that are canaries."""
     trail = Trail()
     for name in ("JWT_SECRET_KEY", "SECRET_KEY", "RABBITMQ_PASSWORD"):
         key = secrets.token_urlsafe(48)
@@ -58,9 +58,10 @@ def trail(settings: Settings, kit: Callable[..., None]) -> Trail:
 
 
 class Play:
-    """Every flow, right and wrong, with a canary in every secret.
+    """Every flow, valid and invalid, with a canary in every secret.
 
-    None of them in a URL: every server on the way logs those, and the kit neither reads nor puts one there.
+    No canary is sent in a URL. Servers and proxies log URLs, and the kit neither reads secrets from
+    URLs nor puts them there.
     """
 
     def __init__(self, trail: Trail) -> None:
@@ -74,7 +75,7 @@ class Play:
         self.api.client.cookies["sessionid"] = trail.token("in a cookie", secrets.token_hex(30))
 
     def all(self, kit: Callable[..., None]) -> None:
-        """Play everything."""
+        """Run every flow."""
         with time_machine.travel(timezone.now(), tick=False) as clock:
             self.register_and_verify()
             self.log_in_and_send_tokens_everywhere()
@@ -85,7 +86,7 @@ class Play:
             self.reach_the_limits(kit)
 
     def both(self, path: str, right: dict[str, Any], *wrong: dict[str, Any], **more: Any) -> Any:
-        """Send a body with each of the mistakes, which are refused, and then as it should be."""
+        """Send a body with each of the mistakes, which must be rejected, and then the valid body."""
         for mistake in wrong:
             assert self.api.post(path, {**right, **mistake}, **more).status_code >= 400
         response = self.api.post(path, right, **more)
@@ -134,7 +135,7 @@ class Play:
         tokens = [self.log_in(self.password)["refresh_token"]]
         for _ in range(2):
             self.both("refresh", {"refresh_token": tokens[-1]}, {"refresh_token": self.garbage})
-            again = self.both("refresh", {"refresh_token": tokens[-1]})  # in its grace
+            again = self.both("refresh", {"refresh_token": tokens[-1]})  # within the grace period
             tokens.append(again.json()["refresh_token"])
         clock.shift(timedelta(minutes=1))
         reused = self.api.post("refresh", {"refresh_token": tokens[0]})
@@ -177,7 +178,7 @@ class Play:
 
 
 def fill_tables(trail: Trail) -> None:
-    """Leave something of each kind in the tables: a live session, links on their way, a registration turned away."""
+    """Leave rows in every table: an active session, pending links, a refused registration."""
     api = RecordingApi(trail)
     waiting = trail.password("of who waits")
     api.register("waiting@example.com", waiting, username="waiting")
@@ -208,7 +209,8 @@ def test_no_secret_is_anywhere_but_where_it_belongs(
     people = {"an address": EMAIL, "another": NEW_EMAIL, "a name": USERNAME}
     events = {f"outbox {row.pk}": f"{row.routing_key} {row.payload}" for row in AuditOutbox.objects.all()}
     lines = log.lines()
-    # With DEBUG Django logs every statement with its parameters: digests, and the name that somebody is looked up by.
+    # With DEBUG, Django logs every statement with its parameters: digests, and the identifiers of
+    # users.
     without_sql = {place: line for place, line in lines.items() if "django.db.backends" not in place}
     of_the_kit = {place: line for place, line in lines.items() if "of ninja_auth_kit" in place}
     credentials = {what: secret for what, secret in trail.secrets.items() if "typed" not in what}

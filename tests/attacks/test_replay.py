@@ -1,4 +1,4 @@
-"""Whoever reads the database can log in as nobody; whoever has many tokens can guess no other."""
+"""A copy of the database does not allow a login, and tokens cannot be guessed from other tokens."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ MANY = 10_000
 
 
 def candidates(value: str) -> Iterator[str]:
-    """Yield what a thief would make of a value: itself, its parts, its windows, and its bytes dressed as a token."""
+    """Yield what a thief could send: a value, its parts, its windows, its bytes as a token."""
     parts = {value, *value.split("$"), *value.split(":"), *value.split("_")}
     for part in parts:
         yield part
@@ -39,7 +39,7 @@ def _is_hexadecimal(text: str) -> bool:
 
 
 def planted_refresh_tokens() -> Iterator[str]:
-    """Yield the refresh tokens that can be put together from a session's row, a digest in the place of the HMAC."""
+    """Yield the refresh tokens that can be built from a session's row, with a digest as the HMAC."""
     for session in UserSession.objects.all():
         for digest in (session.refresh_token, session.auth_hash):
             for generation in (session.generation, session.generation + 1):
@@ -71,26 +71,26 @@ def test_nothing_in_any_table_can_be_replayed_whole_in_part_or_dressed_up(
 
     assert len(values) > 100
     assert len(found) > 1000
-    assert opening(found) == set()
+    assert accepted(found) == set()
     for value in (*values - payloads, *planted_refresh_tokens()):
         assert api.post("refresh", {"refresh_token": value}).status_code in {401, 422}
         assert api.get("me", token=value.encode("latin-1", "replace").decode("latin-1")).status_code == 401
     assert BlacklistedToken.objects.count() == 3
     genuine = {pair["refresh_token"], pair["access_token"], reset, moved}
-    assert opening({*genuine, "garbage"}) == genuine
+    assert accepted({*genuine, "garbage"}) == genuine
 
 
-def opening(tokens: set[str]) -> set[str]:
-    """Return those that are tokens of ours, of whichever kind."""
+def accepted(tokens: set[str]) -> set[str]:
+    """Return the tokens that the kit accepts, of any kind."""
     digests = {one_time_token_digest(purpose=purpose, token=token): token for token in tokens for purpose in Purpose}
     rows = OneTimeToken.objects.filter(digest__in=digests).values_list("digest", flat=True)
-    opening = {digests[digest] for digest in rows}
+    accepted = {digests[digest] for digest in rows}
     for read in (read_refresh_token, read_expired_access_token):
         for token in tokens:
             with suppress(InvalidTokenError):
                 read(token)
-                opening.add(token)
-    return opening
+                accepted.add(token)
+    return accepted
 
 
 @pytest.mark.security("SES-20")
@@ -138,7 +138,7 @@ def test_a_session_gets_a_random_id_and_nothing_of_its_user(user: Any) -> None:
 
 
 def assert_bits_are_even(values: list[bytes]) -> None:
-    """Assert that each bit is set in about half of the values; eight standard deviations to each side."""
+    """Assert that each bit is set in about half of the values, within eight standard deviations."""
     for position in range(len(values[0]) * 8):
         ones = sum(value[position // 8] >> position % 8 & 1 for value in values)
         assert abs(ones - len(values) / 2) < 8 * (len(values) ** 0.5) / 2

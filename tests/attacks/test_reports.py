@@ -1,4 +1,4 @@
-"""A failure in the middle of a flow: neither the answer nor the report to the operator has a secret in it."""
+"""A failure in any flow: neither the response nor the error report discloses a secret."""
 
 import logging
 import re
@@ -31,16 +31,17 @@ pytestmark = [pytest.mark.django_db, pytest.mark.security("CFG-04", "AUD-03", "H
 
 
 class BrokenError(Exception):
-    """What goes wrong."""
+    """The failure that the tests cause."""
 
 
 def broken(*anything: Any, **named: Any) -> Any:
-    """Fail with whatever it was given in a local variable, under a name that tells nothing."""
+    """Fail with the arguments in local variables whose names do not suggest a secret."""
     raise BrokenError
 
 
 def break_hasher(patch: pytest.MonkeyPatch) -> None:
-    def encode(self: Any, password: str, salt: str) -> str:  # as hashers name them, for Django hides by the name
+    # Hashers use this parameter name, and Django hides variables by their name.
+    def encode(self: Any, password: str, salt: str) -> str:
         raise BrokenError
 
     patch.setattr(MD5PasswordHasher, "encode", encode)
@@ -71,7 +72,7 @@ BREAKAGES = (break_hasher, break_database, break_tokens, break_mail)
 
 @pytest.fixture(params=[False, True], ids=["without DEBUG", "with DEBUG"])
 def reports(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Places]:
-    """Collect what an operator gets of a failure: Django's page and mail, and what error trackers send."""
+    """Collect the error reports: Django's page and email, and those of error trackers."""
     found: Places = {}
     settings.DEBUG = request.param
 
@@ -85,7 +86,8 @@ def reports(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Plac
             found[f"mail {len(found)}"] = f"{subject} {message} {html_message}"
 
     mailer = Mailer(include_html=True)
-    if not settings.DEBUG:  # with DEBUG Django's reports show everything, by design, and to nobody but the developer
+    # With DEBUG, Django's reports show everything by design, and only developers see them.
+    if not settings.DEBUG:
         got_request_exception.connect(hear)
         logging.getLogger().addHandler(mailer)
     yield found
@@ -167,7 +169,8 @@ def test_no_report_holds_a_secret_where_a_host_calls_the_services(
             try:
                 call()
             except Exception as error:
-                frames = error.__traceback__.tb_next.tb_next  # those of the host, which has the password too, apart
+                # Without the frames of the project, which holds the password too.
+                frames = error.__traceback__.tb_next.tb_next
                 reports[f"service {number}"] = ExceptionReporter(None, type(error), error, frames).get_traceback_html()
 
     assert reports

@@ -1,4 +1,4 @@
-"""Schemathesis against the kit's mount: every answer is one that the OpenAPI document describes, headers too."""
+"""Schemathesis: the OpenAPI document describes every response, including its headers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,14 +26,18 @@ pytestmark = [
     pytest.mark.attack,
 ]
 
-# A configuration of our own: without one Schemathesis looks for a file in every directory above.
+# An explicit configuration, because Schemathesis otherwise searches all parent directories for a
+# file.
 schema = schemathesis.openapi.from_wsgi(DOCUMENT, get_wsgi_application(), config=schemathesis.Config())
 
-# A document tells which requests are well formed, not which tokens exist: those invented here are rightly refused.
+# The document cannot say which tokens exist, so well-formed requests with invented tokens are
+# rejected.
 IMPOSSIBLE = [checks.positive_data_acceptance]
-# The pages behind mailed links share their path with an operation. They are for people, and not in the document.
+# The pages for links in emails share their path with an operation. They are for browsers, and not
+# in the document.
 PAGES = [checks.unsupported_method, checks.allow_header_conformance]
-# Garbage is no error for a logout, or it would tell what a token is worth (RFC 7009 section 2.2).
+# A logout accepts invalid tokens, or its response would show whether a token is valid (RFC 7009
+# section 2.2).
 NO_ORACLE = [checks.negative_data_rejection]
 
 
@@ -48,7 +52,7 @@ def _left_out(path: str) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def one_connection() -> Iterator[None]:
-    """Keep the connection of the test open after a request, as Django's own test client does."""
+    """Keep the test's connection open after a request, as Django's test client does."""
     ends = (request_started, request_finished)
     for end in ends:
         end.disconnect(close_old_connections)
@@ -75,7 +79,8 @@ def test_with_a_session_every_answer_is_as_documented(operation: Operation, user
     @bounded(40)
     @given(case=schema[operation.path][operation.method].as_strategy(), is_right=st.booleans())
     def attack(case: Any, is_right: bool) -> None:
-        if is_right:  # some of the answers to a stranger are never seen by who knows the password
+        # Some responses to a wrong password are never sent for the right one.
+        if is_right:
             case.body = {name: genuine[name] for name in operation.members} or case.body
             case.path_parameters = {name: genuine[name] for name in case.path_parameters}
         with undone():

@@ -1,4 +1,4 @@
-"""Between the client and the kit: shared caches, and bodies that a real server receives."""
+"""Shared caches, and bodies as a real server receives them."""
 
 import json
 import socket
@@ -41,10 +41,11 @@ def test_a_cache_in_front_never_mixes_users(api: Api, make_user: Callable[..., o
 
 
 def answer(server: Server, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are and return the status and all that comes back."""
+    """Send raw bytes and return the status and the complete response."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
         received = b""
-        with suppress(ConnectionError):  # a server may hang up on a body that it does not want
+        # A server may close the connection without reading the whole body.
+        with suppress(ConnectionError):
             wire.sendall(request)
         with suppress(ConnectionError):
             while piece := wire.recv(65_536):
@@ -75,7 +76,7 @@ def test_a_body_over_the_limit_is_refused_however_it_is_framed(
     server = servers(kind)
     wrong = json.dumps({"email": "ada@example.com", "password": "wrong wrong wrong"}).encode()
     fitting, large = wrong.ljust(MAXIMUM), wrong.ljust(MAXIMUM + 1)
-    reads_chunks = kind is AsgiServer  # Django under WSGI reads a body without a length as none
+    reads_chunks = kind is AsgiServer  # under WSGI, Django reads a body without a length as empty
 
     requests = {
         "fitting": (measured(fitting), 401),
@@ -83,9 +84,9 @@ def test_a_body_over_the_limit_is_refused_however_it_is_framed(
         "chunked": (chunked(fitting), 401 if reads_chunks else 411),
         "large and chunked": (chunked(large), 413 if reads_chunks else 411),
     }
-    if reads_chunks:  # a server that does not may hang up before its answer is read
+    if reads_chunks:  # otherwise a server may close the connection before its response is read
         requests["huge and chunked"] = chunked(wrong.ljust(4_000_000)), 413
-    else:  # under ASGI Django waits for the whole body before it asks anybody
+    else:  # under ASGI, Django waits for the whole body before it calls a view
         requests["only promised"] = login(b"Content-Length: 99999999\r\n\r\n"), 413
     answers = {what: answer(server, request) for what, (request, _) in requests.items()}
 

@@ -1,4 +1,4 @@
-"""What in a schema would break a consumer that was written for the one before."""
+"""Find changes of a schema that would break a consumer written for the previous one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ Schema = dict[str, Any]
 
 
 def breaks(old: dict[str, Schema], new: dict[str, Schema]) -> list[str]:
-    """Return what a consumer of the old schemas could stumble over, a sentence each."""
+    """Return a sentence for each change that could break a consumer of the old schemas."""
     found = []
     for kind, schema in old.items():
         if kind not in new:

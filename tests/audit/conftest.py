@@ -1,4 +1,4 @@
-"""A consumer of the test's own exchange, and brokers that misbehave."""
+"""A consumer with an exchange of its own, and brokers that fail."""
 
 import contextlib
 import json
@@ -21,12 +21,12 @@ from tests.private_broker import PrivateBroker, free_port, is_installed
 
 
 def address() -> tuple[str, int]:
-    """Return where the broker of the test run is."""
+    """Return the address of the test run's broker."""
     return os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))
 
 
 class Consumer:
-    """Reads what arrives at one exchange, through a queue of its own."""
+    """A client that reads the messages of one exchange through its own queue."""
 
     def __init__(self, host: str, port: int, exchange: str) -> None:
         self.connection = pika.BlockingConnection(pika.ConnectionParameters(host, port))
@@ -37,7 +37,7 @@ class Consumer:
         self.exchange = exchange
 
     def messages(self, count: int, timeout: float = 20) -> list[tuple[Any, Any, bytes]]:
-        """Return `count` messages as (method, properties, body), or as many as come in time."""
+        """Return up to `count` messages as (method, properties, body), until the timeout."""
         found: list[tuple[Any, Any, bytes]] = []
         deadline = time.monotonic() + timeout
         while len(found) < count and time.monotonic() < deadline:
@@ -53,7 +53,7 @@ class Consumer:
         return [json.loads(body) for _, _, body in self.messages(count, timeout)]
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Delete the queues and the exchange, and close the connection."""
         with contextlib.suppress(pika.exceptions.AMQPError):
             self.channel.queue_delete(catch_all_queue(self.exchange))
             self.channel.exchange_delete(self.exchange)
@@ -62,7 +62,7 @@ class Consumer:
 
 @pytest.fixture
 def exchange(settings: Settings, kit: Callable[..., None]) -> str:
-    """Point the kit at the broker of the test run and at an exchange of this test alone."""
+    """Configure the broker of the test run and an exchange for this test only."""
     name = f"test-{uuid.uuid4().hex[:12]}.events"
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = address()
     kit(AUDIT_EXCHANGE=name)
@@ -78,10 +78,10 @@ def consumer(exchange: str) -> Iterator[Consumer]:
 
 @pytest.fixture
 def private_broker(settings: Settings, exchange: str) -> Iterator[PrivateBroker]:
-    """Start a broker of the test's own, to stop and to starve."""
+    """Start a broker for this test only, which can be stopped, blocked and killed."""
     if not is_installed():
-        assert not os.environ.get("CI"), "no RabbitMQ program to start a private broker from"
-        pytest.skip("no RabbitMQ program on this machine to start a private broker from")
+        assert not os.environ.get("CI"), "RabbitMQ must be installed in CI, to start a private broker"
+        pytest.skip("RabbitMQ is not installed, so a private broker cannot be started")
     broker = PrivateBroker()
     broker.start()
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = "127.0.0.1", broker.port
@@ -90,7 +90,7 @@ def private_broker(settings: Settings, exchange: str) -> Iterator[PrivateBroker]
 
 
 class Proxy:
-    """A wire to the broker that can be cut, frozen and mended."""
+    """A proxy for the broker whose connections can be cut and frozen."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -136,7 +136,7 @@ class Proxy:
 
 @pytest.fixture
 def proxy(settings: Settings, exchange: str) -> Iterator[Proxy]:
-    """Put a proxy between the kit and the broker; it is cut until the test mends it."""
+    """Put a proxy between kit and broker, which refuses connections until `mend` is called."""
     wire = Proxy()
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = "127.0.0.1", wire.port
     yield wire
@@ -145,5 +145,5 @@ def proxy(settings: Settings, exchange: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def in_production(kit: Callable[..., None]) -> None:
-    """Web processes leave publishing to the relay."""
+    """Configure web processes to leave publishing to the relay."""
     assert kit_settings.AUDIT_EMBEDDED_RELAY is False

@@ -1,4 +1,4 @@
-"""The contract with consumers: schemas, examples, documents, and that none of them breaks unnoticed."""
+"""The contract with consumers: schemas, examples and documents, and incompatible changes to them."""
 
 import copy
 import json
@@ -48,13 +48,13 @@ def validator(kind: type[Event]) -> Any:
 def messages(
     transactional_db: None, audited: None, host_api: Callable[..., Api], kit: Callable[..., None]
 ) -> list[dict[str, Any]]:
-    """Return every message of a run of everything that there is."""
+    """Return every message that a run of all flows records."""
     play_every_flow(host_api, kit)
     return [json.loads(row.payload) for row in AuditOutbox.objects.order_by("id")]
 
 
-def settled(message: dict[str, Any]) -> dict[str, Any]:
-    """Put fixed values in the place of those that differ from run to run."""
+def normalized(message: dict[str, Any]) -> dict[str, Any]:
+    """Replace the values that differ from run to run with fixed ones."""
     text = json.dumps(message)
     user = message.get("subject", "user/").removeprefix("user/")
     if user:
@@ -88,14 +88,15 @@ def test_every_reason_that_is_sent_is_documented(messages: list[dict[str, Any]])
     for message in messages:
         kind, reason = event_class(message["type"]), message["data"]["reason"]
         assert kind is not None
-        if reason is not None and kind is not RegistrationFailed:  # which has the codes of all rules for input
+        # It has the codes of all validation rules.
+        if reason is not None and kind is not RegistrationFailed:
             assert reason in kind.reasons, (kind.name, reason)
     ends = {EndReason.REPLACED, EndReason.REVOKED, EndReason.EXPIRED, EndReason.PASSWORD_CHANGED}
     assert ends <= set(SessionRevoked.reasons)
 
 
 def test_the_documented_examples_are_those_of_a_run(messages: list[dict[str, Any]]) -> None:
-    examples = {message["type"]: settled(message) for message in reversed(messages)}
+    examples = {message["type"]: normalized(message) for message in reversed(messages)}
     if RECORD:
         generate.EXAMPLES.write_text(json.dumps(dict(sorted(examples.items())), indent=2) + "\n")
 
@@ -135,16 +136,16 @@ def test_a_schema_refuses_what_is_no_such_event(break_it: Callable[[dict[str, An
 
 @pytest.fixture(scope="module")
 def asyncapi_schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return the official schema of AsyncAPI 3.0.0, from the package of its authors."""
+    """Return the official schema of AsyncAPI 3.0.0, from its npm package."""
     if shutil.which("npm") is None:
-        assert not os.environ.get("CI"), "npm is needed to get AsyncAPI's own schema"
-        pytest.skip("no npm on this machine to get AsyncAPI's own schema with")
+        assert not os.environ.get("CI"), "npm must be installed in CI, to get AsyncAPI's schema"
+        pytest.skip("npm is not installed, so AsyncAPI's schema cannot be downloaded")
     folder = tmp_path_factory.mktemp("npm")
     pack = ["npm", "pack", "--silent", "@asyncapi/specs@6.11.1"]
     done = subprocess.run(pack, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode != 0:
         assert not os.environ.get("CI"), done.stderr
-        pytest.skip("npm cannot reach its registry")
+        pytest.skip("npm cannot download AsyncAPI's schema")
     with tarfile.open(folder / done.stdout.strip().splitlines()[-1]) as package:
         member = package.extractfile("package/schemas/3.0.0.json")
         assert member is not None

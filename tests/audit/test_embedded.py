@@ -1,4 +1,4 @@
-"""The relay in a web process, and a web process without it."""
+"""The embedded relay in a web process, and a web process without it."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def test_an_embedded_relay_publishes_from_every_worker_in_order(
 
 
 def run_in_a_thread() -> None:
-    """Run the relay in a thread of its own, as a web process does, until something raises SystemExit."""
+    """Run the relay in another thread, as a web process does, until SystemExit is raised."""
 
     def run() -> None:
         with pytest.raises(SystemExit):

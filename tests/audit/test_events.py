@@ -1,4 +1,4 @@
-"""What is recorded: one event for each action, a CloudEvent, and nothing in it that should not be."""
+"""The recorded events: one CloudEvent for each action, without any secret."""
 
 import json
 import uuid
@@ -30,7 +30,7 @@ OTHER_PASSWORD = "another horse, another battery"
 
 
 def cloud_event(row: AuditOutbox) -> BaseCloudEvent:
-    """Return the event of a row as the official SDK reads it, which raises where it is none."""
+    """Return the event of a row as the official SDK parses it. It raises for an invalid event."""
     return from_structured(RabbitMQMessage({}, CONTENT_TYPE, row.payload.encode()), JSONFormat())
 
 
@@ -39,7 +39,7 @@ def new_events(before: int) -> list[str]:
 
 
 def play_every_flow(host_api: Callable[..., Api], kit: Callable[..., None]) -> list[tuple[str, list[str]]]:
-    """Do everything that there is, well and badly, and return what each step has recorded."""
+    """Run every flow, valid and invalid, and return what each step has recorded."""
     api = host_api(SESSION_LIMIT=2, PROFILE_SCHEMA="tests.host_app.schemas.Profile")
     recorded: list[tuple[str, list[str]]] = []
 

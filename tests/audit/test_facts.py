@@ -1,4 +1,4 @@
-"""Facts survive rollback: a failed login has failed, whatever becomes of the transaction around it."""
+"""Facts survive a rollback: a failed login is recorded even if its transaction is rolled back."""
 
 import logging
 import re
@@ -25,12 +25,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class UndoneError(Exception):
-    """What makes the host roll back."""
+    """The exception that makes the project roll back."""
 
 
 @pytest.fixture
 def login(rf: RequestFactory, user: Any) -> Callable[[str], None]:
-    """Log in by the service, as a host does in a transaction of its own."""
+    """Log in by the service, as a project does in its own transaction."""
 
     def attempt(password: str) -> None:
         with suppress(AuthKitError):
@@ -103,7 +103,7 @@ def test_outside_a_transaction_a_fact_costs_one_statement_and_no_connection(
 
 def test_in_a_test_case_of_django_nothing_outlives_the_test(login: Callable[[str], None]) -> None:
     class Case(TestCase):
-        def runTest(self) -> None:  # noqa: N802  # as unittest names it
+        def runTest(self) -> None:  # noqa: N802  # the name that unittest requires
             with suppress(UndoneError), transaction.atomic():
                 login("wrong wrong wrong")
                 raise UndoneError
@@ -136,10 +136,11 @@ def test_where_no_second_connection_is_to_be_had_the_login_goes_on_and_it_is_sai
 
 @pytest.fixture
 def listening() -> Iterator[Callable[[], int]]:
-    """Return what counts the notifications that have arrived."""
+    """Return a function that counts the notifications that have arrived."""
     with psycopg.connect(database_url().replace("postgres://", "postgresql://"), autocommit=True) as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
-        # A slow machine may take long for the first; only for "none" it must be waited out.
+        # If none is expected, the timeout is always waited out. A slow machine may need it for the
+        # first.
         yield lambda: len(list(listener.notifies(timeout=0.5)))
 
 

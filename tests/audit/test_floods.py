@@ -1,4 +1,4 @@
-"""Floods: many failures from one network are a few events and an exact count."""
+"""Floods: many failures from one network are recorded as a few events and an exact count."""
 
 import json
 from collections.abc import Callable
@@ -35,8 +35,8 @@ def end_windows() -> int:
     return flush_floods(using="default")
 
 
-def told() -> int:
-    """Return how many failures the events in the outbox stand for."""
+def recorded_failures() -> int:
+    """Return how many failures the events in the outbox represent."""
     return sum(event["data"].get("count", 1) for event in events())
 
 
@@ -45,7 +45,7 @@ def test_the_first_are_told_singly_and_the_others_are_one_event_with_their_numbe
         fail()
     assert AuditOutbox.objects.count() == RECORDED_INDIVIDUALLY
 
-    assert flush_floods(using="default") == 0  # the window is not over
+    assert flush_floods(using="default") == 0  # the window has not ended
     assert end_windows() == 1
 
     event = parse(AuditOutbox.objects.latest("id").payload)
@@ -57,7 +57,7 @@ def test_the_first_are_told_singly_and_the_others_are_one_event_with_their_numbe
     assert (event.client.ip, event.reason) == ("203.0.113.7", "invalid_credentials")
     assert event.target.identifier_hash == parse(AuditOutbox.objects.earliest("id").payload).target.identifier_hash
     assert not AuditFlood.objects.exists()
-    assert told() == RECORDED_INDIVIDUALLY + 25
+    assert recorded_failures() == RECORDED_INDIVIDUALLY + 25
 
 
 def test_a_few_failures_are_told_as_they_are_and_leave_nothing() -> None:
@@ -135,7 +135,7 @@ def test_of_five_thousand_failures_at_once_none_is_lost_and_few_rows_are_left() 
     assert AuditOutbox.objects.count() <= RECORDED_INDIVIDUALLY
     assert AuditFlood.objects.count() == 1
     assert end_windows() == 1
-    assert told() == 5000
+    assert recorded_failures() == 5000
 
 
 @pytest.mark.race
@@ -151,4 +151,4 @@ def test_two_relays_that_end_a_window_at_once_make_one_event() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(flush, range(4))) == 1
-    assert told() == RECORDED_INDIVIDUALLY + 7
+    assert recorded_failures() == RECORDED_INDIVIDUALLY + 7

@@ -1,4 +1,4 @@
-"""Events of a host: on the same stream, with the same promises, and in the same documents."""
+"""Custom events of a project: in the same stream and documents, with the same promises."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class FraudSuspected:
 
 
 class UndoneError(Exception):
-    """What makes the host roll back."""
+    """The exception that makes the project roll back."""
 
 
 def test_an_event_of_the_host_is_like_those_of_the_kit(user: Any) -> None:

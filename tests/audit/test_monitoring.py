@@ -1,4 +1,4 @@
-"""How a relay is watched: its figures, its health file, and several databases and hosts."""
+"""Monitoring a relay: metrics, the health file, and several databases and broker hosts."""
 
 import shutil
 import socket
@@ -20,13 +20,13 @@ from tests.audit.conftest import Consumer, address
 from tests.audit.test_relay import Process, fill, start_relay, until, waiting
 from tests.private_broker import free_port
 
-__all__ = ["start_relay"]  # a fixture
+__all__ = ["start_relay"]  # fixtures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
 
 def figures(port: int) -> dict[str, float]:
-    """Return what a relay tells, as the parser of Prometheus itself reads it."""
+    """Return the metrics of a relay, parsed by the Prometheus client library."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         text = answer.read().decode()
@@ -146,7 +146,7 @@ def test_of_several_hosts_one_that_answers_is_enough(consumer: Consumer, setting
     settings.RABBITMQ_HOST = ["no-such-host.invalid", host]
     fill(3)
 
-    for _ in range(4):  # whichever comes first
+    for _ in range(4):  # the hosts are tried in random order
         relay = configured_relay(using="default")
         relay.publisher.connect()
         assert relay.publisher.where == host

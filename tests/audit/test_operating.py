@@ -1,4 +1,4 @@
-"""`authkit_status` and `authkit_requeue`: what an operator sees of the outbox, and can do."""
+"""`authkit_status` and `authkit_requeue`: what operators see of the outbox, and what they can do."""
 
 import json
 import re
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def status(*arguments: str) -> tuple[int, str]:
-    """Run authkit_status, and return its exit code and what it prints."""
+    """Run authkit_status and return its exit code and output."""
     out = StringIO()
     try:
         call_command("authkit_status", *arguments, stdout=out)
@@ -40,7 +40,7 @@ def requeue(*arguments: str) -> str:
 
 
 def defer(count: int, *, first: int = 1, **columns: Any) -> None:
-    """Put refused events aside."""
+    """Insert deferred events."""
     row = {"shard": 0, "routing_key": "auth.test.x.success", "payload": "{}", "created_at": Now(), "state": "retry"}
     row |= {"reason": "unroutable", "next_attempt_at": Now() + timedelta(minutes=5), **columns}
     AuditDeferred.objects.bulk_create(
@@ -50,7 +50,7 @@ def defer(count: int, *, first: int = 1, **columns: Any) -> None:
 
 @pytest.fixture
 def relay_session() -> Any:
-    """Let this very session be that of a relay."""
+    """Mark this database session as one of a relay."""
     Wakeup(using="default").listen()
     yield
     connection.close()
@@ -247,7 +247,7 @@ def test_nothing_is_given_up_by_mistake(arguments: list[str], said: str) -> None
 
 @pytest.fixture
 def database_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody answer where the database is said to be."""
+    """Configure a database address that does not accept connections."""
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
     monkeypatch.setitem(connection.settings_dict, "PORT", free_port())
@@ -256,7 +256,7 @@ def database_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def not_migrated() -> Iterator[None]:
-    """Take the tables away for a while."""
+    """Rename the tables temporarily, as if the migrations had not run."""
     names = [model._meta.db_table for model in (AuditDeferred, AuditOutbox, UserSession, get_user_model())]
     with connection.cursor() as cursor:
         for name in names:

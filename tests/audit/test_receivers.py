@@ -1,4 +1,4 @@
-"""When an event is recorded: with its action, or not at all."""
+"""An event is recorded together with its action, or not at all."""
 
 import json
 import logging
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class UnrelatedError(Exception):
-    """Something else that went wrong in the same transaction."""
+    """An unrelated failure in the same transaction."""
 
 
 def register(email: str = EMAIL) -> None:
-    """Register by the service, where a transaction of the caller's can be around it."""
+    """Register by the service, which can run in the caller's transaction."""
     username = email.partition("@")[0] if has_username() else None
     services.register(email=email, password=PASSWORD, username=username, client=ClientInfo())
 

@@ -1,4 +1,4 @@
-"""Events that the broker, or the relay, refuses: set aside, tried again, and in nobody's way."""
+"""Events that the broker or the relay refuses: they are deferred, retried, and block no others."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
 @pytest.fixture
 def nowhere(consumer: Consumer, exchange: str, kit: Callable[..., None]) -> Iterator[str]:
-    """Publish to an exchange that routes to no queue."""
+    """Publish to an exchange that does not route to any queue."""
     name = exchange.replace("test-", "test-nowhere-")
     consumer.channel.exchange_declare(name, "topic", durable=True)
     kit(AUDIT_EXCHANGE=name, AUDIT_DECLARE=False)
@@ -39,8 +39,8 @@ def make_due() -> None:
     AuditDeferred.objects.update(next_attempt_at=Now())
 
 
-def plant(**columns: Any) -> AuditOutbox:
-    """Put one odd event into the outbox."""
+def insert_event(**columns: Any) -> AuditOutbox:
+    """Insert an invalid event into the outbox."""
     row = {"event_id": uuid.uuid4(), "shard": 3, "routing_key": "auth.test.odd.success", "payload": "{}"}
     return AuditOutbox.objects.create(**{**row, **columns})
 
@@ -57,7 +57,7 @@ def test_events_that_are_routed_nowhere_wait_and_arrive_once_they_are_routed(con
     }
 
     consumer.channel.queue_bind(consumer.queue, nowhere, "#")
-    assert drain() == 0  # none is due yet
+    assert drain() == 0  # no retry is due yet
     make_due()
     assert drain() == 3
     assert_in_order(consumer.events(3))
@@ -82,7 +82,7 @@ def test_what_is_routed_nowhere_holds_up_nothing_else(consumer: Consumer, nowher
     consumer.channel.queue_bind(consumer.queue, nowhere, "auth.test.fill.*")
     for number in range(5):
         fill(20, users=20, first=20 * number)
-        plant(shard=number, routing_key="auth.nobody.wants.this")
+        insert_event(shard=number, routing_key="auth.nobody.wants.this")
 
     assert drain() == 100
 
@@ -142,7 +142,7 @@ def test_an_event_that_cannot_be_sent_is_parked_and_the_others_arrive(
     consumer: Consumer, columns: dict[str, Any], reason: str, error: str
 ) -> None:
     fill(20)
-    odd = plant(**columns)
+    odd = insert_event(**columns)
     fill(20, first=20)
 
     assert drain() == 40
@@ -155,7 +155,7 @@ def test_an_event_that_cannot_be_sent_is_parked_and_the_others_arrive(
 
 
 def test_what_is_parked_is_not_tried_again_until_a_person_puts_it_back(consumer: Consumer) -> None:
-    plant(payload=json.dumps({"a": "b" * LARGEST_PAYLOAD}))
+    insert_event(payload=json.dumps({"a": "b" * LARGEST_PAYLOAD}))
     drain()
     row = AuditDeferred.objects.get()
 
@@ -203,6 +203,7 @@ def test_setting_aside_is_one_statement(nowhere: str, django_assert_num_queries:
     relay._chores_at = float("inf")  # on a slow machine they would be due
     fill(5, first=5)
 
-    # Is anything pending, begin, the shards, the rows, delete the confirmed, set aside, commit; is anything due.
+    # The statements: is anything pending, begin, the shards, the rows, delete the confirmed, defer,
+    # commit, is anything due.
     with django_assert_num_queries(7):
         relay.publish_batch()

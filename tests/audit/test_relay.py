@@ -1,4 +1,4 @@
-"""The relay against a real RabbitMQ: what it publishes, and that nothing is lost when the broker misbehaves."""
+"""The relay with a real RabbitMQ: what it publishes, and that a broker failure loses no event."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
 
 def fill(count: int, users: int = 20, first: int = 0) -> None:
-    """Put events of several users into the outbox, numbered in the order of each user."""
+    """Insert events of several users into the outbox, numbered in the order of each user."""
     rows = []
     for number in range(first, first + count):
         user = number % users
@@ -49,7 +49,7 @@ def fill(count: int, users: int = 20, first: int = 0) -> None:
 
 
 def assert_in_order(bodies: list[dict[str, int]], *, duplicates: bool = False) -> None:
-    """Assert that the first arrivals of each user's events are in their order."""
+    """Assert that the events of each user first arrived in their order."""
     seen: dict[int, int] = {}
     for body in bodies:
         last = seen.get(body["user"], -1)
@@ -66,7 +66,7 @@ def waiting() -> int:
 def until(condition: Callable[[], bool], timeout: float = 30) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
@@ -85,7 +85,7 @@ def running(relay: Relay) -> Iterator[Relay]:
 
 
 class Process:
-    """`manage.py authkit_relay` in a process of its own."""
+    """A process that runs `manage.py authkit_relay`."""
 
     def __init__(self, exchange: str, settings: Settings, *arguments: str) -> None:
         environment = {
@@ -104,12 +104,12 @@ class Process:
         )
 
     def line(self) -> str:
-        """Return the next line that it prints."""
+        """Return the next line of its output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def finish(self, number: signal.Signals = signal.SIGTERM, timeout: float = 60) -> tuple[int, str]:
-        """Send a signal, and return the exit code and what was printed."""
+        """Send a signal, and return the exit code and the remaining output."""
         self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, output
@@ -262,7 +262,7 @@ def test_a_signal_that_comes_while_the_event_is_locked_stops_the_command_too(
     exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(relay: Relay, stop: threading.Event, **_: Any) -> None:
-        with stop._cond:  # type: ignore[attr-defined]  # as in the middle of `wait`
+        with stop._cond:  # type: ignore[attr-defined]  # as during `wait`
             signal.raise_signal(signal.SIGTERM)
         assert stop.wait(10)
 
@@ -389,8 +389,9 @@ def test_a_relay_killed_in_the_middle_loses_nothing(consumer: Consumer, start_re
     bodies = [json.loads(body) for _, _, body in arrived]
     assert len({(body["user"], body["number"]) for body in bodies}) == 4000
     assert len(bodies) - 4000 <= 100
-    assert len({properties.message_id for _, properties, _ in arrived}) == 4000  # what comes twice has one id,
-    assert len({body for _, _, body in arrived}) == 4000  # and one body
+    # Duplicates have the same id.
+    assert len({properties.message_id for _, properties, _ in arrived}) == 4000
+    assert len({body for _, _, body in arrived}) == 4000  # and the same body
     assert_in_order(bodies, duplicates=True)
 
 
@@ -510,7 +511,8 @@ def test_an_exchange_that_is_another_s_is_told_in_the_words_of_the_broker(
 def test_a_broker_that_is_killed_and_comes_back_gets_everything(private_broker: PrivateBroker, exchange: str) -> None:
     relay = configured_relay(using="default", batch=100)
     relay.publisher.connect()
-    time.sleep(6)  # a stream that is seconds old when its node is killed does not come back (RabbitMQ 3.10)
+    # A stream that was created seconds ago is lost if its node is killed (RabbitMQ 3.10).
+    time.sleep(6)
     fill(3000)
     with running(relay):
         until(lambda: waiting() < 2500)
@@ -567,7 +569,7 @@ def test_a_frozen_broker_is_left_after_the_timeout_and_found_again(
 
 
 def transaction_open() -> bool:
-    """Tell whether any other connection holds a transaction open."""
+    """Return whether any other connection has an open transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' "
@@ -577,7 +579,7 @@ def transaction_open() -> bool:
 
 
 def read_stream(port: int, exchange: str) -> list[dict[str, int]]:
-    """Return everything that the catch-all stream holds, from its beginning."""
+    """Return every message of the catch-all stream, from its beginning."""
     reader = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port))
     channel = reader.channel()
     channel.basic_qos(prefetch_count=500)
@@ -588,7 +590,8 @@ def read_stream(port: int, exchange: str) -> list[dict[str, int]]:
             break
         bodies.append(json.loads(body))
         channel.basic_ack(method.delivery_tag)
-    # Not channel.cancel(): it would return prefetched messages, and a stream takes none back.
+    # `channel.cancel()` would return prefetched messages to the queue, which a stream does not
+    # support.
     with contextlib.suppress(pika.exceptions.AMQPError):
         reader.close()
     return bodies

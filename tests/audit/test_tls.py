@@ -1,4 +1,4 @@
-"""TLS to the broker: nothing is said to one that cannot prove who it is."""
+"""TLS to the broker: no data is sent to a server that cannot prove its identity."""
 
 import socket
 import ssl
@@ -23,7 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def impostor(tmp_path: Path, settings: Settings) -> Iterator[Callable[[str], list[bytes]]]:
-    """Return a starter of a TLS server whose certificate is for this name; it returns what the server was told."""
+    """Return a function that starts a TLS server with a certificate for a name.
+
+    The function returns the list of the bytes that the server receives.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = "localhost", listener.getsockname()[1]
     settings.RABBITMQ_TLS, settings.RABBITMQ_PASSWORD = True, "c4n4ry"
@@ -56,7 +59,7 @@ def impostor(tmp_path: Path, settings: Settings) -> Iterator[Callable[[str], lis
 
 
 def certificate(name: str) -> bytes:
-    """Return a certificate for a name, signed by itself."""
+    """Return a self-signed certificate for a name."""
     key, now = private(pem("ES256")), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
@@ -66,7 +69,7 @@ def certificate(name: str) -> bytes:
 
 
 def attempt() -> str:
-    """Try to publish, and return why it did not work."""
+    """Try to publish, and return the error message."""
     with pytest.raises(BrokerError) as caught:
         configured_relay(using="default").drain()
     assert "c4n4ry" not in repr(caught.value)

@@ -1,4 +1,4 @@
-"""How a relay waits, and what it does not read again: notifications, pauses, and the floor under old rows."""
+"""How a relay waits and which rows it skips: notifications, pauses, and the low watermark."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def claim_of(*, xmin: int, xid: int, shards: int = SHARDS) -> BatchClaim:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Stop the clock of the floor, and return what moves it on."""
+    """Stop the clock of the low watermark, and return a function that advances it."""
     now = [1000.0]
     monkeypatch.setattr("ninja_auth_kit.audit.relay.claims.time.monotonic", lambda: now[0])
 
@@ -151,7 +151,7 @@ def test_rows_that_commit_late_under_a_backlog_keep_the_order_of_their_user(cons
 
     stop = threading.Event()
 
-    def keep_busy() -> None:  # so that claims are full, and the floor would rise
+    def keep_busy() -> None:  # keeps the claims full, so that the watermark could rise
         while not stop.is_set():
             for row in range(1, 41):
                 AuditOutbox(
@@ -182,7 +182,7 @@ def test_an_idle_relay_finds_a_row_below_its_floor(consumer: Consumer) -> None:
         fill(5)
         assert len(consumer.events(5)) == 5
         until(lambda: waiting() == 0)
-        relay._outbox._watermark._value = 10**9  # as if everything up to there were gone, and nothing had come since
+        relay._outbox._watermark._value = 10**9  # as if all rows up to that id had been published
         fill(1, first=5)
         assert len(consumer.events(1)) == 1
 
@@ -191,7 +191,7 @@ def test_an_idle_relay_finds_a_row_below_its_floor(consumer: Consumer) -> None:
 def test_an_idle_relay_that_listens_is_woken_at_once(consumer: Consumer) -> None:
     with running(configured_relay(using="default")):
         until(lambda: AuditOutbox.objects.count() == 0)
-        time.sleep(2.5)  # so that its pauses are the longest
+        time.sleep(2.5)  # until its pauses have their full length
         delays = []
         for number in range(5):
             began = time.monotonic()
@@ -235,7 +235,7 @@ def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connectio
 
 
 def listeners() -> int:
-    """Return how many other sessions have last listened."""
+    """Return how many other database sessions sent LISTEN as their last statement."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"

@@ -1,4 +1,4 @@
-"""A producer that is no Django, and databases and queues of the tests' own."""
+"""A producer without Django, and databases and queues for these tests only."""
 
 import json
 import os
@@ -51,16 +51,16 @@ def message(number: int = 0, *, name: str = "session.login_failed", user: str = 
 
 
 class Producer:
-    """An exchange as the relay declares it, and a queue's worth of tools to look at it."""
+    """An exchange as the relay declares it, with a queue for each test."""
 
     def __init__(self, port: int = PORT) -> None:
         self.name = f"test-{secrets.token_hex(6)}"
         self.exchange, self.queue = f"{self.name}.events", f"{self.name}.consumer"
         self.port = port
-        self._open()
+        self.connect()
         self.channel.exchange_declare(self.exchange, "topic", durable=True)
 
-    def _open(self) -> None:
+    def connect(self) -> None:
         self.connection = pika.BlockingConnection(pika.ConnectionParameters(HOST, self.port))
         self.channel = self.connection.channel()
 
@@ -70,7 +70,7 @@ class Producer:
             self.channel.basic_publish(self.exchange, key, data, pika.BasicProperties(delivery_mode=2))
 
     def depth(self, queue: str) -> int:
-        """Return how many messages are ready in a queue; 0 where there is none."""
+        """Return how many messages are ready in a queue, or 0 if it does not exist."""
         try:
             return int(self.channel.queue_declare(queue, passive=True).method.message_count)
         except pika.exceptions.ChannelClosedByBroker:
@@ -82,7 +82,7 @@ class Producer:
 
     def close(self) -> None:
         if self.connection.is_closed:
-            self._open()
+            self.connect()
         for queue in (self.queue, dead_letters(self.queue), f"{self.name}.audit"):
             self.channel.queue_delete(queue)
         for exchange in (self.exchange, dead_letters(self.queue)):
@@ -99,7 +99,7 @@ def producer() -> Iterator[Producer]:
 
 @pytest.fixture
 def conninfo(transactional_db: None) -> Iterator[str]:
-    """Return the address of a database in which the consumer remembers; its tables go in the end."""
+    """Return the URL of the database for the consumer's tables, which are dropped at the end."""
     url = database_url().replace("postgres://", "postgresql://")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("CREATE TABLE effect (number text)")
@@ -128,12 +128,12 @@ def running(*consumers: Consumer[Any]) -> Iterator[None]:
 def until(condition: Callable[[], bool], timeout: float = 30) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Return a port where connections are accepted and nothing is ever said, as by a broker that is frozen."""
+    """Return a port that accepts connections and never responds, like a frozen broker."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield int(listener.getsockname()[1])

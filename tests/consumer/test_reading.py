@@ -1,4 +1,4 @@
-"""Reading what arrives now and what the stream still has: `authkit_tail` and `replay`."""
+"""Reading new events and past events of the stream: `authkit_tail` and `replay`."""
 
 import io
 import json
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.consumer]
 
 @pytest.fixture
 def stream(producer: Producer) -> str:
-    """Keep what is sent, as the relay's catch-all does."""
+    """Declare a catch-all stream as the relay does."""
     name = f"{producer.name}.audit"
     producer.channel.queue_declare(name, durable=True, arguments=CATCH_ALL)
     producer.channel.queue_bind(name, producer.exchange, "#")
@@ -86,7 +86,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_said_to_be_away(
 
 @pytest.fixture
 def tail(producer: Producer, settings: Settings, kit: Callable[..., None]) -> Callable[..., str]:
-    """Return what runs authkit_tail, sends events while it does, and returns what it has printed."""
+    """Return a function that runs authkit_tail, sends events meanwhile, and returns its output."""
     settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = HOST, PORT
     kit(AUDIT_EXCHANGE=producer.exchange)
 

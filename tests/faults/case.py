@@ -1,4 +1,4 @@
-"""One case: a database and an exchange of its own, the processes around them, and the count at the end."""
+"""A case of the fault suite: its database and exchange, its processes, and the final count."""
 
 import contextlib
 import json
@@ -23,20 +23,20 @@ from tests.faults.report import Row
 from tests.private_broker import PrivateBroker
 
 WRITERS = 2
-PATIENCE = 180.0  # seconds, for what must happen in the end
-LONGEST_REQUEST = 5000.0  # ms: shorter than any time that the relay waits for the broker
+PATIENCE = 180.0  # seconds, for what is expected to happen eventually
+LONGEST_REQUEST = 5000.0  # ms, shorter than any time for which the relay waits for the broker
 
 __all__ = ["BATCH", "Case"]
 
 
 class Case:
-    """What a case is told in: start, write, break, mend, expect.
+    """The steps of a case: start, write, introduce a fault, remove it, expect.
 
     Args:
-        row: of the table, to be filled in.
-        events: how many are written.
-        broker: where the events go.
-        server: where the database is.
+        row: the row of the result table to fill in.
+        events: how many events are written.
+        broker: the broker that receives the events.
+        server: the database server.
     """
 
     def __init__(self, row: Row, *, events: int, broker: PrivateBroker, server: PrivateDatabase) -> None:
@@ -56,13 +56,13 @@ class Case:
     def start_relay(
         self, *arguments: str, url: str | None = None, clock: int | None = None, **variables: str
     ) -> Relay:
-        """Start one more relay.
+        """Start another relay.
 
         Args:
-            arguments: of the command.
-            url: of the database, where it goes another way than everybody else.
+            arguments: the arguments of the command.
+            url: the URL of the database, if it differs from the URL of the other processes.
             clock: how many seconds its clock is fast.
-            variables: of its environment.
+            variables: additional environment variables.
         """
         program = ["django"] if clock is None else ["tests.faults.clock", str(clock)]
         return self._relay([*program, "authkit_relay", *arguments], url=url, **variables)
@@ -74,14 +74,14 @@ class Case:
         )
 
     def start_writer(self, **orders: Any) -> Writer:
-        """Start one writer with orders of its own."""
+        """Start a writer with its own orders."""
         writer = Writer(orders, self._environment(), self._log("writer"))
         self._exits.callback(writer.end)
         return writer
 
     @contextlib.contextmanager
     def writing(self, *, events: int | None = None, **orders: Any) -> Iterator[None]:
-        """Write the events of the case meanwhile; it ends when they are written."""
+        """Run the block while writers write the events of the case, and wait for the writers."""
         share = (events or self.events) // WRITERS
         writers = [self.start_writer(events=share, seed=seed, **orders) for seed in range(WRITERS)]
         yield
@@ -91,11 +91,11 @@ class Case:
 
     @contextlib.contextmanager
     def visiting(self, *, server: tuple[str, ...] = (), **kit: Any) -> Iterator[WebServer]:
-        """Have visitors meanwhile, who log in and refresh at a web server."""
+        """Run the block while simulated users log in and refresh at a web server."""
         self.kit |= kit
         web = WebServer(server, self._environment(), self._log("web"))
         self._exits.callback(web.end)
-        self.until(web.answers, "the web server answers")
+        self.until(web.answers, "the web server responds")
         visitors = Visitors(web.port, self._log("visitors"))
         self._exits.callback(visitors.end)
         yield web
@@ -103,57 +103,57 @@ class Case:
         web.terminate()
 
     def run(self, *arguments: str) -> str:
-        """Run a module to its end and return the last line that it prints."""
+        """Run a module to its end and return the last line of its output."""
         process = Process(list(arguments), self._environment(), self._log("run"))
         self._exits.callback(process.end)
         assert process.wait(timeout=120) == 0, process.output
         return process.output.splitlines()[-1]
 
     def publisher(self) -> dict[str, str]:
-        """Make a user of the broker for the relay, and return what its environment must say."""
+        """Create a broker user for the relay and return its environment variables."""
         name, password = self.name, f"c4n4ry-{uuid.uuid4().hex}"
         self.broker.control("add_user", name, password)
         self.broker.control("set_permissions", name, ".*", ".*", ".*")
         return {"TEST_RABBITMQ_USER": name, "TEST_RABBITMQ_PASSWORD": password}
 
     def limit_inbox(self, length: int) -> None:
-        """Let the inbox hold so many events, and refuse more."""
+        """Limit the length of the inbox, which then rejects further events."""
         limit = json.dumps({"max-length": length, "overflow": "reject-publish"})
         self.broker.control("set_policy", self.name, f"^{self.inbox.queue}$", limit, "--apply-to", "queues")
 
     def gate(self) -> Gate:
-        """Keep the relay from deleting what it has published, until the gate is opened."""
+        """Keep the relay from deleting what it has published until the gate is opened."""
         gate = Gate(self.ledger.url)
         self._exits.callback(gate.open)
         return gate
 
     def until_written(self, share: float) -> None:
-        """Wait until this share of the events is written."""
+        """Wait until this share of the events has been written."""
         self.until(lambda: self.ledger.written() >= share * self.events, f"{share:.0%} are written")
 
     def until_published(self, share: float) -> None:
-        """Wait until this share of the events is published and deleted."""
+        """Wait until this share of the events has been published and deleted."""
         self.until(lambda: self.ledger.published() >= share * self.events, f"{share:.0%} are published")
 
     def until_said(self, words: str) -> None:
-        """Wait until a relay has said this."""
+        """Wait until the output of a relay contains these words."""
         self.until(lambda: any(words in relay.output for relay in self.relays), f"a relay says: {words}")
 
     def until_empty(self, timeout: float = PATIENCE) -> float:
-        """Wait until nothing waits any more; return how many seconds it took."""
+        """Wait until every event has been published, and return how many seconds it took."""
         return self.until(lambda: not self.ledger.left(), "nothing is left", timeout)
 
     def until(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> float:
-        """Wait for a condition, also where the database is away; return how many seconds it took."""
-        begun = told = time.monotonic()
+        """Wait for a condition, even while the database is down, and return the seconds it took."""
+        begun = reported = time.monotonic()
         while True:
             with contextlib.suppress(psycopg.OperationalError):
                 if condition():
                     break
-                if time.monotonic() - told > 10:
-                    told = time.monotonic()
-                    self.tell(f"  {self.ledger.written():,} written, {self.ledger.left():,} wait")
-            assert time.monotonic() - begun < timeout, f"not in {timeout:.0f} s: {what}\n{self.logs()}"
+                if time.monotonic() - reported > 10:
+                    reported = time.monotonic()
+                    self.tell(f"  {self.ledger.written():,} written, {self.ledger.left():,} waiting")
+            assert time.monotonic() - begun < timeout, f"not within {timeout:.0f} s: {what}\n{self.logs()}"
             time.sleep(0.05)
         self.tell(what)
         return time.monotonic() - begun
@@ -167,14 +167,14 @@ class Case:
         errors: bool = False,
         source: Callable[[Callable[[], bool]], Iterable[bytes | str]] | None = None,
     ) -> Count:
-        """Count, fill in the row of the table, and hold the figures to what is promised.
+        """Count the events, fill in the row of the table, and assert the guarantees.
 
         Args:
-            duplicates: how many there may be at most.
-            left: how many rows must be left, in the outbox or among the deferred.
-            order: whether the order of each user must hold.
-            errors: whether writers and visitors may meet errors: the database was away.
-            source: where the messages are, if not in the inbox.
+            duplicates: the largest allowed number of duplicates.
+            left: how many rows must remain in the outbox or among the deferred events.
+            order: whether the order of each user must be kept.
+            errors: whether writers and visitors may get errors, because the database was down.
+            source: a function that reads the messages; the default is the inbox.
         """
         for relay in self.relays:
             assert not relay.is_running or relay.terminate() == 0, relay.output
@@ -193,20 +193,20 @@ class Case:
         return count
 
     def note(self, text: str) -> None:
-        """Put something that was seen into the table."""
+        """Add an observation to the row of the table."""
         self.row.notes.append(text)
         self.tell(text)
 
     def tell(self, line: str) -> None:
-        """Say what is going on, to whoever watches."""
+        """Print the progress."""
         print(f"[{time.monotonic() - self.row.begun:6.1f} s] {self.row.number:2d}  {line}", flush=True)
 
     def logs(self) -> str:
-        """Return the end of what each process has said."""
+        """Return the end of each process's output."""
         return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(self.home.glob("*.log")))
 
     def close(self) -> None:
-        """End what was started and leave nothing behind."""
+        """End the processes and remove the inbox, the database and the log files."""
         self._exits.close()
         self.inbox.remove()
         self.ledger.drop()

@@ -1,4 +1,4 @@
-"""A command of Django under a clock that is wrong: `python -m tests.faults.clock 600 authkit_relay`."""
+"""Run a management command with a wrong clock: `python -m tests.faults.clock 600 authkit_relay`."""
 
 import sys
 import time

@@ -1,7 +1,7 @@
-"""The broker and the database that the cases break, the case itself, and the table at the end.
+"""The broker and the database of the fault suite, the case, and the result table.
 
-`make test` plays the cases marked `short`, with few events; `FAULTS=all`, which `make test-faults` sets, plays all.
-FAULT_EVENTS is how many events each case writes.
+`make test` runs the cases marked `short`, with few events. `FAULTS=all`, which `make test-faults`
+sets, runs all cases. FAULT_EVENTS is the number of events that each case writes.
 """
 
 import os
@@ -25,7 +25,7 @@ ROW = pytest.StashKey[Row]()
 
 @pytest.fixture(scope="session")
 def database_server(request: pytest.FixtureRequest) -> Iterator[PrivateDatabase]:
-    """Start a PostgreSQL of the suite's own."""
+    """Start a PostgreSQL for the fault suite only."""
     with tempfile.TemporaryDirectory(prefix="nak-faults-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory))
         server.start()
@@ -39,10 +39,10 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[PrivateDatabase]
 
 @pytest.fixture(scope="session")
 def broker_node(request: pytest.FixtureRequest) -> Iterator[PrivateBroker]:
-    """Start a RabbitMQ of the suite's own."""
+    """Start a RabbitMQ for the fault suite only."""
     if not is_installed():
-        assert not os.environ.get("CI"), "no RabbitMQ program to start a private broker from"
-        pytest.skip("no RabbitMQ program on this machine to start a private broker from")
+        assert not os.environ.get("CI"), "RabbitMQ must be installed in CI, to start a private broker"
+        pytest.skip("RabbitMQ is not installed, so a private broker cannot be started")
     broker = PrivateBroker()
     try:
         broker.start()
@@ -56,24 +56,24 @@ def broker_node(request: pytest.FixtureRequest) -> Iterator[PrivateBroker]:
 def case(
     request: pytest.FixtureRequest, database_server: PrivateDatabase, broker_node: PrivateBroker
 ) -> Iterator[Case]:
-    """Return the case of this test: its number and its fault stand in the test's mark."""
+    """Return the case of this test. The marker of the test names its number and its fault."""
     row = request.node.stash[ROW]
-    if not broker_node.is_running():  # a case that failed has left it so
+    if not broker_node.is_running():  # a failed case may have left it stopped
         broker_node.start()
-    told = Case(row, events=EVENTS, broker=broker_node, server=database_server)
+    case = Case(row, events=EVENTS, broker=broker_node, server=database_server)
     try:
-        yield told
+        yield case
     finally:
-        told.close()
+        case.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a report."""
+    """Create an empty report."""
     config.stash[REPORT] = Report()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long cases to `make test-faults`."""
+    """Deselect the long cases, unless `make test-faults` runs them."""
     long = [item for item in items if (mark := item.get_closest_marker("fault")) and not mark.kwargs.get("short")]
     if long and not FULL:
         config.hook.pytest_deselected(items=long)
@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin the row of a case, so that it is in the table whatever becomes of it."""
+    """Create the row of a case, so that the table has it even if the case does not run."""
     mark = item.get_closest_marker("fault")
     if mark is not None:
         item.stash[ROW] = Row(*mark.args)
@@ -91,7 +91,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Note how a case went."""
+    """Record the result of a case."""
     report = yield
     row = item.stash.get(ROW, None)
     if row is not None and report.skipped:
@@ -105,7 +105,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table, and put it into the page where all cases were played."""
+    """Print the table, and write it into the page if all cases were run."""
     report = config.stash[REPORT]
     if not report.rows:
         return
@@ -114,6 +114,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     if FULL and not config.option.keyword:
         report.write()
-        terminalreporter.write_line("The table is in docs/faults.md.")
+        terminalreporter.write_line("The table has been written into docs/faults.md.")
     elif not FULL:
-        terminalreporter.write_line("The short selection. `make test-faults` plays every case, with more events.")
+        terminalreporter.write_line("Only the short cases were run. `make test-faults` runs all, with more events.")

@@ -1,4 +1,4 @@
-"""What arrived against what is true: lost, twice, out of order, and of transactions that were rolled back."""
+"""Compare the events that arrived with those that were committed."""
 
 import json
 import uuid
@@ -14,16 +14,16 @@ REFRESHED = "ninja-auth-kit.session.refreshed.v1"
 
 @dataclass
 class Count:
-    """The arrivals of one case, held against the sessions in the database.
+    """The arrivals of one case, compared with the sessions in the database.
 
     Attributes:
-        truth: to which generation each session has got: its events are those from 1 up to there.
-        received: how many of them arrived, each counted once.
-        duplicates: how many arrivals repeat one by its event id.
-        disorder: how many first arrivals came after a younger event of the same session.
+        truth: the last generation of each session, which has an event for each generation from 1.
+        received: how many of these events arrived, each counted once.
+        duplicates: how many arrivals repeat the id of an earlier one.
+        disorder: how many first arrivals came after a later event of the same session.
         rolled_back: how many arrivals are of a transaction that was rolled back.
-        phantoms: how many events arrived that no session accounts for, or under a second id.
-        others: how many arrived of every other type.
+        phantoms: how many arrivals match no generation of a session, or repeat one under another id.
+        others: how many events of each other type arrived.
     """
 
     truth: Mapping[uuid.UUID, int]
@@ -39,16 +39,16 @@ class Count:
 
     @property
     def expected(self) -> int:
-        """Return how many events there must be."""
+        """Return how many events must arrive."""
         return sum(self.truth.values())
 
     @property
     def lost(self) -> int:
-        """Return how many did not arrive."""
+        """Return how many events did not arrive."""
         return self.expected - self.received
 
     def take(self, body: bytes | str) -> None:
-        """Count a message, in the order of the arrivals."""
+        """Count a message. Messages must be passed in the order of their arrival."""
         event = json.loads(body)
         if event["id"] in self._ids:
             self.duplicates += 1

@@ -1,4 +1,4 @@
-"""A gate before the relay's DELETE: closed, everything of a batch is published and confirmed, and nothing deleted."""
+"""Block the relay before its DELETE, when a batch has been published and confirmed."""
 
 import psycopg
 
@@ -14,10 +14,10 @@ _WAITING = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid
 
 
 class Gate:
-    """Closed from its making on.
+    """A lock that the relay's DELETE waits for. It is held from the start.
 
     Args:
-        url: of the database.
+        url: the URL of the database.
     """
 
     def __init__(self, url: str) -> None:
@@ -26,10 +26,10 @@ class Gate:
         self._guard.execute(f"SELECT pg_advisory_lock({_GATE})".encode())
 
     def is_reached(self) -> bool:
-        """Tell whether a relay waits before its DELETE."""
+        """Return whether a relay waits before its DELETE."""
         row = self._guard.execute(_WAITING.encode()).fetchone()
         return row is not None and bool(row[0])
 
     def open(self) -> None:
-        """Let it through, and everybody after it."""
+        """Release the lock for all relays."""
         self._guard.close()

@@ -1,4 +1,7 @@
-"""Logins that mean harm, past the limits of any server: `python -m tests.faults.hostile` prints the answers."""
+"""Send hostile logins that a web server would reject, and print the status codes.
+
+Run it as `python -m tests.faults.hostile`.
+"""
 
 import json
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import django
 
 LOGIN = "/api/auth/login"
-# Each as (the address, the password, the environment of the request).
+# Each is (email address, password, environment of the request).
 ATTEMPTS: list[tuple[str, str, dict[str, str]]] = [
     ("nul\0@example.com", "\0", {}),
     ("surrogate\ud800@example.com", "\udfff", {}),
@@ -19,13 +22,14 @@ ATTEMPTS: list[tuple[str, str, dict[str, str]]] = [
 
 
 def main() -> list[int]:
-    """Try all and return the status of each answer."""
+    """Send all logins and return the status codes."""
     from django.test import Client
 
     browser = Client(raise_request_exception=False)
     answers = []
     for email, password, environment in ATTEMPTS:
-        body = json.dumps({"email": email, "password": password})  # escapes what JSON can only say so
+        # Escapes what JSON can only express as an escape.
+        body = json.dumps({"email": email, "password": password})
         extra: dict[str, Any] = dict(environment)
         answers.append(browser.post(LOGIN, body, content_type="application/json", **extra).status_code)
     return answers

@@ -1,4 +1,4 @@
-"""What has come in for a case: a queue of its own, and the catch-all stream beside it."""
+"""The queue that collects the events of a case, and the catch-all stream beside it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-QUIET, PATIENCE = 0.5, 5.0  # seconds without a message, when all are here and when some are not
+# Seconds without a message until reading ends, if all have arrived and if not.
+QUIET, PATIENCE = 0.5, 5.0
 
 
 class Inbox:
-    """A queue for every event of a case, read when all is over: in the order in which the relay has published.
+    """A queue that collects every event of a case, in the order in which the relay publishes them.
 
     Args:
-        port: of the broker.
-        exchange: which is declared too.
+        port: the port of the broker.
+        exchange: the exchange, which is declared too.
     """
 
     def __init__(self, port: int, exchange: str) -> None:
@@ -25,26 +26,26 @@ class Inbox:
         self.bind()
 
     def bind(self) -> None:
-        """Let events come in."""
+        """Bind the queue to the exchange."""
         with self._channel() as channel:
             channel.exchange_declare(self.exchange, "topic", durable=True)
             channel.queue_bind(self.queue, self.exchange, "#")
 
     def unbind(self) -> None:
-        """Let no more events come in."""
+        """Remove the binding, so that no more events are routed to the queue."""
         with self._channel() as channel:
             channel.queue_unbind(self.queue, self.exchange, "#")
 
     def delete_exchange(self) -> None:
-        """Delete the exchange, and with it its bindings; what is in the queue stays."""
+        """Delete the exchange and its bindings. The queue keeps its messages."""
         with self._channel() as channel:
             channel.exchange_delete(self.exchange)
 
     def read(self, is_all: Callable[[], bool]) -> Iterator[bytes]:
-        """Take out every message, and wait a little longer than that, so that a duplicate is not missed.
+        """Read every message, and wait a little longer, in order not to miss a duplicate.
 
         Args:
-            is_all: tells whether everything is here that must come.
+            is_all: a function that returns whether every expected message has arrived.
         """
         with self._channel() as channel:
             for _tag, body in _until_quiet(
@@ -53,7 +54,7 @@ class Inbox:
                 yield body
 
     def read_stream(self, is_all: Callable[[], bool]) -> Iterator[bytes]:
-        """Read the stream, from its beginning."""
+        """Read the stream from its beginning."""
         with self._channel() as channel:
             channel.basic_qos(prefetch_count=500)
             first = {"x-stream-offset": "first"}
@@ -64,7 +65,7 @@ class Inbox:
                 channel.basic_ack(tag)
 
     def remove(self) -> None:
-        """Leave nothing behind for the next case."""
+        """Delete the queue, the stream and the exchange."""
         with contextlib.suppress(pika.exceptions.AMQPError), self._channel() as channel:
             for queue in (self.queue, self.stream):
                 channel.queue_delete(queue)
@@ -76,7 +77,8 @@ class Inbox:
         try:
             yield connection.channel()
         finally:
-            # Not channel.cancel(): it would return prefetched messages, and a stream takes none back.
+            # `channel.cancel()` would return prefetched messages to the queue, which a stream does
+            # not support.
             with contextlib.suppress(pika.exceptions.AMQPError):
                 connection.close()
 

@@ -1,7 +1,9 @@
-"""A relay of another version: `python -m tests.faults.old_relay <database URL> <port> <exchange> [--shards]`.
+"""A relay of another version, or a third-party worker.
 
-It knows nothing of the code at hand: its own SQL, one confirm per message. With --shards it takes the shards' locks
-first, as every version of the kit does; without, it claims by SKIP LOCKED alone, as somebody's own worker might.
+Run it as `python -m tests.faults.old_relay <database URL> <port> <exchange> [--shards]`. It shares
+no code with the kit: it has its own SQL and waits for a confirm per message.
+With --shards it first takes the locks of the shards, as every version of the kit does.
+Without --shards it claims only by SKIP LOCKED, as a third-party worker might.
 """
 
 import signal
@@ -20,7 +22,7 @@ _DELETE = "DELETE FROM ninja_auth_kit_auditoutbox WHERE id = ANY(%s)"
 
 
 def main(url: str, port: int, exchange: str, *, shards: bool) -> int:
-    """Publish until SIGTERM and return how many were published."""
+    """Publish until SIGTERM and return how many events were published."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     broker = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port))

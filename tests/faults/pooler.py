@@ -1,4 +1,4 @@
-"""pgbouncer in transaction mode before the database of a case."""
+"""pgbouncer in transaction mode in front of the database of a case."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ from typing import Any
 from tests.private_broker import free_port
 from tests.with_services import install
 
-MISSING = "pgbouncer is not installed; root on Debian: PGBOUNCER_INSTALL=1 installs it"
+MISSING = "pgbouncer is not installed. On Debian, as root, PGBOUNCER_INSTALL=1 installs it."
 _SETTINGS = """
 [databases]
 * = host={socket} user=postgres
@@ -27,12 +27,12 @@ ignore_startup_parameters = extra_float_digits
 
 
 def is_installed() -> bool:
-    """Tell whether there is a pgbouncer, after installing it where that is asked for."""
+    """Return whether pgbouncer is installed, after installing it if PGBOUNCER_INSTALL is set."""
     return bool(shutil.which("pgbouncer") or install("pgbouncer", if_asked_by="PGBOUNCER_INSTALL"))
 
 
 class Pooler:
-    """One pgbouncer; ended by its process id.
+    """A pgbouncer process.
 
     Args:
         socket: the directory of the database's socket.
@@ -45,24 +45,27 @@ class Pooler:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; who connects is made to wait by `Case.until`."""
+        """Start pgbouncer. It may not accept connections yet; `Case.until` retries them."""
         with (self.home / "log").open("ab") as log:
             command = [str(shutil.which("pgbouncer")), str(self.home / "pgbouncer.ini")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._user())
 
     def url(self, name: str) -> str:
-        """Return the URL of a database behind it."""
+        """Return the URL of a database through the pooler."""
         return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
-        """End it and delete its directory."""
+        """End the process and delete its directory."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _user(self) -> dict[str, Any]:
-        """Return whom to run it as: it refuses root, so nobody then, who may enter the database's socket too."""
+        """Return the user to run it as.
+
+        It does not run as root. The user `nobody` may enter the directory of the database's socket.
+        """
         if os.geteuid() != 0:
             return {}
         nobody = pwd.getpwnam("nobody")

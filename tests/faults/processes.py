@@ -1,4 +1,7 @@
-"""The processes of a case: relays, writers, a web server and its visitors. Each is ended by its process id."""
+"""The processes of a case: relays, writers, a web server and its visitors.
+
+Each is ended by its process id.
+"""
 
 import http.client
 import json
@@ -15,7 +18,7 @@ from tests.servers import ROOT
 
 
 def environment(broker_port: int, database_url: str, kit: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment of a process of the kit."""
+    """Return the environment of a process that uses the kit."""
     return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -29,7 +32,10 @@ def environment(broker_port: int, database_url: str, kit: Mapping[str, Any]) -> 
 
 
 def without_cryptography(home: Path) -> dict[str, str]:
-    """Return what hides the package from a process: PyJWT loads it where it is, and few installations have it."""
+    """Return the variables that hide `cryptography` from a process.
+
+    PyJWT imports it if it is installed, which it is in few projects.
+    """
     hidden = home / "hidden" / "cryptography"
     hidden.mkdir(parents=True, exist_ok=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError\n")
@@ -37,7 +43,7 @@ def without_cryptography(home: Path) -> dict[str, str]:
 
 
 class Process:
-    """One process, whose output goes to a file."""
+    """A process whose output is written to a file."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -53,66 +59,66 @@ class Process:
 
     @property
     def output(self) -> str:
-        """Return what it has printed."""
+        """Return its output so far."""
         return self.log.read_text(errors="replace")
 
     @property
     def is_running(self) -> bool:
-        """Tell whether it has not ended."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it as the kernel does when memory is short."""
+        """Kill the process, as the kernel does when memory is short."""
         self._process.kill()
         self._process.wait(30)
 
     def freeze(self) -> None:
-        """Stop it from running."""
+        """Stop the process (SIGSTOP)."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it run on."""
+        """Continue the process (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
     def terminate(self, timeout: float = 60) -> int:
-        """Ask it to stop and return its exit code."""
+        """Send SIGTERM, and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout)
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait until the process has ended, and return its exit code."""
         return self._process.wait(timeout)
 
     def end(self) -> None:
-        """See to it that it is gone, whatever state it is in."""
+        """Kill the process if it is running."""
         if self.is_running:
             self.kill()
 
 
 class Relay(Process):
-    """`manage.py authkit_relay`, or something like it."""
+    """`manage.py authkit_relay`, or a substitute for it."""
 
     def peak_memory(self) -> float:
-        """Return the most memory that it has held so far, in MB."""
+        """Return its peak memory so far, in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 class Writer(Process):
-    """`tests.faults.writer`."""
+    """A process that runs `tests.faults.writer`."""
 
     def __init__(self, orders: dict[str, Any], environment: Mapping[str, str], log: Path) -> None:
         super().__init__(["tests.faults.writer", json.dumps(orders)], environment, log)
 
     def result(self, timeout: float) -> dict[str, int]:
-        """Wait for its end and return what it says of its work."""
+        """Wait until the process has ended, and return its figures."""
         code = self.wait(timeout)
         assert code == 0, self.output
         return dict(json.loads(self.output.splitlines()[-1]))
 
 
 class WebServer(Process):
-    """gunicorn with the kit's API; two workers, or as the arguments have it."""
+    """A gunicorn server with the kit's API, and two workers unless the arguments change that."""
 
     def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
         self.port = free_port()
@@ -120,11 +126,11 @@ class WebServer(Process):
         super().__init__(["gunicorn", "--workers", "2", *arguments, *bind], environment, log)
 
     def workers(self) -> int:
-        """Return how many worker processes it has started so far."""
+        """Return how many worker processes have been started so far."""
         return self.output.count("Booting worker")
 
     def answers(self) -> bool:
-        """Tell whether it serves."""
+        """Return whether the server responds."""
         try:
             return self.request("GET", "/api/auth/") < 500
         except OSError:
@@ -133,7 +139,7 @@ class WebServer(Process):
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> int:
-        """Send a request and return the status of its answer."""
+        """Send a request and return the status code of the response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
@@ -143,12 +149,12 @@ class WebServer(Process):
 
 
 class Visitors(Process):
-    """`tests.faults.visitors`."""
+    """A process that runs `tests.faults.visitors`."""
 
     def __init__(self, port: int, log: Path) -> None:
         super().__init__(["tests.faults.visitors", str(port)], os.environ, log)
 
     def result(self) -> dict[str, float]:
-        """Let them go home and return what they have seen."""
+        """Stop the visitors and return their figures."""
         assert self.terminate() == 0, self.output
         return dict(json.loads(self.output.splitlines()[-1]))

@@ -1,4 +1,4 @@
-"""The table of the fault suite: one row for each case, in the terminal and in docs/faults.md."""
+"""The result table of the fault suite, in the terminal and in docs/faults.md."""
 
 import platform
 import re
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass
 class Report:
-    """All rows, and the versions that they were run with."""
+    """All rows, and the software versions of the run."""
 
     rows: list[Row] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Report:
         return "\n".join([self.setting(), "", *lines, "", self.summary(), ""])
 
     def setting(self) -> str:
-        """Return a sentence with the date and the versions."""
+        """Return a sentence with the date and the software versions."""
         versions = {"Python": platform.python_version(), "Django": django.get_version(), "pika": pika.__version__}
         named = ", ".join(f"{name} {version}" for name, version in {**self.versions, **versions}.items())
         return f"Run on {time.strftime('%Y-%m-%d')} with {named}."

@@ -1,19 +1,19 @@
-"""The users of the cases, each with a session: `python -m tests.faults.seed`."""
+"""Create the users of the cases, each with a session: `python -m tests.faults.seed`."""
 
 import django
 
-USERS = 200  # of the writers; their sessions are only counted on
-VISITORS = 4  # they log in over HTTP
+USERS = 200  # used by the writers, which only advance the generation of their sessions
+VISITORS = 4  # these log in over HTTP
 PASSWORD = "correct horse battery staple"
 
 
 def address(number: int) -> str:
-    """Return the e-mail address of a visitor."""
+    """Return the email address of a visitor."""
     return f"visitor{number}@example.com"
 
 
 def main() -> None:
-    """Make the users and log those of the writers in."""
+    """Create all users, and log in those of the writers."""
     from django.contrib.auth import get_user_model
     from django.test import Client
     from django.utils import timezone

@@ -1,4 +1,4 @@
-"""An attacker: announces failed logins from one address, as a login does: `python -m tests.faults.spray 5000`."""
+"""An attacker who announces failed logins from one address: `python -m tests.faults.spray 5000`."""
 
 import sys
 
@@ -6,7 +6,7 @@ import django
 
 
 def main(failures: int) -> int:
-    """Fail so often, and return how often that was."""
+    """Announce this many failed logins and return the number."""
     from ninja_auth_kit import signals
     from ninja_auth_kit.client import ClientInfo
 

@@ -1,4 +1,4 @@
-"""Faults of the broker: it is killed, away, frozen, full, or refuses."""
+"""Faults of the broker: it is killed, down, frozen or full, or it rejects events."""
 
 import time
 
@@ -38,7 +38,7 @@ def test_a_broker_that_comes_a_minute_later_finds_everything(case: Case) -> None
         case.until_said("connection refused")
         time.sleep(OUTAGE)
         assert not case.ledger.is_held()
-        assert len(relay.output.splitlines()) < 20, "it says more than a line for each try"
+        assert len(relay.output.splitlines()) < 20, "more than one line per attempt"
         case.broker.start()
     case.until_empty()
     case.expect()
@@ -103,14 +103,14 @@ def test_without_the_right_to_declare_events_wait_for_the_exchange(case: Case) -
 
 @pytest.mark.fault(7, "All bindings removed, later restored")
 def test_events_that_are_routed_nowhere_are_kept_until_they_are_routed(case: Case) -> None:
-    case.kit["AUDIT_DECLARE"] = False  # no stream, which takes everything
+    case.kit["AUDIT_DECLARE"] = False  # without the catch-all stream, which accepts every event
     case.start_relay()
     with case.visiting(), case.writing():
         case.until_published(0.3)
         case.inbox.unbind()
-        case.until(lambda: case.ledger.deferred() > 0, "what is routed nowhere is deferred")
+        case.until(lambda: case.ledger.deferred() > 0, "unroutable events are deferred")
         case.inbox.bind()
-    case.until_empty(timeout=400)  # the backoff of a deferred event ends at five minutes
+    case.until_empty(timeout=400)  # the backoff of a deferred event grows to at most five minutes
     case.expect(order=False)
 
 
@@ -119,7 +119,7 @@ def test_what_a_full_queue_refuses_is_tried_again(case: Case) -> None:
     case.limit_inbox(case.events // 3)
     case.start_relay()
     with case.visiting(), case.writing():
-        case.until(lambda: case.ledger.deferred() > 0, "what the queue refuses is deferred")
+        case.until(lambda: case.ledger.deferred() > 0, "events that the queue rejects are deferred")
         case.limit_inbox(100 * case.events)
     case.until_empty(timeout=400)
     case.expect(order=False)
@@ -132,7 +132,8 @@ def test_without_the_right_to_publish_events_wait(case: Case) -> None:
     with case.visiting(), case.writing():
         case.until_published(0.3)
         case.broker.control("set_permissions", login["TEST_RABBITMQ_USER"], ".*", "^$", ".*")
-        case.broker.control("close_all_connections", "rights have changed")  # a busy channel is not asked again
+        # Permissions are not checked again on a channel in use.
+        case.broker.control("close_all_connections", "rights have changed")
         case.until_said("ACCESS_REFUSED")
         case.broker.control("set_permissions", login["TEST_RABBITMQ_USER"], ".*", ".*", ".*")
     case.until_empty()

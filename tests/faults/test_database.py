@@ -1,4 +1,4 @@
-"""Faults of the database and of the way to it: crashed, killed, frozen, full, pooled, cut off; long snapshots."""
+"""Faults of the database: crashes, freezes, a full disk, lost connections, long snapshots."""
 
 import statistics
 import time
@@ -55,7 +55,7 @@ def test_a_backlog_is_published_in_constant_memory(case: Case) -> None:
         pass
     case.ledger.pile_up(backlog)
     relay = case.start_relay(**LOGGED, **without_cryptography(case.home))
-    case.until(lambda: case.ledger.published() > 0, "it has begun")
+    case.until(lambda: case.ledger.published() > 0, "the relay has begun to publish")
     took = case.until_empty(timeout=1800)
     claims = case.server.durations("FOR UPDATE SKIP LOCKED")
     case.note(f"{case.ledger.written() / took:,.0f}/s")

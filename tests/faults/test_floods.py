@@ -1,4 +1,4 @@
-"""A flood of failures, and consumers that fail: what an attack and a careless neighbour can do to the stream."""
+"""A flood of failures and failing consumers: what they do to the stream."""
 
 import json
 import time
@@ -22,18 +22,18 @@ def test_a_spray_is_a_few_events_and_an_exact_count(case: Case) -> None:
     time.sleep(WINDOW + 2)
     case.until_empty()
     failures: Counter[str] = Counter()
-    told = 0
+    counted = 0
 
     def note(body: bytes) -> bytes:
-        nonlocal told
+        nonlocal counted
         event = json.loads(body)
         if event["type"] == "ninja-auth-kit.session.login_failed.v1":
             failures["events"] += 1
-            told += event["data"].get("count", 1)
+            counted += event["data"].get("count", 1)
         return body
 
     case.expect(source=lambda is_all: map(note, case.inbox.read(is_all)))
     case.note(f"{sprayed:,} failures as {failures['events']} events")
-    assert told == sprayed == FAILURES
+    assert counted == sprayed == FAILURES
     assert failures["events"] <= 4 * (RECORDED_INDIVIDUALLY + 1)
     assert most <= 2 * RECORDED_INDIVIDUALLY

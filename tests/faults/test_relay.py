@@ -1,4 +1,4 @@
-"""Faults of relays: killed, frozen, told to stop, many at once, of several versions, and fed with poison."""
+"""Faults of relays: killed, frozen, stopped, many at once, several versions, poison events."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from tests.faults.case import BATCH, Case
 
 pytestmark = pytest.mark.private_broker
-EVICTION = 20.0  # seconds that the database lets a relay idle in a transaction
+EVICTION = 20.0  # seconds for which the database allows a relay to idle in a transaction
 
 
 @pytest.mark.fault(11, "Poison rows in the middle: a key of 400 bytes, a body of 1 MB", short=True)
@@ -17,7 +17,7 @@ def test_what_cannot_be_published_is_parked_and_keeps_back_nothing(case: Case) -
         case.until_written(0.3)
         case.ledger.poison(key="é" * 200, body="{}")
         case.ledger.poison(key="auth.poison.body.success", body="x" * 1_000_000)
-    case.until(lambda: case.ledger.left() == 2, "the poison is left")
+    case.until(lambda: case.ledger.left() == 2, "only the poison events are left")
     assert case.ledger.parked() == {"poison": 1, "too_large": 1}
     case.expect(left=2)
 
@@ -52,7 +52,10 @@ def test_a_frozen_relay_is_evicted_by_the_database(case: Case) -> None:
     case.until_empty()
     frozen.thaw()
     with case.writing(events=1000):
-        case.until(lambda: "database is not available" in frozen.output, "the woken relay finds its session ended")
+        case.until(
+            lambda: "database is not available" in frozen.output,
+            "the continued relay notices that its session has ended",
+        )
     case.until_empty()
     case.expect(duplicates=BATCH)
 

@@ -1,4 +1,4 @@
-"""What a transaction undoes, and who may meddle with it: rollbacks, savepoints, receivers, hostile input."""
+"""Transactions and what may disturb them: rollbacks, savepoints, receivers, hostile input."""
 
 import json
 

@@ -1,7 +1,8 @@
-"""A process of visitors, each of whom logs in and refreshes on and on: `python -m tests.faults.visitors <port>`.
+"""A process of visitors who log in and refresh repeatedly: `python -m tests.faults.visitors <port>`.
 
-In a process of its own, so that what it measures is the server and not its neighbours. SIGTERM ends it; then it
-prints how many requests there were, how many failed, and how long they took (in milliseconds).
+The visitors have a process of their own, so that their latencies are those of the server. SIGTERM
+ends it. It then prints the number of requests, the number of failures, and the latencies in
+milliseconds.
 """
 
 import http.client
@@ -17,7 +18,7 @@ PAUSE = 0.2  # seconds between two requests of a visitor
 
 
 class Visitor(threading.Thread):
-    """One user at one browser."""
+    """A user with one client."""
 
     def __init__(self, port: int, number: int, stop: threading.Event) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class Visitor(threading.Thread):
         self.failed = 0
 
     def run(self) -> None:
-        """Log in, refresh, and log in again where that has failed."""
+        """Log in, refresh repeatedly, and log in again after a failed refresh."""
         while not self.stop.is_set():
             body = {"refresh_token": self.token} if self.token else self.credentials
             begun = time.monotonic()
@@ -52,7 +53,7 @@ class Visitor(threading.Thread):
 
 
 def main(port: int) -> dict[str, float]:
-    """Visit until SIGTERM and return the figures."""
+    """Run the visitors until SIGTERM and return the figures."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     visitors = [Visitor(port, number, stop) for number in range(VISITORS)]

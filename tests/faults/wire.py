@@ -1,4 +1,4 @@
-"""A wire between a process and a server, which can be cut, blocked and mended."""
+"""A proxy between a process and a server, whose connections can be cut and blocked."""
 
 import contextlib
 import socket
@@ -8,10 +8,10 @@ from tests.private_broker import free_port
 
 
 class Wire:
-    """A port on this machine that leads to a server.
+    """A local port that forwards to a server.
 
     Args:
-        target: where to: the path of a Unix socket, or a port on this machine.
+        target: the path of a Unix socket, or a local port.
     """
 
     def __init__(self, target: str | int) -> None:
@@ -28,7 +28,7 @@ class Wire:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def block(self) -> None:
-        """Let nothing through, and say nothing, as a firewall that has forgotten the connections."""
+        """Forward nothing and close nothing, like a firewall that has lost its connections."""
         self._flowing.clear()
 
     def cut(self) -> None:

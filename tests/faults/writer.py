@@ -1,8 +1,9 @@
 """A process that writes events as the kit does: `python -m tests.faults.writer '{"events": 1000}'`.
 
-Each transaction moves a user's session to its next generation and announces `token_refreshed`, so the sessions say
-which events must arrive, in which order, whatever the fault has done to a commit. Some transactions are rolled back
-after the announcement, and their events carry an id that must never be seen.
+Each transaction moves a user's session to its next generation and announces `token_refreshed`. The
+sessions thus show which events must arrive and in which order, whatever a fault has done to a
+commit. Some transactions are rolled back after the announcement. Their events carry an id that must
+never arrive.
 """
 
 import json
@@ -21,24 +22,24 @@ import time_machine
 from tests.faults.seed import USERS
 
 ROLLED_BACK = uuid.UUID(int=0xDEAD)
-PATIENCE = 0.05  # seconds, before the next try where the database is away
+PATIENCE = 0.05  # seconds between attempts while the database is down
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a writer is told.
+    """The orders of a writer.
 
     Attributes:
-        events: how many it writes.
-        rate: how many per second; None is as fast as it can.
+        events: how many events it writes.
+        rate: how many events per second, or None for as many as possible.
         clock: how many seconds its clock is fast.
-        users: the first of the users it writes for, and the one after the last.
-        undo_every: one transaction in so many is rolled back.
-        savepoint: what is rolled back is a savepoint only, and its transaction commits another event.
+        users: the range of its users: the first, and the one after the last.
+        undo_every: one in this many transactions is rolled back.
+        savepoint: roll back only a savepoint, while its transaction commits another event.
         hold: how many seconds each transaction stays open before its commit.
-        receiver: what a receiver of the host does with each event: "raise" or "sleep" or nothing.
-        log: print what the kit logs of its events.
-        seed: of the choice of users.
+        receiver: what a signal receiver of the project does with each event: "raise", "sleep" or "".
+        log: whether to print the kit's log lines about its events.
+        seed: the seed for the choice of users.
     """
 
     events: int
@@ -58,7 +59,7 @@ class _UndoneError(Exception):
 
 
 def main(orders: Orders) -> dict[str, int]:
-    """Write, and return how many events were committed, were rolled back on purpose, and met an error."""
+    """Write the events, and return how many were committed, rolled back on purpose, or failed."""
     from django.db import DatabaseError, InterfaceError, connection, transaction
 
     chance = random.Random(orders.seed)
@@ -87,7 +88,7 @@ def main(orders: Orders) -> dict[str, int]:
 
 
 def _sessions() -> list[tuple[uuid.UUID, Any]]:
-    """Return the sessions of the writers' users; none of a visitor."""
+    """Return the sessions of the writers' users, without those of visitors."""
     from ninja_auth_kit.models import UserSession
 
     rows = UserSession.objects.filter(user__username__startswith="user").select_related("user").order_by("user_id")
@@ -95,7 +96,7 @@ def _sessions() -> list[tuple[uuid.UUID, Any]]:
 
 
 def _write(session: tuple[uuid.UUID, Any], *, undo: bool, savepoint: bool) -> None:
-    """Refresh a session; or do it and leave no trace of that."""
+    """Refresh a session in a transaction, or roll the refresh back."""
     from django.db import transaction
 
     if undo and savepoint:
@@ -105,7 +106,7 @@ def _write(session: tuple[uuid.UUID, Any], *, undo: bool, savepoint: bool) -> No
 
 
 def _refresh(session: tuple[uuid.UUID, Any], *, undo: bool) -> None:
-    """Change the state and announce it, as the kit's refresh does."""
+    """Change the session and announce it, as the kit's refresh does."""
     from django.db import connection
 
     from ninja_auth_kit import signals
@@ -133,7 +134,7 @@ def _refresh(session: tuple[uuid.UUID, Any], *, undo: bool) -> None:
 
 
 def _connect(receiver: str) -> None:
-    """Connect a receiver of the host that is no good."""
+    """Connect a faulty signal receiver."""
     from ninja_auth_kit import signals
 
     if receiver == "raise":
@@ -143,7 +144,7 @@ def _connect(receiver: str) -> None:
 
 
 def _fail(**_: Any) -> None:
-    raise RuntimeError("a receiver of the host")
+    raise RuntimeError("a receiver of the project failed")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The host's own API: routes of its own behind JWTAuth, and the kit installed beside them."""
+"""The API of the project: its own routes with `JWTAuth`, and the kit's routes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ninja_auth_kit import JWTAuth
 from ninja_auth_kit.api.jwt_auth import AuthenticatedRequest
 
 api = NinjaAPI(title="Host", urls_namespace="host")
-plain_api = NinjaAPI(title="Host that was taught nothing", urls_namespace="plain")
+plain_api = NinjaAPI(title="Project without install()", urls_namespace="plain")
 
 
 @api.get("/sync", auth=JWTAuth())

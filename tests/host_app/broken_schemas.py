@@ -1,9 +1,9 @@
-"""A module of a host that cannot be imported, for want of a name."""
+"""A module that cannot be imported because of an undefined name."""
 
 from ninja import Schema
 
 
 class Profile(Schema):
-    """A profile with a mistake in it."""
+    """A profile with an undefined type."""
 
     first_name: Nope  # type: ignore[name-defined]  # noqa: F821

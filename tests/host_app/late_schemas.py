@@ -1,4 +1,4 @@
-"""A module of a host with a mistake that shows only when the schema is used."""
+"""A module whose error appears only when the schema is used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from ninja import Schema
 
 
 class Profile(Schema):
-    """A profile with a mistake in it."""
+    """A profile with an undefined type."""
 
     first_name: Nope | None = None  # type: ignore[name-defined]  # noqa: F821

@@ -1,4 +1,4 @@
-"""A user model of the other kind: e-mail only, with a UUID for a key, and with fields for users to fill."""
+"""An email-only user model with a UUID as its key and with profile fields."""
 
 import uuid
 
@@ -22,7 +22,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(default=False)
     first_name = models.CharField(max_length=150, blank=True)
     last_name = models.CharField(max_length=150, blank=True)
-    nickname = models.CharField(max_length=30, unique=True, null=True, blank=True)  # None: many have none
+    # Null, because many users have no nickname.
+    nickname = models.CharField(max_length=30, unique=True, null=True, blank=True)
     about = models.JSONField(default=dict, blank=True)
     age = models.PositiveSmallIntegerField(null=True, blank=True)
     team = models.ForeignKey("auth.Group", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")

@@ -1,4 +1,4 @@
-"""Schemas at the edge of what a host may do, and beyond it."""
+"""Custom schemas that the kit barely accepts, and schemas that it must reject."""
 
 from enum import Enum
 from typing import Any
@@ -32,7 +32,7 @@ class NestedChoices(BaseModel):
 
 
 class NestingProfile(Schema):
-    """A profile of the users with a UUID that has all of that inside one value."""
+    """A profile of the users with a UUID that nests choices and secrets in one value."""
 
     about: NestedChoices | None = None
 
@@ -44,7 +44,7 @@ class SecretProfile(Schema):
 
 
 class WholeUser(ModelSchema):
-    """A user as Ninja makes one of the whole model."""
+    """A user schema that Ninja derives from all fields of the model."""
 
     class Meta:
         model = get_user_model()
@@ -52,26 +52,26 @@ class WholeUser(ModelSchema):
 
 
 class AliasedHash(Schema):
-    """A user whose hash has another name."""
+    """A user schema that exposes the password hash under another name."""
 
     proof: str = Field(alias="password")
 
 
 class LooseRegistration(RegistrationIn):
-    """A registration that declares the password anew, and so without the rules of the kit for it."""
+    """A registration that redefines the password without the kit's validation."""
 
     password: SecretStr
 
 
 class AllowingProfile(Schema):
-    """A schema that lets in whatever is sent."""
+    """A schema that accepts unknown members."""
 
     model_config = ConfigDict(extra="allow")
     first_name: str = ""
 
 
 class IgnoringRegistration(RegistrationIn):
-    """A registration that overlooks what it does not know."""
+    """A registration that ignores unknown members."""
 
     model_config = ConfigDict(extra="ignore")
     first_name: str = ""
@@ -85,7 +85,7 @@ class NestedAbout(BaseModel):
 
 
 class RichProfile(Schema):
-    """Fields of every sort, of the users with a UUID."""
+    """A profile with fields of every type, for the users with a UUID."""
 
     nickname: str | None = None
     about: dict[str, Any] | NestedAbout | None = None
@@ -95,14 +95,14 @@ class RichProfile(Schema):
 
 
 class RichRegistration(RegistrationIn):
-    """The same for a registration."""
+    """A registration with fields of every type."""
 
     about: dict[str, Any] | None = None
     age: int | None = None
 
 
 class OfTheModel(ModelSchema):
-    """A profile that Ninja makes of the model."""
+    """A profile that Ninja derives from the model."""
 
     class Meta:
         model = get_user_model()
@@ -111,41 +111,41 @@ class OfTheModel(ModelSchema):
 
 
 class Plain(Schema):
-    """A user as the host shows it."""
+    """A user as the project shows it."""
 
     first_name: str
 
 
 class Demanding(Plain):
-    """A user as the host shows it, with what no user has."""
+    """A user schema with a field that the model does not have."""
 
     height: int
 
 
 class RequiringProfile(Schema):
-    """A profile that would have to be sent as a whole."""
+    """A profile in which every member is required."""
 
     first_name: str
 
 
 class ProfileOfTheWrongKind(RegistrationIn):
-    """Not what a profile is."""
+    """A schema that does not have the base class of a profile."""
 
 
 class RetypedRegistration(RegistrationIn):
-    """A registration whose password would be in the logs."""
+    """A registration whose password would appear in logs."""
 
     password: str  # type: ignore[assignment]
 
 
 class UniqueRegistration(RegistrationIn):
-    """A registration that would tell who has an account."""
+    """A registration whose uniqueness error would show which accounts exist."""
 
     nickname: str
 
 
 class Dangerous(Schema):
-    """Everything that a profile must not have."""
+    """A profile with fields that a profile must not have."""
 
     password: str = ""
     email: str = ""
@@ -164,6 +164,6 @@ class Dangerous(Schema):
 
 
 class DangerousRegistration(RegistrationIn):
-    """A registration that would make administrators."""
+    """A registration that would create administrators."""
 
     is_staff: bool = False

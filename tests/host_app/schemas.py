@@ -1,4 +1,4 @@
-"""What a host may put in the place of the kit's schemas, for either user model; and claims for its access tokens."""
+"""Custom schemas of a project, for both user models, and claims for its access tokens."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from ninja_auth_kit.models import UserSession
 
 def no_shouting(value: str) -> str:
     if value.isupper() and len(value) > 3:
-        raise ValueError(f"{value} is shouted")
+        raise ValueError(f"{value} is in capitals")
     return value
 
 
@@ -23,7 +23,7 @@ class Registration(RegistrationIn):
 
 
 class Profile(Schema):
-    """A name."""
+    """A profile with a name."""
 
     first_name: Annotated[str, AfterValidator(no_shouting)] | None = None
     last_name: str = ""

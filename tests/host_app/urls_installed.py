@@ -1,4 +1,4 @@
-"""The kit on the host's API alone, without the include."""
+"""URLs with the kit in the project's API only, without the include."""
 
 from django.urls import path
 

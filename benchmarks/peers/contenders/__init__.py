@@ -1,4 +1,4 @@
-"""The contenders: name -> module and class."""
+"""The contenders, each by its module and class."""
 
 from importlib import import_module
 from types import ModuleType
@@ -26,11 +26,11 @@ CONTENDERS = {
 
 
 def module_of(name: str) -> ModuleType:
-    """Return the module of a contender."""
+    """Return the module that defines a contender."""
     return import_module(f"{__name__}.{CONTENDERS[name].partition(':')[0]}")
 
 
 def named(name: str) -> Contender:
-    """Return a contender."""
+    """Return the contender of that name."""
     contender: Contender = getattr(module_of(name), CONTENDERS[name].partition(":")[2])()
     return contender

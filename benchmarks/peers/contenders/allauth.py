@@ -1,4 +1,4 @@
-"""django-allauth headless, the app client; rate limits off, HS256."""
+"""django-allauth headless with the app client, without rate limits, with HS256."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ BASE = "/_allauth/app/v1"
 
 
 class JWT(Contender):
-    """Access tokens that are trusted alone, as is the default."""
+    """JWT access tokens that are verified without a look-up, which is the default."""
 
     title = "allauth headless, JWT"
     statements = {"get": (1, 0), "refresh": (3, 2), "logout": (4, 0), "login": (6, 4)}
@@ -51,7 +51,7 @@ class JWT(Contender):
         EmailAddress.objects.create(user=user, email=EMAIL, verified=True, primary=True)
 
     def is_done(self, request: Request, status: int) -> bool:
-        """A logout is answered by "you are not logged in", a 401."""
+        """Return whether the request succeeded. A successful logout is answered by a 401."""
         return status < 300 or (request.method, status) == ("DELETE", 401)
 
     def login(self) -> Request:
@@ -69,7 +69,7 @@ class JWT(Contender):
 
 
 class Stateful(JWT):
-    """Access tokens whose session is looked up."""
+    """JWT access tokens whose session is looked up."""
 
     title = "allauth headless, JWT, stateful"
     statements = {**JWT.statements, "get": (2, 0), "logout": (7, 0)}
@@ -78,7 +78,7 @@ class Stateful(JWT):
 
 
 class SessionToken(JWT):
-    """Sessions of Django, shown as a token."""
+    """Django sessions whose key is sent as a token."""
 
     title = "allauth headless, session token"
     statements = {"get": (3, 0), "logout": (5, 0), "login": (6, 4)}

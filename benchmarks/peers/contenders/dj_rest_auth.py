@@ -1,4 +1,4 @@
-"""dj-rest-auth with JWT, on simplejwt with rotation and blacklist on."""
+"""dj-rest-auth with JWT, based on simplejwt with rotation and blacklist enabled."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from benchmarks.peers.contenders.simplejwt import REST_FRAMEWORK, SimpleJWT, who
 
 
 class DjRestAuth(Contender):
-    """Tokens in the body, no cookies."""
+    """Tokens in the body, without cookies."""
 
     title = "dj-rest-auth"
     statements = {"get": (1, 0), "refresh": (9, 4), "logout": (5, 2), "login": (2, 0)}

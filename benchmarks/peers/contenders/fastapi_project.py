@@ -1,4 +1,4 @@
-"""The FastAPI application of fastapi-users, as its documentation has it."""
+"""The FastAPI application of fastapi-users, built as its documentation shows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ class User(SQLAlchemyBaseUserTable[int], Base):
 
 class AccessToken(SQLAlchemyBaseAccessTokenTable[int], Base):
     @declared_attr
-    def user_id(cls) -> Mapped[int]:  # noqa: N805  # of the class
+    def user_id(cls) -> Mapped[int]:  # noqa: N805  # a class method
         return mapped_column(Integer, ForeignKey("user.id", ondelete="cascade"), nullable=False)
 
 
@@ -45,7 +45,7 @@ class UserCreate(schemas.BaseUserCreate):
 
 
 async def make(strategy: str, url: str, hasher: str, seen: Callable[..., None]) -> tuple[Any, Callable[[], Any]]:
-    """Return the application and what makes its user."""
+    """Return the application and a coroutine function that creates its user."""
     engine = create_async_engine("postgresql+asyncpg://", connect_args=_address(url))
     event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: seen(statement=True))
     for what in ("begin", "commit", "rollback"):

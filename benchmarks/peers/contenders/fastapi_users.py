@@ -1,4 +1,4 @@
-"""fastapi-users with SQLAlchemy (async) and asyncpg; it has no refresh."""
+"""fastapi-users with SQLAlchemy (async) and asyncpg. It has no refresh."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ _count: Count | None = None
 
 
 class JWT(Contender):
-    """The JWT strategy: a logout ends nothing."""
+    """The JWT strategy. A logout does not revoke the token."""
 
     title = "fastapi-users, JWT"
     statements = {"get": (1, 2), "logout": (1, 2), "login": (1, 2)}
@@ -33,7 +33,7 @@ class JWT(Contender):
 
 
 class Database(JWT):
-    """Tokens in the database."""
+    """The database strategy."""
 
     title = "fastapi-users, database tokens"
     statements = {"get": (2, 2), "logout": (4, 2), "login": (3, 4)}
@@ -42,7 +42,7 @@ class Database(JWT):
 
 
 def start(contender: JWT, *, database_url: str, hasher: str) -> Callable[[Request], tuple[int, bytes]]:
-    """Start the application, and return what takes requests; each waits for its answer."""
+    """Start the application and return a function that sends it a request."""
     from benchmarks.peers.contenders.fastapi_project import make
 
     loop = asyncio.new_event_loop()
@@ -95,7 +95,7 @@ def _seen(*, statement: bool) -> None:
 
 @contextmanager
 def statements() -> Iterator[Count]:
-    """Count those of SQLAlchemy's engine."""
+    """Count the statements of SQLAlchemy's engine."""
     global _count
     _count = Count()
     yield _count

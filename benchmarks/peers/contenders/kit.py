@@ -1,4 +1,4 @@
-"""This kit, with a broker configured: every event is a row in the outbox."""
+"""This kit with a broker configured: every event is a row in the outbox."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES
 
 
 class Kit(Contender):
-    """The session is checked on each request."""
+    """The default, in which `JWTAuth` checks the session on each request."""
 
     title = "ninja_auth_kit"
     statements = {"get": (1, 0), "refresh": (3, 2), "logout": (3, 2), "login": (12, 2)}
@@ -19,7 +19,7 @@ class Kit(Contender):
         "NINJA_AUTH_KIT": {
             "BASE_URL": "https://example.com",
             "AUDIT_EMBEDDED_RELAY": False,
-            # Counted as ever, but more often than a benchmark asks.
+            # The attempts are counted as usual, but the limit is above the rate of the benchmark.
             "THROTTLES": {**DEFAULT_THROTTLES, "hash_network": ("1000000/m",)},
         },
     }

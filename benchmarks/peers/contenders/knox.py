@@ -1,4 +1,4 @@
-"""django-rest-knox: opaque tokens in the database; the user holds one."""
+"""django-rest-knox: opaque tokens in the database."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from benchmarks.peers.contenders.simplejwt import REST_FRAMEWORK, who_view
 
 
 class Knox(Contender):
-    """The login by a password, as its documentation has it."""
+    """A login by password, as the documentation of the package shows."""
 
     title = "django-rest-knox"
     statements = {"get": (2, 0), "logout": (3, 0), "login": (4, 2)}
@@ -26,11 +26,13 @@ class Knox(Contender):
             authentication_classes = ()
             permission_classes = (AllowAny,)
 
-            def post(self, request: Any, format: Any = None) -> Any:  # of the framework
+            # The signature of the base class.
+            def post(self, request: Any, format: Any = None) -> Any:
                 serializer = AuthTokenSerializer(data=request.data)
                 serializer.is_valid(raise_exception=True)
                 request.user = serializer.validated_data["user"]
-                request.user.auth_token_set.all().delete()  # one session for each user, as the others
+                # One session per user, as in the other contenders.
+                request.user.auth_token_set.all().delete()
                 return super().post(request, format=None)
 
         return [

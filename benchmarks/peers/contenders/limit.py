@@ -1,4 +1,7 @@
-"""The floor, a bare Ninja view, and the limit: the same promises by hand, one statement each, and no package."""
+"""The lower bound (a bare Ninja view) and the limit (hand-written SQL, without a package).
+
+The limit makes the same promises as the kit, with as few statements as they need.
+"""
 
 import hashlib
 import secrets
@@ -49,7 +52,7 @@ PURGE = (
 
 
 class Floor(Contender):
-    """A view that asks for nothing."""
+    """A view without authentication."""
 
     title = "floor: a bare Ninja view"
     statements = {"get": (0, 0), "login": (0, 0)}
@@ -70,7 +73,7 @@ class Floor(Contender):
 
 
 class Limit(Contender):
-    """Hand-written, raw SQL."""
+    """Hand-written raw SQL that checks the session."""
 
     title = "limit: by hand, raw SQL"
     statements = {"get": (1, 0), "refresh": (1, 0), "logout": (1, 0), "login": (2, 0)}
@@ -121,7 +124,7 @@ class Limit(Contender):
 
 
 class Stateless(Limit):
-    """The same, where the signature is all that is looked at."""
+    """Hand-written code that verifies only the signature of the access token."""
 
     title = "limit, stateless"
     statements = {**Limit.statements, "get": (0, 0)}

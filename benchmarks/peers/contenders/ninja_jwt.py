@@ -1,4 +1,4 @@
-"""django-ninja-jwt, with rotation and blacklist on."""
+"""django-ninja-jwt, with rotation and blacklist enabled."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from benchmarks.peers.contender import PASSWORD, USERNAME, Contender, Request, T
 
 
 class NinjaJWT(Contender):
-    """`JWTAuth`, which reads the user."""
+    """`JWTAuth`, which loads the user."""
 
     title = "django-ninja-jwt"
     statements = {"get": (1, 0), "refresh": (5, 4), "logout": (4, 2), "login": (3, 0)}

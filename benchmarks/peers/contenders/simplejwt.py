@@ -1,4 +1,4 @@
-"""djangorestframework-simplejwt, with rotation and blacklist on."""
+"""djangorestframework-simplejwt, with rotation and blacklist enabled."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ REST_FRAMEWORK = {
 
 
 def who_view(*authenticators: Any) -> Any:
-    """Return a guarded view of Django REST framework."""
+    """Return an authenticated view of Django REST framework."""
     from rest_framework.decorators import api_view, authentication_classes, permission_classes
     from rest_framework.permissions import IsAuthenticated
     from rest_framework.response import Response
@@ -26,7 +26,7 @@ def who_view(*authenticators: Any) -> Any:
 
 
 class SimpleJWT(Contender):
-    """`JWTAuthentication`, which reads the user."""
+    """`JWTAuthentication`, which loads the user."""
 
     title = "simplejwt"
     statements = {"get": (1, 0), "refresh": (9, 4), "logout": (5, 2), "login": (3, 0)}
