@@ -201,7 +201,47 @@ def test_a_base_url_is_asked_for_in_words_that_allow_what_is_allowed(kit: Callab
     (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
 
     wanted = SETTINGS["BASE_URL"].rule.text
-    assert message.msg == f"NINJA_AUTH_KIT['BASE_URL'] must be {wanted} (got 'example.com')."
+    assert message.msg == f"NINJA_AUTH_KIT['BASE_URL'] must be {wanted}."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("SESSION_LIMIT", 0, "(got 0)"),
+        ("SESSION_LIMIT", "3", "(got a value of the type str)"),
+        ("ACCESS_TOKEN_LIFETIME", timedelta(days=2), "(got 2 days, 0:00:00)"),
+        pytest.param("ACCESS_TOKEN_LIFETIME", 10**5000, "(got a value of the type int)", id="huge"),
+        ("AUDIT_DECLARE", None, "(got None)"),
+    ],
+)
+def test_a_number_or_a_duration_that_is_not_allowed_is_shown(
+    kit: Callable[..., None], key: str, value: Any, shown: str
+) -> None:
+    kit(**{key: value})
+
+    (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
+
+    assert shown in message.msg
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("BASE_URL", "https://admin:c4n4ry@example.com"),
+        ("FRONTEND_URLS", {"verify_email": "https://admin:c4n4ry@example.com"}),
+        ("ISSUER", "c4n4ry c4n4ry"),
+        ("SIGNING_KEYS", ["c4n4ry"]),
+        ("SESSION_LIMIT", "c4n4ry"),
+    ],
+)
+def test_text_that_is_not_allowed_is_not_shown_because_it_may_be_a_secret(
+    kit: Callable[..., None], key: str, value: Any
+) -> None:
+    kit(**{key: value})
+
+    (message,) = [message for message in ours() if message.id == "ninja_auth_kit.E003"]
+
+    assert "c4n4ry" not in str(message)
 
 
 def test_a_limit_that_is_none_is_named_with_what_was_meant(kit: Callable[..., None]) -> None:

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.contrib.auth import user_logged_in
+from django.contrib.auth import get_user_model, user_logged_in
 from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from ninja_auth_kit import services
 from ninja_auth_kit.client import ClientInfo
@@ -170,3 +171,25 @@ def test_a_wrong_password_elsewhere_does_not_lock_it(api: Api, user: Any, kit: C
     assert api.login().status_code == 429
 
     assert api.get("me", token=start(user).access_token).status_code == 200
+
+
+def test_a_lazy_user_is_announced_to_django_under_its_own_model(user: Any) -> None:
+    heard: list[Any] = []
+
+    def hear(sender: Any, **_: Any) -> None:
+        heard.append(sender)
+
+    user_logged_in.connect(hear)
+    try:
+        start(SimpleLazyObject(lambda: user))
+    finally:
+        user_logged_in.disconnect(hear)
+
+    assert heard == [type(user)]
+
+
+def test_a_user_that_is_not_saved_is_a_mistake_of_the_caller(audited: None) -> None:
+    with pytest.raises(ValueError, match="saved user"):
+        start(get_user_model()(email="ada@example.com"))
+
+    assert events() == []

@@ -69,14 +69,12 @@ class Setting:
         rule: what a configured value must be.
         group: the heading in the documentation.
         help: one line for the documentation, in Markdown.
-        is_secret: whether error messages must not show the value.
     """
 
     default: Any
     rule: Rule
     group: str
     help: str
-    is_secret: bool = False
 
 
 class SigningKey(TypedDict):
@@ -108,7 +106,6 @@ class AuthKitSettings(TypedDict, total=False):
             ACCESS_TOKENS,
             "Keys that sign and verify access tokens, for [other services](verifying-tokens.md) and for "
             "key rotation. With None, `JWT_SECRET_KEY` signs and only this project can verify.",
-            is_secret=True,
         ),
     ]
     ISSUER: Annotated[
@@ -350,7 +347,7 @@ BROKER_SETTINGS: dict[str, Setting] = {
     "RABBITMQ_HOST": Setting(None, rules.HOSTS, BROKER, "The hosts of RabbitMQ. Without one, events are only logged."),
     "RABBITMQ_PORT": Setting(None, rules.PORT, BROKER, "5672 by default, 5671 with TLS."),
     "RABBITMQ_USER": Setting("guest", rules.STRING, BROKER, "The user name."),
-    "RABBITMQ_PASSWORD": Setting("guest", rules.STRING, BROKER, "The password.", is_secret=True),
+    "RABBITMQ_PASSWORD": Setting("guest", rules.STRING, BROKER, "The password."),
     "RABBITMQ_VHOST": Setting("/", rules.STRING, BROKER, "The virtual host."),
     "RABBITMQ_TLS": Setting(False, rules.STRICT_BOOLEAN, BROKER, "Whether to use TLS and verify the certificate."),
 }

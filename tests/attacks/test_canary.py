@@ -20,7 +20,7 @@ from ninja_auth_kit.conf import broker
 from ninja_auth_kit.conf import settings as kit_settings
 from ninja_auth_kit.models import AuditOutbox, EmailAddress, OneTimeToken, ThrottleBucket, UserSession
 from ninja_auth_kit.models.users import has_username
-from ninja_auth_kit.tokens.root_secrets import derive_key
+from ninja_auth_kit.tokens.digests import derive_key
 from tests.attacks.canaries import (
     Log,
     RecordingApi,

@@ -14,7 +14,7 @@ from django.db import connections
 from ninja_auth_kit.audit.relay import embedded
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer, address
-from tests.conftest import EMAIL, PASSWORD
+from tests.conftest import EMAIL, PASSWORD, Api
 from tests.servers import ROOT, Server, database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,6 +88,20 @@ def test_an_error_that_nobody_foresaw_does_not_end_publishing_for_the_life_of_th
 
     assert len(tries) == 3
     assert caplog.text.count("The embedded relay failed") == 2
+
+
+def test_each_request_looks_whether_a_relay_is_wanted_because_a_server_may_fork_after_the_first(
+    api: Api, kit: Callable[..., None], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+    monkeypatch.setattr(embedded, "start", lambda: starts.append(1))
+    settings.RABBITMQ_HOST = "127.0.0.1"
+
+    for wanted in (False, True, True):
+        kit(AUDIT_EMBEDDED_RELAY=wanted)
+        api.get("me")
+
+    assert len(starts) == 2
 
 
 SCRIPT = """

@@ -27,10 +27,13 @@ def connect() -> None:
 
 
 def _start_embedded_relay(**_: Any) -> None:
-    """Start the relay at the first request of this process, so never before a fork, if the settings ask for one."""
-    request_started.disconnect(dispatch_uid="ninja_auth_kit.embedded_relay")
+    """Start the relay with the first request of a process, if the settings ask for one.
+
+    Not when the app is ready: a thread does not survive a fork, and a server may fork its workers after that, or even
+    after a first request.
+    """
     if settings.AUDIT_EMBEDDED_RELAY and broker() is not None:
-        # Imported here, so that a web process without a relay never imports pika.
+        # Imported here, so that a web process without a relay loads nothing of it.
         from ninja_auth_kit.audit.relay import embedded
 
         embedded.start()

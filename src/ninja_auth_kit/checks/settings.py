@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 from ninja_auth_kit import emails
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
-from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, imported, settings
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
 _DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
@@ -53,19 +53,30 @@ def _invalid_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         if key == "THROTTLES" and isinstance(configured[key], dict):
             yield from _invalid_limits(configured[key])
             continue
-        got = "" if setting.is_secret else f" (got {_shown(configured[key])})"
-        message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{got}."
+        message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{_got(setting, configured[key])}."
         yield error("E003", message, f"Correct the value, or remove the key; the default is {_default(key)}.")
 
 
-def _shown(value: Any) -> str:
-    text = spoken(value) if isinstance(value, timedelta) and value >= timedelta(0) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _got(setting: Setting, value: Any) -> str:
+    """Return " (got ...)": a number, a duration, True, False or None, and only the type of any other value.
+
+    A string may hold a password, such as a URL with credentials, and the output of checks is kept in the logs of
+    builds. It is not mentioned where a string is expected, because the type says nothing there.
+    """
+    if isinstance(value, str) and isinstance(setting.default, str | None):
+        return ""
+    if isinstance(value, timedelta):
+        return f" (got {value})"
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**18):
+        return f" (got {value!r})"
+    return f" (got a value of the type {type(value).__name__})"
 
 
 def _default(key: str) -> str:
     default = SETTINGS[key].default
-    return "DEFAULT_THROTTLES" if default is DEFAULT_THROTTLES else _shown(default)
+    if isinstance(default, timedelta):
+        return spoken(default)
+    return "DEFAULT_THROTTLES" if default is DEFAULT_THROTTLES else repr(default)
 
 
 def _invalid_limits(limits: dict[Any, Any]) -> Iterator[CheckMessage]:
@@ -74,7 +85,11 @@ def _invalid_limits(limits: dict[Any, Any]) -> Iterator[CheckMessage]:
             message = f"NINJA_AUTH_KIT['THROTTLES'] has no rate limit {name!r}."
             yield error("E003", message, did_you_mean(name, DEFAULT_THROTTLES))
         elif not is_rate(rates):
-            message = f"NINJA_AUTH_KIT['THROTTLES'][{name!r}] is not a valid rate (got {_shown(rates)})."
+            is_text = isinstance(rates, str) or (
+                isinstance(rates, list | tuple) and all(isinstance(rate, str) for rate in rates)
+            )
+            shown = f" (got {rates!r})" if is_text else ""
+            message = f"NINJA_AUTH_KIT['THROTTLES'][{name!r}] is not a valid rate{shown}."
             yield error("E003", message, "Use a rate such as '20/m', or several, such as ('10/15m', '100/30d').")
 
 

@@ -65,8 +65,8 @@ def start_session(user: Any, *, request: HttpRequest, client: ClientInfo | None 
 
     Every rule of a login applies except the password: a disabled user is rejected, so is an unverified email address
     if `EMAIL_VERIFICATION_REQUIRED` is on, `SESSION_LIMIT` ends or rejects sessions, the token has the claims of
-    `ACCESS_TOKEN_CLAIMS`, and the signals and audit events of a login are sent. Rate limits do not apply: no password
-    can be guessed here. Call it outside your own transactions.
+    `ACCESS_TOKEN_CLAIMS`, and the kit's signals, its audit events and Django's `user_logged_in` are sent. Rate limits
+    do not apply: no password can be guessed here. Call it outside your own transactions.
 
     Args:
         user: a saved user.
@@ -78,7 +78,10 @@ def start_session(user: Any, *, request: HttpRequest, client: ClientInfo | None 
         EmailNotVerifiedError: the email address is not verified.
         SessionLimitReachedError: the user has `SESSION_LIMIT` sessions, and `SESSION_LIMIT_POLICY` is "reject".
         ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` returns claims that a token cannot carry.
+        ValueError: the user is not saved.
     """
+    if user.pk is None:
+        raise ValueError("start_session() needs a saved user.")
     client = client or ClientInfo.of(request)
     try:
         return finish_login(user, request=request, client=client)
@@ -136,7 +139,8 @@ def finish_login(
             claims = custom_claims(session)
         pair = insert_session(session, user=current, claims=claims, client=client)
         transaction.on_commit(
-            lambda: user_logged_in.send_robust(sender=type(user), request=request, user=user),
+            # `type(current)`, because `user` may be a lazy object, such as `request.user`.
+            lambda: user_logged_in.send_robust(sender=type(current), request=request, user=user),
             using=accounts_database(),
             robust=True,
         )

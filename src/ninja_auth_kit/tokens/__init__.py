@@ -9,6 +9,7 @@ from ninja_auth_kit.tokens.access import (
 from ninja_auth_kit.tokens.asymmetric import UnusableKeyError
 from ninja_auth_kit.tokens.digests import (
     DIGEST_PATTERN,
+    KEY_COMMAND,
     bucket_id,
     has_known_key,
     is_password_fingerprint,
@@ -25,7 +26,6 @@ from ninja_auth_kit.tokens.refresh import (
     read_refresh_token,
     refresh_token_digest,
 )
-from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND
 
 __all__ = [
     "ACTIVE",

@@ -15,8 +15,8 @@ from jwt.exceptions import InvalidKeyError
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import KeyPair, UnusableKeyError, load_key
+from ninja_auth_kit.tokens.digests import KEY_COMMAND, key_id
 from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY
-from ninja_auth_kit.tokens.root_secrets import KEY_COMMAND, key_id
 
 # Keys that anyone can read, and that no other check rejects.
 PUBLISHED_KEYS = frozenset(

@@ -13,7 +13,7 @@ from jwt.algorithms import HMACAlgorithm
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import load_key, new_pem
-from ninja_auth_kit.tokens.root_secrets import key_id
+from ninja_auth_kit.tokens.digests import key_id
 
 TYPE = "at+jwt"  # RFC 9068 section 2.1
 ACTIVE = "active"

@@ -15,8 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.tokens.digests import digest, is_digest_of, root_of
-from ninja_auth_kit.tokens.root_secrets import derive_key, roots
+from ninja_auth_kit.tokens.digests import derive_key, digest, is_digest_of, root_of, roots
 
 PREFIX = "nakr_"
 _LABEL = "refresh token"

@@ -12,7 +12,6 @@ import time
 from django.db import connections
 
 from ninja_auth_kit.audit.record.outbox import unpooled_connection
-from ninja_auth_kit.audit.relay import loop
 from ninja_auth_kit.conf import accounts_database
 
 logger = logging.getLogger("ninja_auth_kit.relay")
@@ -33,6 +32,9 @@ def start() -> None:
 
 
 def _run() -> None:
+    # In the thread, because importing pika takes time that the first request must not wait for.
+    from ninja_auth_kit.audit.relay import loop
+
     using = accounts_database()
     # A connection that has executed LISTEN must not go back into the project's pool. A request
     # would get it, and receive notifications from then on.
