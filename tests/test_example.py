@@ -348,11 +348,17 @@ def test_a_database_that_does_not_answer_is_said(demos: Callable[..., Demo]) -> 
     [
         (
             {"JWT_SECRET_KEY": "short"},
-            r"failed:\n\nninja_auth_kit refuses to start: JWT_SECRET_KEY has 5 bytes.*Make a good one.*put it into",
+            (
+                r"failed:\n\nninja_auth_kit refuses to start: JWT_SECRET_KEY has 5 bytes.*Generate a strong key"
+                r".*set JWT_SECRET_KEY to it"
+            ),
         ),
         (
             {"BASE_URL": "nowhere"},
-            r"failed:\n\n\?: \(ninja_auth_kit\.E003\) .*BASE_URL.*HINT: It must be scheme and host",
+            (
+                r"failed:\n\n\?: \(ninja_auth_kit\.E003\) .*BASE_URL.* must be a scheme and a host"
+                r".*HINT: Correct the value"
+            ),
         ),
         ({"RABBITMQ_PORT": "abc"}, r"RABBITMQ_PORT must be a number from 1 to 65535, such as 5672 \(got 'abc'\)\."),
     ],

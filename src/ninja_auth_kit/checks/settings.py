@@ -55,7 +55,7 @@ def _invalid_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             continue
         got = "" if setting.is_secret else f" (got {_shown(configured[key])})"
         message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{got}."
-        yield error("E003", message, f"Correct the value, or remove the key to use the default, {_default(key)}.")
+        yield error("E003", message, f"Correct the value, or remove the key; the default is {_default(key)}.")
 
 
 def _shown(value: Any) -> str:
