@@ -493,7 +493,7 @@ def test_the_tests_say_that_they_install_rabbitmq(
         assert with_services.packaged(stack) == ("127.0.0.1", 5672)
 
     assert "rabbitmq-server" in commands[-1]
-    assert f"Installing rabbitmq-server with apt-get, as {name} is set." in capsys.readouterr().out
+    assert f"Installing rabbitmq-server with apt-get, because {name} is set." in capsys.readouterr().out
 
 
 def test_its_models_and_migrations_agree_and_its_settings_pass_the_checks() -> None:
