@@ -80,7 +80,7 @@ def start_session(user: Any, *, request: HttpRequest, client: ClientInfo | None 
         ImproperlyConfigured: `ACCESS_TOKEN_CLAIMS` returns claims that a token cannot carry.
         ValueError: the user is not saved.
     """
-    if user.pk is None:
+    if user._state.adding:  # a UUID primary key is set before the user is saved
         raise ValueError("start_session() needs a saved user.")
     client = client or ClientInfo.of(request)
     try:
