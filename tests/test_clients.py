@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import EMAIL, PASSWORD
+from tests.howto import program
 from tests.servers import ROOT, Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.demo]
@@ -31,15 +32,6 @@ globalThis.fetch = (url, options) => {
 const wait = (seconds) => new Promise((wake) => setTimeout(wake, seconds * 1000));
 const me = (session) => session.fetch(`${base}/me`).then((answer) => answer.status);
 """
-
-
-def program(name: str) -> str:
-    """Return the path of node or npm. Without it the test is skipped, or fails in CI."""
-    found = shutil.which(name)
-    if found is None:
-        assert not os.environ.get("CI"), f"{name} must be installed in CI, to run the clients"
-        pytest.skip(f"{name} is not installed, so the clients cannot be run")
-    return found
 
 
 def run(server: Server, script: str, tmp_path: Path) -> Any:

@@ -34,8 +34,7 @@ def _check_keys() -> None:
     try:
         check_keys()
     except ImproperlyConfigured as error:
-        if sys.argv[1:2] == [
-            "runserver"
-        ]:  # its autoreloader would catch the exception and keep running without serving
+        # The autoreloader of runserver would catch the exception and keep running without serving.
+        if sys.argv[1:2] == ["runserver"]:
             sys.exit(f"\n{error}\n")
         raise

@@ -1,7 +1,7 @@
 """The relay in a thread of a web process, for development or a single small machine (`AUDIT_EMBEDDED_RELAY`).
 
-It starts with the first request, so never before a fork. Any number of processes may run one: because each relay
-locks its shards, each event is published by one of them.
+It starts with a request of its own process, because a thread does not survive a fork. Any number of processes may run
+one: because each relay locks its shards, each event is published by one of them.
 """
 
 import logging
