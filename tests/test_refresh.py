@@ -15,7 +15,12 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.models import BlacklistedToken, UserSession
-from ninja_auth_kit.tokens import issue_refresh_token, password_fingerprint, read_refresh_token
+from ninja_auth_kit.tokens import (
+    issue_refresh_token,
+    password_fingerprint,
+    read_refresh_token,
+    refresh_token_digest,
+)
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, recorded
 from tests.servers import Server
 
@@ -140,6 +145,110 @@ def test_a_grace_period_of_zero_forgives_nothing_not_even_in_the_same_instant(
     refresh(api, pair["refresh_token"])
 
     assert code(refresh(api, pair["refresh_token"])) == (401, "token_reused")
+
+
+@pytest.fixture
+def unlimited_grace(kit: Callable[..., None]) -> None:
+    kit(REFRESH_GRACE_PERIOD=None)
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-05")
+def test_without_a_limit_of_time_the_predecessor_gets_its_successor_until_that_is_used(
+    api: Api, pair: dict[str, Any], unlimited_grace: None, clock: time_machine.Traveller
+) -> None:
+    lost = refresh(api, pair["refresh_token"]).json()
+    clock.shift(timedelta(days=2))
+
+    again = refresh(api, pair["refresh_token"]).json()
+    assert again["refresh_token"] == lost["refresh_token"]
+    assert api.is_in(again["access_token"])  # the use of an access token does not use up the refresh token
+    clock.shift(timedelta(days=2))
+    assert refresh(api, pair["refresh_token"]).json()["refresh_token"] == lost["refresh_token"]
+
+    newest = refresh(api, again["refresh_token"]).json()
+
+    assert code(refresh(api, pair["refresh_token"])) == (401, "token_reused")
+    assert code(refresh(api, newest["refresh_token"])) == (401, "session_ended")
+    assert not api.is_in(newest["access_token"])
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-06")
+def test_without_a_limit_of_time_a_thief_who_gets_ahead_is_still_found(
+    api: Api, pair: dict[str, Any], unlimited_grace: None, audited: None, clock: time_machine.Traveller
+) -> None:
+    stolen = refresh(api, pair["refresh_token"]).json()["refresh_token"]
+    of_thief = refresh(api, refresh(api, stolen).json()["refresh_token"]).json()
+    clock.shift(timedelta(hours=3))
+
+    assert code(refresh(api, stolen)) == (401, "token_reused")
+
+    assert not api.is_in(of_thief["access_token"])
+    assert code(refresh(api, of_thief["refresh_token"])) == (401, "session_ended")
+    assert event_names().count("session.reuse_detected") == 1
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-18")
+def test_without_a_limit_of_time_the_predecessor_expires_with_the_session(
+    api: Api, pair: dict[str, Any], unlimited_grace: None, clock: time_machine.Traveller
+) -> None:
+    refresh(api, pair["refresh_token"])
+    clock.shift(timedelta(days=7))
+
+    assert code(refresh(api, pair["refresh_token"])) == (401, "token_expired")
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-09", "SES-13")
+@pytest.mark.parametrize("presented", ["the predecessor", "the successor"])
+def test_without_a_limit_of_time_a_logout_ends_both_tokens(
+    api: Api, pair: dict[str, Any], unlimited_grace: None, presented: str
+) -> None:
+    successor = refresh(api, pair["refresh_token"]).json()
+    token = pair["refresh_token"] if presented == "the predecessor" else successor["refresh_token"]
+
+    assert api.post("logout", {"refresh_token": token}).status_code == 204
+
+    for one in (pair, successor):
+        assert code(refresh(api, one["refresh_token"])) == (401, "session_ended")
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-01")
+def test_without_a_limit_of_time_another_login_ends_both_tokens(
+    api: Api, pair: dict[str, Any], unlimited_grace: None
+) -> None:
+    successor = refresh(api, pair["refresh_token"]).json()
+
+    newest = api.pair()
+
+    for one in (pair, successor):
+        assert code(refresh(api, one["refresh_token"])) == (401, "session_ended")
+    assert api.is_in(newest["access_token"])
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-19")
+@pytest.mark.parametrize("former_secret", [False, True])
+def test_a_predecessor_on_the_blacklist_gets_no_successor(
+    api: Api,
+    user: Any,
+    pair: dict[str, Any],
+    unlimited_grace: None,
+    kit: Callable[..., None],
+    settings: Settings,
+    former_secret: bool,
+) -> None:
+    refresh(api, pair["refresh_token"])
+    BlacklistedToken.objects.create(token=refresh_token_digest(pair["refresh_token"], user_id=user.pk))
+    if former_secret:
+        former = [{"alg": "HS256", "key": settings.JWT_SECRET_KEY, "state": "verify-only"}]
+        kit(REFRESH_GRACE_PERIOD=None, SIGNING_KEYS=former)
+        settings.JWT_SECRET_KEY = settings.JWT_SECRET_KEY[::-1]
+
+    assert code(refresh(api, pair["refresh_token"])) == (401, "session_ended")
 
 
 @pytest.mark.security("SES-06")
@@ -398,6 +507,23 @@ def test_twenty_refreshes_at_once_get_one_and_the_same_successor(
     assert UserSession.objects.get().generation == 1
     assert {server.request("GET", "/api/auth/me", token=body["access_token"])[0] for _, body in answers} == {200}
     assert server.request("POST", "/api/auth/refresh", {"refresh_token": successor})[0] == 200
+
+
+@pytest.mark.race
+@pytest.mark.security("SES-05")
+def test_without_a_limit_of_time_twenty_late_retries_at_once_get_the_same_successor(
+    servers: Callable[..., Server], pair: dict[str, Any]
+) -> None:
+    server = servers(REFRESH_GRACE_PERIOD=None)
+    call = ("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]})
+    _, lost = server.request(*call)
+    UserSession.objects.update(refreshed_at=timezone.now() - timedelta(hours=3))
+
+    answers = server.race(*[call] * 20)
+
+    assert [status for status, _ in answers] == [200] * 20
+    assert {body["refresh_token"] for _, body in answers} == {lost["refresh_token"]}
+    assert UserSession.objects.get().generation == 1
 
 
 @pytest.mark.race

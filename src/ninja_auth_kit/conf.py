@@ -163,12 +163,14 @@ class AuthKitSettings(TypedDict, total=False):
         ),
     ]
     REFRESH_GRACE_PERIOD: Annotated[
-        Duration,
+        Duration | None,
         Setting(
             10 * SECOND,
-            rules.duration(timedelta(0), MINUTE),
+            rules.duration(timedelta(0), MINUTE, or_none="for no limit"),
             SESSIONS,
-            "How long the previous refresh token is accepted and answered with the same successor. 0 turns this off.",
+            "How long the previous refresh token is accepted and answered with the same successor. 0 turns this off. "
+            "With None, it is accepted until the successor is used; [what that costs]"
+            "(features/refresh.md#without-a-limit-of-time).",
         ),
     ]
     # The highest value of a PositiveSmallIntegerField.

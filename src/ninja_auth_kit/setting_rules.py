@@ -91,17 +91,23 @@ def is_rate(value: Any) -> bool:
         return False
 
 
-def duration(shortest: timedelta, longest: timedelta) -> Rule:
-    """Return the rule of a duration: a timedelta, or seconds as an int."""
+def duration(shortest: timedelta, longest: timedelta, *, or_none: str = "") -> Rule:
+    """Return the rule of a duration: a timedelta, or seconds as an int; `or_none` says what None means, if allowed."""
 
     def allows(value: Any) -> bool:
+        if value is None:
+            return bool(or_none)
         if isinstance(value, int) and not isinstance(value, bool):
             # An int that a timedelta cannot hold is out of range.
             value = timedelta(seconds=max(-1, min(value, 10**12)))
         return isinstance(value, timedelta) and shortest <= value <= longest
 
     start = "0" if not shortest else spoken(shortest)
-    return Rule(allows, f"a timedelta or a number of seconds, between {start} and {spoken(longest)}")
+    return Rule(allows, f"a timedelta or a number of seconds, between {start} and {spoken(longest)}{_none(or_none)}")
+
+
+def _none(meaning: str) -> str:
+    return f", or None {meaning}" if meaning else ""
 
 
 def one_of(*choices: Any) -> Rule:
@@ -116,7 +122,7 @@ def integer(lowest: int, highest: int | None = None, *, or_none: str = "") -> Ru
     def allows(value: Any) -> bool:
         return (value is None and bool(or_none)) or is_integer(value, lowest, highest or float("inf"))
 
-    return Rule(allows, f"an integer {limits}" + (f", or None {or_none}" if or_none else ""))
+    return Rule(allows, f"an integer {limits}" + _none(or_none))
 
 
 def dotted_path(example: str) -> Rule:

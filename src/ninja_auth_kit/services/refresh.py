@@ -25,6 +25,7 @@ from ninja_auth_kit.tokens import (
     issue_refresh_token,
     read_refresh_token,
     refresh_token_digest,
+    refresh_token_digests,
 )
 
 # A request that loses the race for a rotation reads the session again and finds the successor that the winner made.
@@ -45,8 +46,8 @@ def refresh(*, token: str, client: ClientInfo) -> TokenPair:
     """Rotate a refresh token (RFC 9700 section 4.14.2).
 
     - The current token is replaced by a successor.
-    - Its immediate predecessor gets the same successor again for `REFRESH_GRACE_PERIOD`. Two tabs, a lost answer or
-      twenty parallel requests end up with one working pair.
+    - Its immediate predecessor gets the same successor again for `REFRESH_GRACE_PERIOD`, or with None until that
+      successor is rotated. Two tabs, a lost answer or twenty parallel requests end up with one working pair.
     - Any older token, or the predecessor after that time, is reuse. It ends the session.
 
     Args:
@@ -88,7 +89,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
                 if pair is not None:
                     return pair
             case Generation.IN_GRACE:
-                return _repeat_successor(session, client=client)
+                return _repeat_successor(session, token, client=client)
             case Generation.REUSED:
                 raise _end_reused_session(claims, session, client=client)
             case Generation.FUTURE:  # genuine, so the database has gone back in time, for example to a backup
@@ -110,15 +111,16 @@ def _load_valid_session(claims: RefreshClaims, now: datetime) -> UserSession:
 def _classify(claims: RefreshClaims, session: UserSession, now: datetime) -> Generation:
     """Compare the generation of a token with that of its session.
 
-    Only the immediate predecessor has a grace period. An older token can only come from a copy.
+    Only the immediate predecessor has a grace period. An older token can only come from a copy. A successor counts as
+    used when it has been rotated: its own generation is then the predecessor.
     """
     if claims.generation > session.generation:
         return Generation.FUTURE
     if claims.generation == session.generation:
         return Generation.CURRENT
-    grace: timedelta = settings.REFRESH_GRACE_PERIOD
+    grace: timedelta | None = settings.REFRESH_GRACE_PERIOD
     is_parent = claims.generation == session.generation - 1
-    is_recent = grace > timedelta(0) and now - session.refreshed_at <= grace
+    is_recent = grace is None or (grace > timedelta(0) and now - session.refreshed_at <= grace)
     return Generation.IN_GRACE if is_parent and is_recent else Generation.REUSED
 
 
@@ -142,13 +144,15 @@ def _rotate(session: UserSession, token: str, now: datetime, *, client: ClientIn
     return token_pair(session, access_token=access)
 
 
-def _repeat_successor(session: UserSession, *, client: ClientInfo) -> TokenPair:
+@sensitive_variables()
+def _repeat_successor(session: UserSession, token: str, *, client: ClientInfo) -> TokenPair:
     """Return the pair of the current generation again.
 
     Raises:
-        SessionEndedError: the current token is blacklisted, or the kit has not written the row.
+        SessionEndedError: the current token or the presented one is blacklisted, or the kit has not written the row.
     """
-    if not _has_own_token(session) or BlacklistedToken.objects.filter(token=session.refresh_token).exists():
+    withdrawn = [session.refresh_token, *refresh_token_digests(token, user_id=session.user_id)]
+    if not _has_own_token(session) or BlacklistedToken.objects.filter(token__in=withdrawn).exists():
         raise SessionEndedError
     access = access_token(session, claims=custom_claims(session))
     _announce(session, client=client, rotated=False)

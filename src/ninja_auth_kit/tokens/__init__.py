@@ -25,6 +25,7 @@ from ninja_auth_kit.tokens.refresh import (
     issue_refresh_token,
     read_refresh_token,
     refresh_token_digest,
+    refresh_token_digests,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "read_expired_access_token",
     "read_refresh_token",
     "refresh_token_digest",
+    "refresh_token_digests",
 ]

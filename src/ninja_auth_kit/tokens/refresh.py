@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from ninja_auth_kit.exceptions import InvalidTokenError
-from ninja_auth_kit.tokens.digests import derive_key, digest, is_digest_of, root_of, roots
+from ninja_auth_kit.tokens.digests import derive_key, digest, digests, is_digest_of, root_of, roots
 
 PREFIX = "nakr_"
 _LABEL = "refresh token"
@@ -86,6 +86,11 @@ def refresh_token_digest(token: str, *, user_id: Any) -> str:
             but has no key, cannot move their own session to another user and refresh it there.
     """
     return digest(_LABEL, _with_user(token, user_id))
+
+
+def refresh_token_digests(token: str, *, user_id: Any) -> list[str]:
+    """Return the digests that rows may have for a refresh token of a user, one for each root."""
+    return digests(_LABEL, _with_user(token, user_id))
 
 
 def is_refresh_token_digest(stored: str, token: str, *, user_id: Any) -> bool:

@@ -30,7 +30,8 @@ def refresh(request: HttpRequest, body: RefreshIn) -> TokenPairOut:
     """Exchange a refresh token for a new access token and a new refresh token.
 
     Within the grace period, the previous refresh token gets the same successor again, so parallel requests and lost
-    responses are harmless. The session ends if the previous token is sent later, or if an older one is sent.
+    responses are harmless. The session ends if the previous token is sent later, or if an older one is sent. If the
+    grace period has no limit, it ends when the new refresh token is used.
     """
     pair = services.refresh(token=body.refresh_token.get_secret_value(), client=ClientInfo.of(request))
     return TokenPairOut(**vars(pair))
