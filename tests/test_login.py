@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from ninja_auth_kit.models import UserSession
+from ninja_auth_kit import emails
+from ninja_auth_kit.models import EmailAddress, UserSession
 from ninja_auth_kit.models.users import has_username
-from tests.conftest import EMAIL, PASSWORD, Api, event_names
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -494,6 +496,111 @@ def test_a_login_that_renews_the_hash_ends_no_other_session(
     assert user.password.startswith("stronger$")
     assert api.is_in(phone["access_token"])
     assert api.is_in(laptop["access_token"])
+
+
+def failing_claims(user: Any, session: Any) -> dict[str, Any]:
+    """Return no claims: the code of the project fails."""
+    raise RuntimeError("the claims of the project failed")
+
+
+REFUSALS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+    "the limit is reached": (409, {"SESSION_LIMIT_POLICY": "reject"}, {}),
+    "the address is not verified": (403, {}, {"verified_at": None}),
+    "the claims fail": (500, {"ACCESS_TOKEN_CLAIMS": f"{__name__}.failing_claims"}, {}),
+}
+
+
+@pytest.mark.security("SES-01")
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refused_login_that_renews_the_hash_ends_no_session_and_no_link(
+    api: Api, user: Any, kit: Callable[..., None], settings: Settings, refusal: str
+) -> None:
+    status, keys, address = REFUSALS[refusal]
+    kit(SESSION_LIMIT=1)
+    pair = api.pair()
+    api.post("email/change", {"new_email": "new@example.com", "password": PASSWORD}, token=pair["access_token"])
+    emails.flush()
+    link = mailed_token(next(i for i, message in enumerate(mail.outbox) if message.to == ["new@example.com"]))
+    kit(**keys)
+    EmailAddress.objects.filter(user=user).update(**address) if address else None
+    settings.PASSWORD_HASHERS = STRONGER
+
+    for _ in range(2):
+        assert api.login().status_code == status
+
+    user.refresh_from_db()
+    assert user.password.startswith("stronger$")
+    kit(ACCESS_TOKEN_CLAIMS=None)
+    assert api.is_in(pair["access_token"])
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 200
+    assert UserSession.objects.get().is_active
+    assert api.post("email/change/confirm", {"token": link}).status_code == 204
+
+
+@pytest.mark.security("SES-01")
+def test_a_refused_login_that_renews_the_hash_keeps_a_reset_link(
+    api: Api, user: Any, kit: Callable[..., None], settings: Settings
+) -> None:
+    kit(SESSION_LIMIT_POLICY="reject")
+    api.pair()
+    UserSession.objects.update(login_time=timezone.now() - timedelta(minutes=5))
+    api.post("password/reset", {"email": EMAIL})
+    emails.flush()
+    settings.PASSWORD_HASHERS = STRONGER
+    assert api.login().status_code == 409
+
+    new = {"token": mailed_token(), "new_password": "a new passphrase of many words"}
+
+    assert api.post("password/reset/confirm", new).status_code == 204
+    assert api.login(password=new["new_password"]).status_code == 200
+
+
+class SavingBackend(ModelBackend):
+    """A backend that renews the hash itself, by a statement of its own."""
+
+    def authenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> Any:
+        user = super().authenticate(request, username=username, password=password, **kwargs)
+        if user is not None:
+            user.password = make_password(password)
+            get_user_model().objects.filter(pk=user.pk).update(password=user.password)
+        return user
+
+
+@pytest.mark.security("SES-01")
+def test_nor_does_one_whose_backend_writes_the_new_hash_itself(
+    api: Api, user: Any, kit: Callable[..., None], settings: Settings
+) -> None:
+    kit(SESSION_LIMIT_POLICY="reject")
+    pair = api.pair()
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.SavingBackend"]
+
+    assert [api.login().status_code for _ in range(3)] == [409] * 3
+
+    assert api.is_in(pair["access_token"])
+
+
+@pytest.mark.security("SES-11", "SES-14")
+def test_a_password_that_changes_while_the_hash_is_renewed_ends_the_sessions(
+    api: Api, user: Any, kit: Callable[..., None], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(SESSION_LIMIT_POLICY="reject")
+    pair = api.pair()
+    settings.PASSWORD_HASHERS = STRONGER
+    check = get_user_model().check_password
+
+    def overtaken(self: Any, raw_password: str) -> bool:
+        changed = make_password("another password, a new one")
+        get_user_model().objects.filter(pk=self.pk).update(password=changed)
+        return bool(check(self, raw_password))
+
+    monkeypatch.setattr(get_user_model(), "check_password", overtaken)
+
+    assert api.login().status_code == 401
+
+    assert not api.is_in(pair["access_token"])
+    monkeypatch.undo()
+    settings.PASSWORD_HASHERS = STRONGER
+    assert api.login(password="another password, a new one").status_code == 200
 
 
 def test_a_login_is_not_refused_because_another_renewed_the_hash_meanwhile(

@@ -27,6 +27,87 @@ def session(user: Any, **fields: Any) -> UserSession:
     return UserSession(user=user, refresh_expires_at=later, expires_at=later, **{**values, **fields})
 
 
+def by_sql(statement: str) -> None:
+    """Run a statement as an operator does, on the tables and columns as they are called."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+ENDS_BY_SQL = {
+    "a documented end": (
+        "UPDATE ninja_auth_kit_usersession SET is_active = FALSE, logout_time = now(), end_reason = 'revoked' "
+        "WHERE is_active"
+    ),
+    "an expiry": "UPDATE ninja_auth_kit_usersession SET refresh_expires_at = now(), expires_at = now()",
+    "the idle limit alone": "UPDATE ninja_auth_kit_usersession SET refresh_expires_at = now()",
+    "a deletion": "DELETE FROM ninja_auth_kit_usersession",
+    "a truncation": "TRUNCATE ninja_auth_kit_usersession",
+}
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-22")
+@pytest.mark.parametrize("statement", ENDS_BY_SQL.values(), ids=ENDS_BY_SQL)
+def test_an_operator_ends_sessions_by_sql(api: Api, user: Any, statement: str) -> None:
+    pair = api.pair()
+
+    by_sql(statement)
+
+    assert api.get("me", token=pair["access_token"]).status_code == 401
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
+    assert api.login().status_code == 200
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-22")
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("UPDATE ninja_auth_kit_usersession SET expires_at = now()", "authkit_session_idle_before_absolute"),
+        (
+            "UPDATE ninja_auth_kit_usersession SET refresh_expires_at = now() + interval '1 year'",
+            "authkit_session_idle_before_absolute",
+        ),
+        ("UPDATE ninja_auth_kit_usersession SET is_active = FALSE", "authkit_session_ended_has_time"),
+    ],
+)
+def test_a_statement_that_would_end_no_session_is_refused(
+    api: Api, user: Any, statement: str, constraint: str
+) -> None:
+    pair = api.pair()
+
+    with pytest.raises(IntegrityError, match=constraint):
+        by_sql(statement)
+
+    assert api.is_in(pair["access_token"])
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-15", "SES-22")
+@pytest.mark.parametrize("change", ["is_active = FALSE", "password = '!'"])
+def test_an_operator_shuts_a_user_out_by_sql(api: Api, user: Any, change: str) -> None:
+    pair = api.pair()
+
+    by_sql(f'UPDATE "{get_user_model()._meta.db_table}" SET {change}')
+
+    assert api.get("me", token=pair["access_token"]).status_code == 401
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
+    assert api.login().status_code == 401
+
+
+@pytest.mark.one_django
+@pytest.mark.security("SES-22")
+def test_an_operator_withdraws_a_refresh_token_by_sql(api: Api, user: Any) -> None:
+    pair = api.pair()
+
+    by_sql(
+        "INSERT INTO ninja_auth_kit_blacklistedtoken (token, blacklisted_at) "
+        "SELECT refresh_token, now() FROM ninja_auth_kit_usersession WHERE is_active"
+    )
+
+    assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
+
+
 @pytest.mark.security("SES-19")
 @pytest.mark.parametrize("value", ["nakr_" + "x" * 70, "", "a" * 64, DIGEST + "\n", DIGEST.upper(), DIGEST[:-1]])
 def test_no_column_for_a_digest_takes_a_token(user: Any, value: str) -> None:

@@ -345,6 +345,10 @@ class Migration(migrations.Migration):
                         ),
                         name="authkit_session_ended_has_time",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(("refresh_expires_at__lte", models.F("expires_at"))),
+                        name="authkit_session_idle_before_absolute",
+                    ),
                 ],
             },
         ),

@@ -106,6 +106,19 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
                 row.auth_hash = password_fingerprint(row.binding(after))
                 row.save(update_fields=["auth_hash"])
 
+    def rebind_to_new_hash(self, *, before: Any, after: Any) -> None:
+        """Keep the links of a user valid if a login renews the hash of the same password.
+
+        Args:
+            before: the user with the old hash; locked. A token that is not bound to this state
+                stays invalid.
+            after: the same user with the new hash.
+        """
+        for row in self.filter(user=before, used_at=None).exclude(purpose=Purpose.VERIFY_EMAIL):
+            if row.is_bound_to(before):
+                row.auth_hash = password_fingerprint(row.binding(after))
+                row.save(update_fields=["auth_hash"])
+
     def consume(self, token: "OneTimeToken") -> bool:
         """Mark a token as used, and return whether it was still usable.
 

@@ -226,6 +226,11 @@ class UserSession(models.Model):
                 | models.Q(is_active=False, logout_time__isnull=False),
                 name="authkit_session_ended_has_time",
             ),
+            # A check of a session reads only the idle limit.
+            models.CheckConstraint(
+                condition=models.Q(refresh_expires_at__lte=models.F("expires_at")),
+                name="authkit_session_idle_before_absolute",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -241,4 +246,4 @@ class UserSession(models.Model):
 
     def has_expired(self, now: datetime) -> bool:
         """Return whether the idle or the absolute limit has passed."""
-        return now >= self.refresh_expires_at  # never after `expires_at`
+        return now >= self.refresh_expires_at  # a constraint: it is never after `expires_at`

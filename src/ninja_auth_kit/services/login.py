@@ -17,7 +17,7 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_user, find_user_by_name, has_username
-from ninja_auth_kit.services.internal.credentials import Authenticated, authenticate
+from ninja_auth_kit.services.internal.credentials import authenticate
 from ninja_auth_kit.services.internal.throttling import login_attempt
 from ninja_auth_kit.services.sessions import PasswordHashChangedError, TokenPair, finish_login
 
@@ -54,11 +54,9 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
     holder = _holder_of_address(identifier) if by_email else find_user_by_name(identifier)
     with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client) as slot:
         try:
-            authenticated = authenticate(
-                request, identifier=identifier, holder=holder, by_email=by_email, password=password
-            )
+            user = authenticate(request, identifier=identifier, holder=holder, by_email=by_email, password=password)
             slot.release()  # the next steps may wait for locks and for code of the project
-            return _start_session(authenticated, request=request, client=client, password=password)
+            return _start_session(user, request=request, client=client, password=password)
         except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
             _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
             raise
@@ -73,20 +71,11 @@ def _holder_of_address(email: str) -> Any | None:
 
 
 @sensitive_variables()
-def _start_session(
-    authenticated: Authenticated, *, request: HttpRequest, client: ClientInfo, password: str
-) -> TokenPair:
+def _start_session(user: Any, *, request: HttpRequest, client: ClientInfo, password: str) -> TokenPair:
     """Start the session, unless the password has changed since it was checked."""
-    user = authenticated.user
     for _attempt in range(_ATTEMPTS):
         try:
-            return finish_login(
-                user,
-                request=request,
-                client=client,
-                checked_hash=user.password,
-                former_hash=authenticated.former_hash,
-            )
+            return finish_login(user, request=request, client=client, checked_hash=user.password)
         except PasswordHashChangedError as changed:
             # To another password, or to a new hash of this one, by a parallel login that upgraded it.
             if not check_password(password, changed.current_hash):

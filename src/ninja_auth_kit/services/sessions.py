@@ -103,14 +103,7 @@ class PasswordHashChangedError(Exception):
 
 
 @sensitive_variables()
-def finish_login(
-    user: Any,
-    *,
-    request: HttpRequest,
-    client: ClientInfo,
-    checked_hash: str | None = None,
-    former_hash: str | None = None,
-) -> TokenPair:
+def finish_login(user: Any, *, request: HttpRequest, client: ClientInfo, checked_hash: str | None = None) -> TokenPair:
     """Start a session under the lock of the user. Every kind of login ends here.
 
     Args:
@@ -118,7 +111,6 @@ def finish_login(
         request: for the receivers of Django's `user_logged_in`.
         client: the client to record.
         checked_hash: the password hash that was checked; None if the login did not use a password.
-        former_hash: an older hash of the same password. The sessions that are bound to it stay valid.
 
     Raises:
         PasswordHashChangedError: the user does not have the hash any more that was checked.
@@ -133,8 +125,6 @@ def finish_login(
         current = _lock_for_login(user)
         if checked_hash is not None and current.password != checked_hash:
             raise PasswordHashChangedError(current.password)
-        if former_hash is not None and former_hash != current.password:
-            UserSession.objects.update_auth_hash(user=current, old=former_hash, new=current.password)
         if claims is None:
             claims = custom_claims(session)
         pair = insert_session(session, user=current, claims=claims, client=client)

@@ -5,11 +5,11 @@ discarded (`uniform.burn_hash`). So an attacker who registers an address and tri
 became of the registration.
 """
 
+import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,33 +22,20 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
-from ninja_auth_kit.models import ShadowRegistration
+from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.users import is_verified
+from ninja_auth_kit.models.users import is_verified, lock_user
 from ninja_auth_kit.services.internal.uniform import burn_hash, burn_lock, burn_shadow_lookup
 
 
-@dataclass(frozen=True)
-class Authenticated:
-    """The result of a correct password.
-
-    Attributes:
-        user: the user whom a backend returned.
-        former_hash: the hash of the same password that the account had before this login, if it is the account's. A
-            backend may have upgraded it, and the sessions that are bound to it stay valid.
-    """
-
-    user: Any
-    former_hash: str | None
-
-
 @sensitive_variables()
-def authenticate(
-    request: HttpRequest, *, identifier: str, holder: Any | None, by_email: bool, password: str
-) -> Authenticated:
-    """Check a password through Django's authentication backends.
+def authenticate(request: HttpRequest, *, identifier: str, holder: Any | None, by_email: bool, password: str) -> Any:
+    """Check a password through Django's authentication backends, and return the user whom one of them returns.
+
+    A backend may upgrade an outdated hash. The sessions and the links that are bound to the old hash of the same
+    password stay valid, even if the login is refused afterwards.
 
     Args:
         request: passed to the backends.
@@ -70,22 +57,18 @@ def authenticate(
     if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
         burn_shadow_lookup(**_shadow_key(identifier if by_email else username, by_email=by_email))
         burn_hash(password)
-    has_same_password = (
-        is_holder and holder is not None and _is_password(password, holder.password, accepted=user.password)
-    )
-    return Authenticated(user, holder.password if has_same_password and holder is not None else None)
+    # A backend of the project has upgraded the hash by other means than `user.save(update_fields=["password"])`, or a
+    # parallel login has, or the password has changed.
+    is_other_hash = is_holder and holder is not None and holder.password != user.password
+    if is_other_hash and holder is not None and check_password(password, holder.password):
+        _keep_bound(holder.pk, old=holder.password, new=user.password)
+    return user
 
 
 def _username(identifier: str, *, holder: Any | None, by_email: bool) -> str:
     if by_email and holder is not None:
         return str(holder.get_username())
     return str(get_user_model().normalize_username(identifier))
-
-
-@sensitive_variables()
-def _is_password(password: str, known_hash: str, *, accepted: str) -> bool:
-    """Return whether a hash is one of the password that was accepted. Equal hashes need no second check."""
-    return known_hash == accepted or check_password(password, known_hash)
 
 
 @sensitive_variables()
@@ -174,7 +157,10 @@ def _accepts_arguments(function: Any, *, has_self: bool) -> bool:
 #
 # Django's `check_password` upgrades an outdated hash with `user.save()`, whatever the row holds by then. Hashing takes
 # a third of a second. If the owner resets a stolen password in that time, `save()` would restore the stolen one. So
-# the guard intercepts the save, and writes the new hash only if the row still has the hash that was read.
+# the guard intercepts the save, and writes the new hash only if the row still has the hash that was read. What is
+# bound to the old hash is bound to the new one in the same transaction: the login may still be refused, because the
+# limit of sessions is reached, the address is not verified or the custom claims fail, and a refused login must end no
+# session.
 
 
 class _HashUpgrade:
@@ -216,6 +202,23 @@ def _write_upgraded_hash(sender: Any, instance: Any, update_fields: Any, **_: An
     holder = None if upgrade is None else upgrade.holder
     if holder is None or instance.pk != holder.pk or set(update_fields or ()) != {"password"}:
         return
-    unchanged = sender._base_manager.using(accounts_database()).filter(pk=holder.pk, password=holder.password)
-    unchanged.update(password=instance.password)
+    with atomic():
+        if lock_user(holder.pk) is not None:
+            users = sender._base_manager.using(accounts_database()).filter(pk=holder.pk, password=holder.password)
+            if users.update(password=instance.password):
+                _keep_bound(holder.pk, old=holder.password, new=instance.password)
+                holder.password = instance.password
     raise _InterceptedError
+
+
+@sensitive_variables()
+def _keep_bound(user_id: Any, *, old: str, new: str) -> None:
+    """Keep the sessions and the links of a user valid under a new hash of the same password, if it is in the row."""
+    with atomic():
+        user = lock_user(user_id)
+        if user is None or user.password != new:
+            return
+        before = copy.copy(user)
+        before.password = old
+        UserSession.objects.update_auth_hash(user=user, old=old, new=new)
+        OneTimeToken.objects.rebind_to_new_hash(before=before, after=user)
