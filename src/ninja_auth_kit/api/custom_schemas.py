@@ -9,6 +9,7 @@ permissions must not be found by the first client that sends it.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -16,7 +17,15 @@ from django.core.exceptions import ImproperlyConfigured
 from ninja import Schema
 from pydantic import BaseModel, SecretBytes, SecretStr, create_model
 
-from ninja_auth_kit.api.schemas import Body, ProfileIn, RegistrationIn, RegistrationWithUsernameIn, Username, UserOut
+from ninja_auth_kit.api.schemas import (
+    Body,
+    ProfileIn,
+    RegistrationIn,
+    RegistrationWithUsernameIn,
+    Username,
+    UserOut,
+    with_offset,
+)
 from ninja_auth_kit.conf import imported
 from ninja_auth_kit.models.users import has_username, is_unique, settable_field
 
@@ -84,6 +93,21 @@ def user_schema() -> type[Schema]:
             password.
     """
     return _checked_schema("USER_SCHEMA") or UserOut
+
+
+def add_offsets(value: Any) -> Any:
+    """Return a value of a response with an offset at every datetime, because OpenAPI says `format: date-time`.
+
+    A model is changed in place: a schema of your project may be frozen, or have other names for its fields.
+    """
+    if isinstance(value, datetime):
+        return with_offset(value)
+    if isinstance(value, BaseModel):
+        vars(value).update({name: add_offsets(one) for name, one in vars(value).items()})
+        return value
+    if isinstance(value, dict):
+        return {key: add_offsets(one) for key, one in value.items()}
+    return [add_offsets(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _checked_schema(setting: str) -> Any:

@@ -6,10 +6,11 @@ project can derive schemas from `RegistrationIn` and `UserOut`, and replace thes
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
@@ -244,6 +245,19 @@ class TokenPairOut(BaseModel):
     session_id: UUID
 
 
+def with_offset(moment: datetime) -> datetime:
+    """Return a moment with an offset, which `format: date-time` requires (RFC 3339 section 5.6).
+
+    With `USE_TZ = False`, Django's datetimes are local times of `TIME_ZONE` without an offset.
+    """
+    if timezone.is_aware(moment):
+        return moment
+    return timezone.make_aware(moment, timezone.get_default_timezone()).astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(with_offset)]
+
+
 class UserOut(Schema):
     """The user of the access token.
 
@@ -254,8 +268,8 @@ class UserOut(Schema):
     username: str | None = Field(examples=["ada"])
     email: str = Field(examples=["ada@example.com"])
     email_verified: bool = Field(examples=[True])
-    date_joined: datetime | None
-    last_login: datetime | None
+    date_joined: Moment | None
+    last_login: Moment | None
 
     @staticmethod
     def resolve_id(user: Any) -> str:
@@ -292,8 +306,8 @@ class SessionOut(BaseModel):
     """An active session."""
 
     id: UUID
-    login_time: datetime
-    last_seen: datetime
+    login_time: Moment
+    last_seen: Moment
     ip_address: str | None = Field(examples=["203.0.113.7"])
     user_agent: str = Field(examples=["Mozilla/5.0"])
     is_current: bool = Field(examples=[True])

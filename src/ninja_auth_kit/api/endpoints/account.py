@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.custom_schemas import additional_fields, profile_schema, user_schema
+from ninja_auth_kit.api.custom_schemas import add_offsets, additional_fields, profile_schema, user_schema
 from ninja_auth_kit.api.jwt_auth import JWTAuth
 from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, WITH_BODY, operation
 from ninja_auth_kit.api.schemas import PasswordIn
@@ -47,7 +47,8 @@ def update_me(request: HttpRequest, body: Profile) -> Schema:  # type: ignore[va
 
 
 def _serialize(request: HttpRequest, user: Any) -> Schema:
-    return User.model_validate(user, context={"request": request, "response_status": 200})
+    shown: Schema = add_offsets(User.model_validate(user, context={"request": request, "response_status": 200}))
+    return shown
 
 
 @router.delete(
