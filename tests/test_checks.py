@@ -149,7 +149,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ),
     *(
         (key, ["", "Schema", "a..b", "a.b.", "a b.c", "a/b.c", 7, ["a.b"]])
-        for key in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
+        for key in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "DOCS_DECORATOR")
     ),
     ("AUDIT_EXCHANGE", ["", None, "amq.direct", "x" * 250, "ä" * 125]),
     ("AUDIT_DECLARE", ["yes", None]),

@@ -1,19 +1,25 @@
 """The two ways to mount the kit, alone and together, and what they must leave unchanged."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.conf.urls.i18n import i18n_patterns
 from django.core.checks import run_checks
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from django.urls import include, path, reverse
+from django.urls import include, path, re_path, reverse
 from ninja import NinjaAPI
 from pytest_django import Settings
 
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
 from tests.conftest import EMAIL, PASSWORD, Api
-from tests.servers import AsgiServer, Server
+from tests.servers import ROOT, AsgiServer, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,3 +134,129 @@ def test_a_host_that_asks_everybody_to_log_in_lets_people_log_in(settings: Setti
     assert api.get("password/reset").status_code == 200
     assert api.get("nowhere").status_code == 404
     assert [api.get(path).status_code for path in ("openapi.json", "docs", "/host/sync")] == [302] * 3
+
+
+def own_view(request: HttpRequest, **parts: Any) -> HttpResponse:
+    return HttpResponse(f"own {sorted(parts.items())}")
+
+
+KIT = include("ninja_auth_kit.urls")
+BELOW_THE_MOUNT: dict[str, tuple[list[Any], str]] = {
+    "a path": ([path("api/auth/", KIT), path("api/auth/profile", own_view)], "/api/auth/profile"),
+    "an include": (
+        [path("api/auth/", KIT), path("api/", include([path("auth/team/<int:number>/", own_view)]))],
+        "/api/auth/team/7/",
+    ),
+    "the bare prefix": ([path("api/auth/", KIT), path("api/auth/", own_view)], "/api/auth/"),
+    "a regular expression": (
+        [path("accounts/", KIT), re_path(r"^accounts/x(?P<n>[0-9]+)$", own_view)],
+        "/accounts/x1",
+    ),
+    "everything, at the root": ([path("", KIT), re_path(r"^(?P<rest>.*)$", own_view)], "/some/page"),
+    "a mount below an include": (
+        [path("v1/", include([path("auth/", KIT)])), path("v1/auth/extra", own_view)],
+        "/v1/auth/extra",
+    ),
+    "a mount by a regular expression": ([re_path(r"^in/", KIT), path("in/own", own_view)], "/in/own"),
+    "a mount below a language": ([*i18n_patterns(path("auth/", KIT), path("auth/own", own_view))], "/en/auth/own"),
+    "the second of two mounts": (
+        [path("one/", KIT), path("two/", KIT), path("two/own", own_view)],
+        "/two/own",
+    ),
+}
+
+
+@pytest.fixture
+def use_urls(settings: Settings) -> Callable[[list[Any]], None]:
+    def use(patterns: list[Any]) -> None:
+        urlconf = ModuleType("urls_of_a_project")
+        urlconf.urlpatterns = patterns  # type: ignore[attr-defined]
+        settings.ROOT_URLCONF = urlconf
+
+    return use
+
+
+@pytest.mark.one_user_model
+@pytest.mark.parametrize("case", BELOW_THE_MOUNT)
+def test_routes_of_the_project_below_the_mount_are_reached(use_urls: Callable[[list[Any]], None], case: str) -> None:
+    patterns, url = BELOW_THE_MOUNT[case]
+    use_urls(patterns)
+
+    response = Client().get(url)
+
+    assert response.status_code == 200
+    assert response.content.startswith(b"own ")
+
+
+@pytest.mark.one_user_model
+@pytest.mark.parametrize("url", ["/api/auth/", "/api/auth/nowhere", "/api/auth/login/", "/api/auth/profiles"])
+def test_a_path_that_nobody_has_is_a_problem(use_urls: Callable[[list[Any]], None], url: str) -> None:
+    use_urls([path("api/auth/", KIT), path("api/auth/profile", own_view), path("api/other", own_view)])
+
+    for response in (Client().get(url), Client(enforce_csrf_checks=True).post(url)):
+        assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+        assert response.json()["code"] == "not_found"
+
+
+@pytest.mark.one_user_model
+def test_django_adds_the_slash_to_a_route_of_the_project_below_the_mount(
+    use_urls: Callable[[list[Any]], None], settings: Settings
+) -> None:
+    settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+    use_urls([path("api/auth/", KIT), path("api/auth/profile/", own_view)])
+
+    response = Client().get("/api/auth/profile")
+
+    assert (response.status_code, response["Location"]) == (301, "/api/auth/profile/")
+
+
+@pytest.mark.one_user_model
+def test_a_route_of_the_project_below_the_mount_keeps_its_protection(
+    use_urls: Callable[[list[Any]], None], settings: Settings
+) -> None:
+    settings.MIDDLEWARE = ["django.middleware.csrf.CsrfViewMiddleware"]
+    use_urls([path("api/auth/", KIT), path("api/auth/profile", own_view)])
+
+    assert Client(enforce_csrf_checks=True).post("/api/auth/profile").status_code == 403
+
+
+def statuses_of_docs(**environment: str) -> str:
+    """Return what a new process prints: the statuses of the schema and the documentation, or why it did not start."""
+    code = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "print([Client().get(f'/api/auth/{page}').status_code for page in ('openapi.json', 'docs', 'me')])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "tests.settings_server",
+            "TEST_SETTINGS": "tests.settings",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.stdout + process.stderr
+
+
+@pytest.mark.one_user_model
+@pytest.mark.one_django
+def test_the_documentation_has_the_decorator_of_the_project() -> None:
+    found = statuses_of_docs(TEST_KIT='{"DOCS_DECORATOR": "django.views.decorators.http.require_POST"}')
+
+    assert "[405, 405, 401]" in found
+
+
+@pytest.mark.one_user_model
+@pytest.mark.one_django
+@pytest.mark.parametrize("decorator", ["tests.nowhere.closed", "tests.settings.SECRET_KEY"])
+def test_a_decorator_of_the_documentation_that_is_none_stops_the_start(decorator: str) -> None:
+    found = statuses_of_docs(TEST_KIT=f'{{"DOCS_DECORATOR": "{decorator}"}}')
+
+    assert "(ninja_auth_kit.E011) NINJA_AUTH_KIT['DOCS_DECORATOR']" in found
+    assert "HINT: Set the key to the full dotted path of a decorator of views" in found

@@ -4,7 +4,7 @@
 each time they are used, so `override_settings` works. The kit never reads the environment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
@@ -57,6 +57,7 @@ DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
 # The groups of the table, which are headings in docs/settings.md.
 ACCESS_TOKENS, SESSIONS, REGISTRATION = "Access tokens", "Sessions", "Registration"
 EMAIL_ADDRESSES_AND_PASSWORDS = "Email addresses and passwords"
+DOCUMENTATION = "Documentation"
 RATE_LIMITS_AND_CLIENTS, AUDIT_EVENTS, BROKER = "Rate limits and clients", "Audit events", "Broker"
 
 
@@ -270,6 +271,16 @@ class AuthKitSettings(TypedDict, total=False):
             "Without an entry, the link opens the kit's own page.",
         ),
     ]
+    DOCS_DECORATOR: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("django.contrib.admin.views.decorators.staff_member_required"),
+            DOCUMENTATION,
+            "A decorator for the views of the documentation and the schema of `ninja_auth_kit.urls`. With `install`, "
+            "the `docs_decorator` of your own API applies.",
+        ),
+    ]
     TRUSTED_PROXY_COUNT: Annotated[
         int,
         Setting(
@@ -409,6 +420,18 @@ def imported(name: str) -> Any:
     except Exception as error:  # a module of the project can raise any exception
         cause = f"{type(error).__name__}: {error}"
         raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{name!r}] cannot be imported: {cause}") from error
+
+
+def imported_callable(name: str) -> Callable[..., Any] | None:
+    """Return the callable that a setting names by its dotted path, or None if the setting is None.
+
+    Raises:
+        ImproperlyConfigured: the path cannot be imported, or names something else.
+    """
+    named: Callable[..., Any] | None = imported(name)
+    if named is not None and not callable(named):
+        raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{name!r}] must name a callable.")
+    return named
 
 
 def accounts_database() -> str:

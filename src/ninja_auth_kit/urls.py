@@ -1,38 +1,34 @@
 """The URLs of the kit: `path("api/auth/", include("ninja_auth_kit.urls"))` in the URLconf of your project.
 
-The kit answers every path below the prefix. An unknown path gets a 404 with a problem body.
+A path below the prefix that neither the kit nor your project has gets a 404 with a problem body.
 
 There is no `app_name`, because Django Ninja could not reverse its own pages, the documentation and the schema, below
 one.
 """
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, re_path
-from django.views.decorators.csrf import csrf_exempt
+from django.urls import URLPattern, path
+from django.urls.resolvers import RegexPattern, RoutePattern
 from ninja import NinjaAPI
 
 from ninja_auth_kit import __version__
 from ninja_auth_kit.api import install
-from ninja_auth_kit.api.errors import PathNotFoundError, problem_response
+from ninja_auth_kit.api.custom_schemas import docs_decorator
+from ninja_auth_kit.api.unknown_paths import UnknownPath, path_not_found
 
 api = NinjaAPI(
     title="Authentication",
     version=__version__,
     description="Registration, verification, login, refresh and logout, with django-ninja-auth-kit.",
     urls_namespace="ninja_auth_kit",
+    docs_decorator=docs_decorator(),
 )
 install(api, "")
 
-
-@login_not_required
-@csrf_exempt  # a form on another site gets the same 404, not Django's page about cookies
-def path_not_found(request: HttpRequest) -> HttpResponse:
-    """Return the 404 of an unknown path below the prefix."""
-    return problem_response(PathNotFoundError())
-
-
 operations = api.urls
+# Ninja reverses this pattern for the paths in the schema, and raises Http404 in its view.
+root = UnknownPath(RoutePattern("", name="api-root", is_endpoint=True), path_not_found, name="api-root")
+operations[0][:] = [root if getattr(one, "name", None) == "api-root" else one for one in operations[0]]
 for operation in operations[0]:
     # LoginRequiredMiddleware would redirect users who want to log in. The operations check the
     # access token themselves. Ninja's pages of the documentation and the schema still require a
@@ -40,5 +36,4 @@ for operation in operations[0]:
     if isinstance(operation, URLPattern) and str(operation.name).startswith("auth_"):
         login_not_required(operation.callback)
 
-# The first pattern answers the bare prefix, for which Ninja would raise Http404.
-urlpatterns = [path("", path_not_found), path("", operations), re_path(r"", path_not_found)]
+urlpatterns = [path("", operations), UnknownPath(RegexPattern(r"", is_endpoint=True), path_not_found)]

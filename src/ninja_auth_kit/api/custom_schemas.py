@@ -26,7 +26,7 @@ from ninja_auth_kit.api.schemas import (
     UserOut,
     with_offset,
 )
-from ninja_auth_kit.conf import imported
+from ninja_auth_kit.conf import imported, imported_callable
 from ninja_auth_kit.models.users import has_username, is_unique, settable_field
 
 # The hints of E011, by setting.
@@ -36,6 +36,12 @@ HINTS = {
     "PROFILE_SCHEMA": "Write a ninja.Schema of optional fields of the user model, and set the key to its full dotted "
     "path.",
     "USER_SCHEMA": "Derive a schema from ninja_auth_kit.api.schemas.UserOut, and set the key to its full dotted path.",
+}
+CALLABLE_HINTS = {
+    "ACCESS_TOKEN_CLAIMS": "Write a function of user and session that returns a dict, and set the key to its full "
+    "dotted path.",
+    "DOCS_DECORATOR": "Set the key to the full dotted path of a decorator of views, such as "
+    "'django.contrib.admin.views.decorators.staff_member_required'.",
 }
 # The hint of E012.
 FIELDS_HINT = (
@@ -123,6 +129,18 @@ def _checked_schema(setting: str) -> Any:
         for fault in faults(setting, schema):
             raise _as_check("E012", fault, FIELDS_HINT)
     return schema
+
+
+def docs_decorator() -> Any:
+    """Return the decorator of the kit's pages of documentation, or None.
+
+    Raises:
+        ImproperlyConfigured: `DOCS_DECORATOR` does not name a callable.
+    """
+    try:
+        return imported_callable("DOCS_DECORATOR")
+    except ImproperlyConfigured as error:
+        raise _as_check("E011", str(error), CALLABLE_HINTS["DOCS_DECORATOR"]) from error
 
 
 def _as_check(number: str, message: str, hint: str) -> ImproperlyConfigured:

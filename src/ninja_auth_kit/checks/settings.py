@@ -12,11 +12,10 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 from ninja_auth_kit import emails
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
-from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported, settings
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported_callable, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
-_DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
-_CLAIMS_HINT = "Write a function of user and session that returns a dict, and set the key to its full dotted path."
+_DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "DOCS_DECORATOR")
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
 
 
@@ -174,16 +173,15 @@ def check_dotted_paths(**_: Any) -> list[CheckMessage]:
 
 def _faults_of_object(name: str) -> Iterator[CheckMessage]:
     # Imported late, because Ninja reads its settings when it is imported.
-    from ninja_auth_kit.api.custom_schemas import FIELDS_HINT, HINTS, custom_schema, faults
+    from ninja_auth_kit.api.custom_schemas import CALLABLE_HINTS, FIELDS_HINT, HINTS, custom_schema, faults
 
     try:
-        if name == "ACCESS_TOKEN_CLAIMS":
-            if not callable(imported(name)):
-                raise ImproperlyConfigured("NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] must name a callable.")
+        if name in CALLABLE_HINTS:
+            imported_callable(name)
             return
         schema = custom_schema(name)
     except ImproperlyConfigured as failure:
-        yield error("E011", str(failure), HINTS.get(name, _CLAIMS_HINT))
+        yield error("E011", str(failure), {**HINTS, **CALLABLE_HINTS}[name])
         return
     for fault in faults(name, schema):
         yield error("E012", fault, FIELDS_HINT)

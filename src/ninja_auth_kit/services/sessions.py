@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, atomic, imported, settings
+from ninja_auth_kit.conf import accounts_database, atomic, imported_callable, settings
 from ninja_auth_kit.exceptions import (
     EmailNotVerifiedError,
     InvalidCredentialsError,
@@ -234,11 +234,9 @@ def custom_claims(session: UserSession) -> Mapping[str, Any]:
         ImproperlyConfigured: the setting does not name a callable, or the callable does not return a mapping.
         Exception: whatever the callable raises. No token is issued then.
     """
-    make_claims = imported("ACCESS_TOKEN_CLAIMS")
+    make_claims = imported_callable("ACCESS_TOKEN_CLAIMS")
     if make_claims is None:
         return {}
-    if not callable(make_claims):
-        raise ImproperlyConfigured("NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] must name a callable.")
     claims = make_claims(session.user, session)
     if not isinstance(claims, Mapping):
         kind = type(claims).__name__
