@@ -14,10 +14,11 @@ from django.core.checks import CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection, models
+from django.urls import set_script_prefix
 from psycopg import IsolationLevel
 from pytest_django import Settings
 
-from ninja_auth_kit import checks
+from ninja_auth_kit import checks, emails
 from ninja_auth_kit.api.schemas import RegistrationIn
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.conf import BROKER_SETTINGS, DEFAULTS, SETTINGS, AuthKitSettings
@@ -463,6 +464,73 @@ def test_outside_debug_links_need_a_base_url(
     settings.DEBUG = True
     assert ids() == []
     assert kit_settings.BASE_URL == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        (["runserver"], "http://127.0.0.1:8000"),
+        (["runserver", "8137"], "http://127.0.0.1:8137"),
+        (["runserver", "--noreload", "0.0.0.0:8137", "--settings", "x.y"], "http://127.0.0.1:8137"),
+        (["runserver", "--settings=x.y", "0:9000"], "http://127.0.0.1:9000"),
+        (["runserver", "192.0.2.7:9001"], "http://192.0.2.7:9001"),
+        (["runserver", "dev.example.test:9002", "--nothreading"], "http://dev.example.test:9002"),
+        (["runserver", "[::]:9003"], "http://[::1]:9003"),
+        (["runserver", "-6", "9004"], "http://[::1]:9004"),
+        (["runserver", "--ipv6"], "http://[::1]:8000"),
+        (["runserver", "nonsense"], "http://127.0.0.1:8000"),
+        (["runserver", "8137", "8138"], "http://127.0.0.1:8137"),
+        (["migrate", "8137"], "http://127.0.0.1:8000"),
+        ([], "http://127.0.0.1:8000"),
+    ],
+)
+def test_without_a_base_url_links_have_the_address_of_runserver(
+    kit: Callable[..., None],
+    settings: Settings,
+    outside_tests: None,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    url: str,
+) -> None:
+    kit(BASE_URL=None)
+    settings.DEBUG = True
+    monkeypatch.setattr("sys.argv", ["manage.py", *arguments])
+
+    assert url == kit_settings.BASE_URL
+
+
+@pytest.mark.parametrize(
+    ("forced", "base_url", "link"),
+    [
+        ("/app", "https://example.com", "https://example.com/app/api/auth/verify-email"),
+        ("/app/", "https://example.com/", "https://example.com/app/api/auth/verify-email"),
+        ("/app", "https://example.com/app", "https://example.com/app/api/auth/verify-email"),
+        ("/a/b", "https://example.com:8443", "https://example.com:8443/a/b/api/auth/verify-email"),
+        (None, "https://example.com/app", "https://example.com/app/api/auth/verify-email"),
+        ("/", "https://example.com", "https://example.com/api/auth/verify-email"),
+    ],
+)
+def test_links_are_below_the_forced_script_name(
+    kit: Callable[..., None], settings: Settings, forced: str | None, base_url: str, link: str
+) -> None:
+    kit(BASE_URL=base_url)
+    settings.FORCE_SCRIPT_NAME = forced
+    set_script_prefix(forced or "/")  # as a request and `django.setup` do
+    try:
+        assert emails.page_url("verify_email") == link
+    finally:
+        set_script_prefix("/")
+    assert ids() == []
+
+
+@pytest.mark.parametrize("path", ["/", "/other", "/app/below"])
+def test_another_path_than_the_forced_script_name_is_warned_of(
+    kit: Callable[..., None], settings: Settings, path: str
+) -> None:
+    kit(BASE_URL="https://example.com" + path)
+    settings.FORCE_SCRIPT_NAME = "/app"
+
+    assert ids() == (["W027"] if path != "/" else [])
 
 
 def test_a_test_run_which_turns_debug_off_needs_no_base_url(kit: Callable[..., None]) -> None:

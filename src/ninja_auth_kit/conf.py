@@ -17,6 +17,7 @@ from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from ninja_auth_kit import setting_rules as rules
+from ninja_auth_kit.development_url import development_url
 from ninja_auth_kit.setting_rules import DAY, HOUR, MINUTE, SECOND, Rule
 
 Duration = timedelta | int
@@ -256,9 +257,9 @@ class AuthKitSettings(TypedDict, total=False):
             None,
             rules.BASE_URL,
             EMAIL_ADDRESSES_AND_PASSWORDS,
-            "The scheme and host of links in emails, and the path that Django is mounted below. With "
-            "None, `http://127.0.0.1:8000` is used if `DEBUG` is on and in tests; otherwise it is an "
-            "error.",
+            "The scheme and host of links in emails, and the path that Django is mounted below, which is "
+            "`FORCE_SCRIPT_NAME` unless you give one. With None, the address of `runserver` is used if `DEBUG` is on, "
+            "and `http://127.0.0.1:8000` in tests and other servers; without `DEBUG`, it is an error.",
         ),
     ]
     FRONTEND_URLS: Annotated[
@@ -353,7 +354,6 @@ SETTINGS: dict[str, Setting] = {
 }
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 DURATIONS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, timedelta))
-DEVELOPMENT_BASE_URL = "http://127.0.0.1:8000"
 
 # Plain Django settings. `tokens.key_checks` checks JWT_SECRET_KEY, at every start.
 BROKER_SETTINGS: dict[str, Setting] = {
@@ -387,8 +387,11 @@ class Settings:
         configured = self.__getattr__("BASE_URL")
         # Test runners turn DEBUG off. They are recognised by the outbox that they create.
         if configured is None and (django_settings.DEBUG or hasattr(mail, "outbox")):
-            return DEVELOPMENT_BASE_URL
-        return configured.rstrip("/") if isinstance(configured, str) else None
+            return development_url()  # `runserver` does not serve below a forced path
+        if not isinstance(configured, str):
+            return None
+        url = configured.rstrip("/")
+        return url if "/" in url.partition("://")[2] else url + forced_path()
 
     @property
     def AUDIT_EMBEDDED_RELAY(self) -> bool:  # noqa: N802  # the name of the setting
@@ -404,6 +407,12 @@ class Settings:
 
 
 settings = Settings()
+
+
+def forced_path() -> str:
+    """Return the path of `FORCE_SCRIPT_NAME`, without a slash at its end; "" without one."""
+    path = (getattr(django_settings, "FORCE_SCRIPT_NAME", None) or "").strip("/")
+    return f"/{path}" if path else ""
 
 
 def imported(name: str) -> Any:

@@ -11,6 +11,7 @@ settings.py
     E012  a custom schema has a field that it must not have
     W003  access tokens last longer than a service that verifies them should trust
     W004  the URLs of the kit are not in the URLconf
+    W027  BASE_URL and FORCE_SCRIPT_NAME have different paths
 
 users_and_database.py
 

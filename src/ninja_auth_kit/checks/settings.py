@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
@@ -12,7 +13,7 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 from ninja_auth_kit import emails
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
-from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported_callable, settings
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, forced_path, imported_callable, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
 _DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "DOCS_DECORATOR")
@@ -127,11 +128,22 @@ def _contradictions() -> Iterator[CheckMessage]:
 
 @register(Tags.urls)
 def check_base_url(**_: Any) -> list[CheckMessage]:
-    """E007: links in emails are never built from the Host header of a request."""
+    """E007 and W027: links in emails are never built from the Host header of a request."""
     if settings.BASE_URL is not None:
-        return []
+        return [*_other_path(settings.BASE_URL)] if are_valid() else []
     hint = "Set NINJA_AUTH_KIT['BASE_URL'] to the scheme and host of your site, such as 'https://example.com'."
     return [error("E007", "NINJA_AUTH_KIT['BASE_URL'] is required if DEBUG is off.", hint)]
+
+
+def _other_path(base_url: str) -> Iterator[CheckMessage]:
+    forced = forced_path()
+    if forced and urlsplit(base_url).path != forced:
+        yield warning(
+            "W027",
+            "The path of NINJA_AUTH_KIT['BASE_URL'] is not FORCE_SCRIPT_NAME.",
+            f"Remove the path from BASE_URL, so that links get {forced!r}. If a proxy maps one path to the other, add "
+            "'ninja_auth_kit.W027' to SILENCED_SYSTEM_CHECKS.",
+        )
 
 
 @register(Tags.urls)
