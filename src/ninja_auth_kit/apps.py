@@ -4,7 +4,7 @@ import sys
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -20,9 +20,11 @@ class AuthKitConfig(AppConfig):
         """Check the keys, register the system checks, and connect the receivers of signals."""
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import receivers
+        from ninja_auth_kit.checks.database_routers import require_postgresql
         from ninja_auth_kit.models.user_constraints import add_user_constraints
 
         _check_keys()
+        pre_migrate.connect(require_postgresql, sender=self, dispatch_uid="ninja_auth_kit.postgresql")
         post_migrate.connect(add_user_constraints, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
         receivers.connect()
 

@@ -21,6 +21,11 @@ users_and_database.py
     E010  the isolation level of the database is not READ COMMITTED
     W002  registration cannot fill a required field of the user model
 
+database_routers.py
+
+    E016  the database routers separate the tables from the users
+    E017  `migrate` would make the tables in a database that is not PostgreSQL
+
 broker.py
 
     E008  a RABBITMQ_ setting is invalid
@@ -54,6 +59,6 @@ the hint in its text: the API is not built with such a schema, so no check is pr
 A weak JWT_SECRET_KEY or SIGNING_KEYS is not a check: it stops the process before any check runs (`tokens.key_checks`).
 """
 
-from ninja_auth_kit.checks import broker, deploy, settings, users_and_database
+from ninja_auth_kit.checks import broker, database_routers, deploy, settings, users_and_database
 
-__all__ = ["broker", "deploy", "settings", "users_and_database"]
+__all__ = ["broker", "database_routers", "deploy", "settings", "users_and_database"]

@@ -23,8 +23,8 @@ def check_database(**_: Any) -> list[CheckMessage]:
     if connections[alias].vendor == "postgresql":
         return []
     hint = (
-        f"Set DATABASES[{alias!r}]['ENGINE'] to 'django.db.backends.postgresql'. The kit relies on locks and "
-        "constraints of PostgreSQL and supports no other database."
+        f"Set DATABASES[{alias!r}]['ENGINE'] to 'django.db.backends.postgresql', in the settings of your tests, too. "
+        "The kit relies on locks and constraints of PostgreSQL and supports no other database."
     )
     return [error("E005", f"The database {alias!r} is not PostgreSQL.", hint)]
 

@@ -352,6 +352,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(migrations.RunPython.noop, drop_index_of_addresses),
-        migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop),
+        migrations.RunPython(migrations.RunPython.noop, drop_index_of_addresses, hints={"model_name": "usersession"}),
+        # The hint is for routers that decide by the model.
+        migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop, hints={"model_name": "auditoutbox"}),
     ]
