@@ -15,8 +15,14 @@ from ninja_auth_kit.checks.messages import did_you_mean, error, warning
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
-_DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
-_CLAIMS_HINT = "Write a function of user and session that returns a dict, and set the key to its full dotted path."
+_DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "CREATE_USER")
+# The hints of E011 for settings that name a callable.
+_HINTS = {
+    "ACCESS_TOKEN_CLAIMS": "Write a function of user and session that returns a dict, and set the key to its full "
+    "dotted path.",
+    "CREATE_USER": "Write a function that takes a dict of values and returns an unsaved user, and set the key to its "
+    "full dotted path.",
+}
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
 
 
@@ -177,13 +183,13 @@ def _faults_of_object(name: str) -> Iterator[CheckMessage]:
     from ninja_auth_kit.api.custom_schemas import FIELDS_HINT, HINTS, custom_schema, faults
 
     try:
-        if name == "ACCESS_TOKEN_CLAIMS":
+        if name in _HINTS:
             if not callable(imported(name)):
-                raise ImproperlyConfigured("NINJA_AUTH_KIT['ACCESS_TOKEN_CLAIMS'] must name a callable.")
+                raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{name!r}] must name a callable.")
             return
         schema = custom_schema(name)
     except ImproperlyConfigured as failure:
-        yield error("E011", str(failure), HINTS.get(name, _CLAIMS_HINT))
+        yield error("E011", str(failure), {**HINTS, **_HINTS}[name])
         return
     for fault in faults(name, schema):
         yield error("E012", fault, FIELDS_HINT)
