@@ -84,8 +84,8 @@ def _check_result(user: Any, *, email: str) -> None:
     changed = [name for name, value in _PENDING.items() if getattr(user, name, value) != value]
     if changed:
         raise _wrong(
-            f"must not set {' or '.join(changed)}: a registration whose address is in use creates no such user, so the "
-            "next login would reveal who has an account. Set it in a receiver of email_verified."
+            f"must not set {' or '.join(changed)}: if the address is in use, no such user is created, so the next "
+            "login would reveal who has an account. Set it in a receiver of email_verified."
         )
 
 
