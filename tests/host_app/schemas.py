@@ -53,3 +53,24 @@ class Me(UserOut):
 
 def claims(user: Any, session: UserSession) -> dict[str, Any]:
     return {"scope": "notes", "name": user.first_name, "for": str(session.pk)}
+
+
+class FullMemberRegistration(MemberRegistration):
+    """A registration with every kind of unique field."""
+
+    handle: str | None = None
+    club: str = Field("", max_length=30)
+    number: int | None = None
+    callsign: str = Field("", max_length=30)
+    is_on_air: bool = False
+
+
+class MemberProfile(Schema):
+    """The unique fields that a user can change."""
+
+    username: str = ""
+    handle: str | None = None
+    club: str = ""
+    number: int | None = None
+    callsign: str = ""
+    is_on_air: bool = False

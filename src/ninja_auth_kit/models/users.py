@@ -204,10 +204,12 @@ def find_holders(email: str) -> list[Any]:
 def find_holder(email: str) -> Any | None:
     """Return one of `find_holders`, or None.
 
-    A pending registration is returned only if there is no other user. Of several others, it is the one with the lowest
-    primary key, so that the answer does not depend on the plan of the query.
+    It is the user who has verified the address, if there is one. A pending registration is returned only if there is
+    no other user. Of several others, it is the one with the lowest primary key, so that the answer does not depend on
+    the plan of the query.
     """
-    return min(find_holders(email), key=lambda user: (is_pending(user), user.pk), default=None)
+    order = lambda user: (not is_verified(user), is_pending(user), user.pk)  # noqa: E731
+    return min(find_holders(email), key=order, default=None)
 
 
 def _users(query: CompiledQuery, **values: Any) -> Iterator[Any]:

@@ -43,7 +43,7 @@ def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) 
     try:
         with atomic():
             unique.lock()
-            _require_not_held(unique, values)
+            _require_free_values(unique, values)
             return _update(user, checked, client=client)
     except IntegrityError as error:
         raise as_input_error(error, values) or error from error
@@ -58,20 +58,23 @@ def _unique_values(user: Any, checked: Mapping[str, Any]) -> UniqueValues:
     return UniqueValues(changed, {settable_field(name).name for name in changes})
 
 
-def _require_not_held(unique: UniqueValues, values: Mapping[str, Any]) -> None:
-    """Check that no registration of an address that is in use holds one of the values.
+def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> None:
+    """Check that no other user and no registration of an address that is in use has one of the values.
 
-    Attack: register somebody's address with a new handle, and then take that handle with `PATCH me`. If it is refused,
-    the registration created an account, so the address was free.
+    Attack: register somebody's address with a new handle, and then take that handle with `PATCH me`. If the answers
+    differed, they would reveal whether the registration created an account, and so whether the address was free.
 
     Raises:
-        InvalidInputError: a registration holds a value.
+        InvalidInputError: a value is taken.
     """
     if not unique.keys:
         return
+    taken = [rule for rule, holder in unique.holders() if holder.pk != unique.user.pk]
     for shadow in ShadowRegistration.objects.related(keys=unique.keys.values()):
         if not has_address(unique.user, shadow.canonical):
-            raise taken_error(unique.rules_of(shadow.held), values)
+            taken += unique.rules_of(shadow.held)
+    if taken:
+        raise taken_error(taken, values)
 
 
 def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:

@@ -22,7 +22,6 @@ from ninja_auth_kit.models.unique_values import UniqueValues
 from ninja_auth_kit.models.users import (
     email_field,
     find_holder,
-    find_user,
     has_address,
     has_username,
     is_pending,
@@ -117,7 +116,7 @@ def register(
     page = emails.page_url(Purpose.VERIFY_EMAIL)  # fails, if it fails, before anything is stored
     try:
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
-        owner = find_user(email) or find_holder(email)
+        owner = find_holder(email)
         unique = UniqueValues(candidate, set_fields(candidate, fields))
         shadows = ShadowRegistration.objects.related(owner=owner, keys=unique.keys.values())
         _require_free_values(unique, shadows, email=email, fields=fields)
@@ -206,7 +205,7 @@ def _create(unique: UniqueValues, *, email: str, fields: Mapping[str, Any], clie
     try:
         return _insert(unique, email=email, fields=fields, client=client)
     except IntegrityError as error:
-        if find_user(email) or find_holder(email):
+        if find_holder(email):
             return None
         _resolve_conflict(error, unique, email=email, fields=fields)
         return _insert(unique, email=email, fields=fields, client=client)
