@@ -34,6 +34,18 @@ PASSWORD = "correct horse battery staple"
 EMAIL = "ada@example.com"
 
 
+def users_have_names() -> bool:
+    """Return whether users have a unique username. They may log in with it or, as `Member`, only with the address."""
+    return any(field.name == "username" for field in get_user_model()._meta.concrete_fields)
+
+
+def registered_name(name: str) -> dict[str, Any]:
+    """Return the arguments by which `services.register` gets a username, if users have one."""
+    if has_username():
+        return {"username": name}
+    return {"fields": {"username": name}} if users_have_names() else {}
+
+
 class Api:
     """A JSON client of one mount of the kit."""
 
@@ -66,7 +78,7 @@ class Api:
     ) -> Any:
         """Register, with a username derived from the address if the user model has one."""
         body = {"email": email, "password": password, **fields}
-        if has_username():
+        if users_have_names():
             body["username"] = username or re.sub(r"\W", "_", email)
         return self.post("register", body)
 
@@ -95,7 +107,7 @@ def make_user() -> Callable[..., Any]:
 
     def make(email: str = EMAIL, password: str | None = PASSWORD, *, verified: bool = True, **fields: Any) -> Any:
         model = get_user_model()
-        if has_username():
+        if users_have_names():
             fields.setdefault("username", re.sub(r"\W", "_", email))
         user = model(email=email, **fields)
         if password is None:

@@ -11,8 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession
-from ninja_auth_kit.models.users import has_username
-from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, users_have_names
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +24,7 @@ def test_me_is_the_user_of_the_token(api: Api, user: Any) -> None:
     me = response.json()
     assert set(me) == {"id", "username", "email", "email_verified", "date_joined", "last_login"}
     assert me["id"] == str(user.pk)
-    assert me["username"] == (user.get_username() if has_username() else None)
+    assert me["username"] == (user.username if users_have_names() else None)
     assert (me["email"], me["email_verified"]) == (EMAIL, True)
     assert me["last_login"] is not None
 

@@ -14,6 +14,7 @@ from django.core.checks import CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection, models
+from django.db.models.functions import Lower
 from django.urls import set_script_prefix
 from psycopg import IsolationLevel
 from pytest_django import Settings
@@ -150,7 +151,14 @@ WRONG: list[tuple[str, list[Any]]] = [
     ),
     *(
         (key, ["", "Schema", "a..b", "a.b.", "a b.c", "a/b.c", 7, ["a.b"]])
-        for key in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "DOCS_DECORATOR")
+        for key in (
+            "REGISTRATION_SCHEMA",
+            "PROFILE_SCHEMA",
+            "USER_SCHEMA",
+            "ACCESS_TOKEN_CLAIMS",
+            "CREATE_USER",
+            "DOCS_DECORATOR",
+        )
     ),
     ("AUDIT_EXCHANGE", ["", None, "amq.direct", "x" * 250, "ä" * 125]),
     ("AUDIT_DECLARE", ["yes", None]),
@@ -388,11 +396,17 @@ class WithUniqueFields(AbstractBaseUser):
     badge = models.CharField(max_length=20, unique=True, default="none")
     token = models.UUIDField(unique=True, default=uuid.uuid4)
     nickname = models.CharField(max_length=20, unique=True, null=True)  # noqa: DJ001  # the null is on purpose
+    handle = models.CharField(max_length=20)
+    initials = models.CharField(max_length=20)
     bio = models.TextField()
     boss = models.ForeignKey("self", on_delete=models.CASCADE)
 
     class Meta:
         app_label = "tests"
+        constraints = [
+            models.UniqueConstraint(Lower("handle"), name="handle"),
+            models.UniqueConstraint("initials", name="initials", condition=models.Q(bio="x")),
+        ]
 
 
 class RegistrationWithBoss(RegistrationIn):
@@ -415,7 +429,7 @@ def test_a_user_model_that_is_not_derived_from_django_s_is_an_error(monkeypatch:
 def test_a_user_model_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert messages_about(WithoutEmail, monkeypatch) == [
         ("E006", "WithoutEmail has no email field 'email'."),
-        ("W002", "Registration cannot fill WithoutEmail.height."),
+        ("E013", "Registration cannot fill WithoutEmail.height."),
     ]
 
 
@@ -439,8 +453,53 @@ def test_a_unique_field_that_all_would_get_alike_cannot_be_filled(
     kit(REGISTRATION_SCHEMA="tests.test_checks.RegistrationWithBoss")
 
     assert messages_about(WithUniqueFields, monkeypatch) == [
-        ("W002", f"Registration cannot fill WithUniqueFields.{name}.") for name in ("phone", "badge")
+        ("E013", f"Registration cannot fill WithUniqueFields.{name}.") for name in ("phone", "badge", "handle")
     ]
+
+
+class Asked(AbstractBaseUser):
+    """A user model with fields that `createsuperuser` asks for."""
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["full_name", "born", "boss", "height"]
+    email = models.EmailField(unique=True)
+    full_name = models.CharField(max_length=150)
+    born = models.DateField(null=True)
+    boss = models.ForeignKey("self", on_delete=models.CASCADE, null=True)
+    height = models.IntegerField()
+
+    class Meta:
+        app_label = "tests"
+
+
+def test_required_fields_that_registration_does_not_fill_are_named(
+    monkeypatch: pytest.MonkeyPatch, kit: Callable[..., None]
+) -> None:
+    names = ("full_name", "born", "boss")
+    left_empty = [("W005", f"Registration does not fill Asked.{name}, which REQUIRED_FIELDS names.") for name in names]
+    assert messages_about(Asked, monkeypatch) == [*left_empty, ("E013", "Registration cannot fill Asked.height.")]
+
+    kit(REGISTRATION_SCHEMA="tests.test_checks.RegistrationWithBoss")
+    assert ("W005", "Registration does not fill Asked.boss, which REQUIRED_FIELDS names.") not in messages_about(
+        Asked, monkeypatch
+    )
+
+    kit(CREATE_USER="tests.test_checks.messages_about")
+    assert messages_about(Asked, monkeypatch) == []
+
+    kit(CREATE_USER=None, REGISTRATION_OPEN=False)
+    assert messages_about(Asked, monkeypatch) == []
+
+
+@pytest.mark.parametrize("path", ["tests.test_checks.HOUR", "tests.test_checks.nothing", "nowhere.create_user"])
+def test_a_create_user_that_cannot_be_called_is_an_error(kit: Callable[..., None], path: str) -> None:
+    kit(CREATE_USER=path)
+
+    (message,) = ours()
+
+    assert message.id == "ninja_auth_kit.E011"
+    assert message.msg.startswith("NINJA_AUTH_KIT['CREATE_USER'] ")
+    assert "unsaved user" in str(message.hint)
 
 
 @pytest.mark.parametrize("model", [NameAsKey, Employee])

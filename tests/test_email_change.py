@@ -14,9 +14,8 @@ from ninja_auth_kit import emails
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services import email_change
-from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token, users_have_names
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,7 +161,7 @@ def test_an_address_that_the_host_has_given_somebody_beside_a_waiting_registrati
 ) -> None:
     token = link_for(api)
     api.register(NEW, "the password of a squatter")
-    name = {"username": "hostmade"} if has_username() else {}
+    name = {"username": "hostmade"} if users_have_names() else {}
     get_user_model().objects.create(email=NEW.upper(), **name)
 
     assert is_refused(confirm(api, token))

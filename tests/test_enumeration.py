@@ -21,7 +21,7 @@ from pytest_django import Settings
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database
 from ninja_auth_kit.models import OneTimeToken, ThrottleBucket
 from ninja_auth_kit.models.users import has_username
-from tests.conftest import PASSWORD, Api
+from tests.conftest import PASSWORD, Api, users_have_names
 from tests.servers import Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
@@ -33,7 +33,7 @@ BOUND = 0.010  # seconds; an email sent in the request would take 0.5, and a has
 def registration(email: str, number: int) -> dict[str, str]:
     address = f"new{number}@example.com" if email == "nobody@example.com" else email
     body = {"email": address, "password": PASSWORD}
-    return {**body, "username": f"name{number}"} if has_username() else body
+    return {**body, "username": f"name{number}"} if users_have_names() else body
 
 
 BODIES: dict[str, Callable[[str, int], dict[str, str]]] = {

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from ninja_auth_kit import services
 from ninja_auth_kit.exceptions import clear_local_variables
 from ninja_auth_kit.models import UserSession
-from tests.conftest import EMAIL, PASSWORD, Api
+from tests.conftest import EMAIL, PASSWORD, Api, users_have_names
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db
@@ -311,16 +311,10 @@ def test_a_database_that_is_away_is_a_503(
     for path, body in BODIES.items():
         if path == "refresh":
             continue  # an invalid refresh token is rejected without a query
-        body = {**body, "username": "ada"} if path == "register" and _wants_username() else body
+        body = {**body, "username": "ada"} if path == "register" and users_have_names() else body
         response = mounted.post(path, body)
         problem(response, 503, "service_unavailable")
         assert b"10.0.0.7" not in response.content
-
-
-def _wants_username() -> bool:
-    from ninja_auth_kit.models.users import has_username
-
-    return has_username()
 
 
 def test_a_dead_database_is_a_503_for_a_real_server(servers: Callable[..., Server], user: Any) -> None:

@@ -15,8 +15,7 @@ from pytest_django import Settings
 
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.models.users import has_username
-from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token, users_have_names
 from tests.servers import Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,7 +179,7 @@ def test_the_link_never_follows_the_host_of_the_request(api: Api) -> None:
 def test_nor_the_host_of_an_address_in_absolute_form(servers: Callable[..., Server], tmp_path: Path) -> None:
     backend = "django.core.mail.backends.filebased.EmailBackend"
     server = servers(environment={"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path)})
-    body = {"email": EMAIL, "password": PASSWORD} | ({"username": "ada"} if has_username() else {})
+    body = {"email": EMAIL, "password": PASSWORD} | ({"username": "ada"} if users_have_names() else {})
 
     assert server.request("POST", "http://evil.example/api/auth/register", body)[0] == 202
     server.stop()

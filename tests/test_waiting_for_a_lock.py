@@ -16,8 +16,8 @@ from django.db import connections, transaction
 
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import ShadowRegistration
-from ninja_auth_kit.models.users import find_user, has_username, is_verified, lock_user
-from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from ninja_auth_kit.models.users import find_user, is_verified, lock_user
+from tests.conftest import EMAIL, PASSWORD, Api, mailed_token, users_have_names
 from tests.servers import Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
@@ -67,7 +67,7 @@ def wait_for_waiting(number: int) -> None:
 
 def registration(password: str, name: str) -> Call:
     body = {"email": EMAIL, "password": password}
-    return "register", {**body, "username": name} if has_username() else body
+    return "register", {**body, "username": name} if users_have_names() else body
 
 
 def change_of_address(api: Api, email: str, new_email: str) -> Call:

@@ -221,6 +221,16 @@ class AuthKitSettings(TypedDict, total=False):
             None, rules.dotted_path("accounts.schemas.User"), REGISTRATION, "A schema for the answer of `GET me`."
         ),
     ]
+    CREATE_USER: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.registration.create_user"),
+            REGISTRATION,
+            "A callable that takes the values of a registration and returns [the unsaved "
+            "user](extending.md#your-own-way-to-create-users).",
+        ),
+    ]
     EMAIL_VERIFICATION_REQUIRED: Annotated[
         bool,
         Setting(

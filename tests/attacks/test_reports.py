@@ -21,10 +21,9 @@ from ninja_auth_kit import services
 from ninja_auth_kit.api.schemas import LogoutIn
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.models.users import has_username
 from tests.attacks.canaries import Places, Trail, leaks
 from tests.attacks.conftest import Operation, genuine_values, operations, undone
-from tests.conftest import EMAIL, Api
+from tests.conftest import EMAIL, Api, registered_name
 from tests.test_errors import problem
 
 pytestmark = [pytest.mark.django_db, pytest.mark.security("CFG-04", "AUD-03", "HTTP-04"), pytest.mark.attack]
@@ -145,7 +144,7 @@ def test_no_report_holds_a_secret_where_a_host_calls_the_services(
     access = trail.token("access", str(genuine["access_token"]))
     refresh = trail.token("refresh", str(genuine["refresh_token"]))
     session_id = uuid.UUID(genuine["session_id"])
-    name = {"username": "somebody_else"} if has_username() else {}
+    name = registered_name("somebody_else")
     calls: list[Callable[[], Any]] = [
         lambda: services.login(request=request, email=EMAIL, password=right),
         lambda: services.register(email="new@example.com", password=new, client=client, **name),

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.specs.openapi import checks
 
-from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.tokens import generate_key
 from tests.attacks.conftest import DOCUMENT, Operation, bounded, genuine_values, operations, undone
-from tests.conftest import EMAIL, PASSWORD, mailed_token
+from tests.conftest import EMAIL, PASSWORD, mailed_token, users_have_names
 
 OTHER_PASSWORD = "another long walk in the hills"
 
@@ -106,7 +105,7 @@ def test_every_success_is_seen_and_has_the_shape_that_the_document_promises(kit:
         seen.add((operation.label, status))
         return response.json() if response.content else None
 
-    name = {"username": "ada"} if has_username() else {}
+    name = {"username": "ada"} if users_have_names() else {}
     call("POST", "register", {"email": EMAIL, "password": PASSWORD, **name}, status=202)
     call("POST", "login", {"email": EMAIL, "password": PASSWORD}, status=403)
     call("POST", "verify-email/resend", {"email": EMAIL}, status=202)

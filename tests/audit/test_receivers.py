@@ -15,8 +15,7 @@ from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import AuditOutbox, UserSession
-from ninja_auth_kit.models.users import has_username
-from tests.conftest import EMAIL, PASSWORD, Api, event_names
+from tests.conftest import EMAIL, PASSWORD, Api, event_names, registered_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,8 +26,8 @@ class UnrelatedError(Exception):
 
 def register(email: str = EMAIL) -> None:
     """Register by the service, which can run in the caller's transaction."""
-    username = email.partition("@")[0] if has_username() else None
-    services.register(email=email, password=PASSWORD, username=username, client=ClientInfo())
+    name = email.partition("@")[0]
+    services.register(email=email, password=PASSWORD, client=ClientInfo(), **registered_name(name))
 
 
 @pytest.mark.security("AUD-06")

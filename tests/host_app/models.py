@@ -1,10 +1,11 @@
-"""An email-only user model with a UUID as its key and with profile fields."""
+"""User models: one with an email address only and a UUID as its key, and one with a unique username beside it."""
 
 import uuid
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import AbstractUser, PermissionsMixin
 from django.db import models
+from django.db.models.functions import Lower
 
 
 class UserManager(BaseUserManager["User"]):
@@ -37,3 +38,36 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         swappable = "AUTH_USER_MODEL"
         constraints = [models.CheckConstraint(condition=models.Q(age__gte=13), name="host_app_old_enough")]
+
+
+class MemberManager(BaseUserManager["Member"]):
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "Member":
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class Member(AbstractUser):
+    """Logs in with the email address. The inherited username is unique and required."""
+
+    id = models.BigAutoField(primary_key=True)
+    email = models.EmailField(unique=True)
+    handle = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001  # many users have none
+    club = models.CharField(max_length=30, blank=True)
+    number = models.PositiveSmallIntegerField(null=True, blank=True)
+    callsign = models.CharField(max_length=30, blank=True)
+    is_on_air = models.BooleanField(default=False)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["username"]
+
+    objects = MemberManager()
+
+    class Meta(AbstractUser.Meta):
+        swappable = "AUTH_USER_MODEL"
+        unique_together = [("club", "number")]
+        constraints = [
+            models.UniqueConstraint(Lower("handle"), name="host_app_handle"),
+            models.UniqueConstraint(fields=["callsign"], condition=models.Q(is_on_air=True), name="host_app_on_air"),
+        ]

@@ -8,6 +8,7 @@ from ninja import Field, ModelSchema, Schema
 from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
 
 from ninja_auth_kit.api.schemas import RegistrationIn
+from tests.host_app.schemas import UsualRegistration
 
 
 class Colour(Enum):
@@ -70,7 +71,7 @@ class AllowingProfile(Schema):
     first_name: str = ""
 
 
-class IgnoringRegistration(RegistrationIn):
+class IgnoringRegistration(UsualRegistration):  # type: ignore[valid-type,misc]
     """A registration that ignores unknown members."""
 
     model_config = ConfigDict(extra="ignore")
@@ -94,7 +95,7 @@ class RichProfile(Schema):
     first_name: SecretStr = SecretStr("")
 
 
-class RichRegistration(RegistrationIn):
+class RichRegistration(UsualRegistration):  # type: ignore[valid-type,misc]
     """A registration with fields of every type."""
 
     about: dict[str, Any] | None = None
@@ -136,12 +137,6 @@ class RetypedRegistration(RegistrationIn):
     """A registration whose password would appear in logs."""
 
     password: str  # type: ignore[assignment]
-
-
-class UniqueRegistration(RegistrationIn):
-    """A registration whose uniqueness error would show which accounts exist."""
-
-    nickname: str
 
 
 class Dangerous(Schema):

@@ -1,11 +1,12 @@
-"""Custom schemas of a project, for both user models, and claims for its access tokens."""
+"""Custom schemas of a project, for every user model, and claims for its access tokens."""
 
 from typing import Annotated, Any
 
+from django.contrib.auth import get_user_model
 from ninja import Field, Schema
 from pydantic import AfterValidator
 
-from ninja_auth_kit.api.schemas import RegistrationIn, UserOut
+from ninja_auth_kit.api.schemas import RegistrationIn, Username, UserOut
 from ninja_auth_kit.models import UserSession
 
 
@@ -15,7 +16,17 @@ def no_shouting(value: str) -> str:
     return value
 
 
-class Registration(RegistrationIn):
+class MemberRegistration(RegistrationIn):
+    """A registration of the users with a username beside the email address that they log in with."""
+
+    username: Username
+
+
+# A registration of the user model of this test run. The kit adds a username that is the USERNAME_FIELD.
+UsualRegistration = MemberRegistration if get_user_model()._meta.label == "host_app.Member" else RegistrationIn
+
+
+class Registration(UsualRegistration):  # type: ignore[valid-type,misc]
     """A registration with a name."""
 
     first_name: Annotated[str, AfterValidator(no_shouting)] = Field(examples=["Ada"])
@@ -42,3 +53,24 @@ class Me(UserOut):
 
 def claims(user: Any, session: UserSession) -> dict[str, Any]:
     return {"scope": "notes", "name": user.first_name, "for": str(session.pk)}
+
+
+class FullMemberRegistration(MemberRegistration):
+    """A registration with every kind of unique field."""
+
+    handle: str | None = None
+    club: str = Field("", max_length=30)
+    number: int | None = None
+    callsign: str = Field("", max_length=30)
+    is_on_air: bool = False
+
+
+class MemberProfile(Schema):
+    """The unique fields that a user can change."""
+
+    username: str = ""
+    handle: str | None = None
+    club: str = ""
+    number: int | None = None
+    callsign: str = ""
+    is_on_air: bool = False

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from ninja import Schema
+from ninja import Field, Schema
 from pydantic import BaseModel, SecretBytes, SecretStr, create_model
 
 from ninja_auth_kit.api.schemas import (
@@ -27,7 +27,8 @@ from ninja_auth_kit.api.schemas import (
     with_offset,
 )
 from ninja_auth_kit.conf import imported, imported_callable
-from ninja_auth_kit.models.users import has_username, is_unique, settable_field
+from ninja_auth_kit.models.unique_values import is_in_exclusion_constraint, unique_rules
+from ninja_auth_kit.models.users import has_username, settable_field
 
 # The hints of E011, by setting.
 HINTS = {
@@ -40,14 +41,16 @@ HINTS = {
 CALLABLE_HINTS = {
     "ACCESS_TOKEN_CLAIMS": "Write a function of user and session that returns a dict, and set the key to its full "
     "dotted path.",
+    "CREATE_USER": "Write a function that takes a dict of values and returns an unsaved user, and set the key to its "
+    "full dotted path.",
     "DOCS_DECORATOR": "Set the key to the full dotted path of a decorator of views, such as "
     "'django.contrib.admin.views.decorators.staff_member_required'.",
 }
 # The hint of E012.
 FIELDS_HINT = (
-    "Remove the field from the schema. REGISTRATION_SCHEMA can have editable fields of the user model that are not "
-    "unique, and PROFILE_SCHEMA editable fields that have a default. Passwords and email addresses have endpoints of "
-    "their own, and administrators grant permissions."
+    "Remove the field from the schema. REGISTRATION_SCHEMA can have editable fields of the user model that are not in "
+    "an exclusion constraint, and PROFILE_SCHEMA editable fields that have a default. Passwords and email addresses "
+    "have endpoints of their own, and administrators grant permissions."
 )
 _BASES: dict[str, type[BaseModel]] = {
     "REGISTRATION_SCHEMA": RegistrationIn,
@@ -92,13 +95,32 @@ def profile_schema() -> type[Body]:
 
 
 def user_schema() -> type[Schema]:
-    """Return the schema of the response of `GET me`.
+    """Return the schema of the response of `GET me`. By default, it has the public unique fields of the other schemas.
 
     Raises:
         ImproperlyConfigured: `USER_SCHEMA` names the wrong kind of object, or a schema that shows the hash of the
             password.
     """
-    return _checked_schema("USER_SCHEMA") or UserOut
+    custom: type[Schema] | None = _checked_schema("USER_SCHEMA")
+    if custom is not None:
+        return custom
+    shown = _public_fields()
+    return (
+        create_model(UserOut.__name__, __base__=UserOut, __module__=UserOut.__module__, **shown) if shown else UserOut
+    )
+
+
+def _public_fields() -> dict[str, Any]:
+    """Return the unique fields that users can set, as pydantic defines them, without those that `UserOut` has."""
+    public = {name for rule in unique_rules() for name in rule.fields}
+    shown: dict[str, Any] = {}
+    for setting in ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA"):
+        schema = _checked_schema(setting)
+        for name in [] if schema is None else _additional_names(schema):
+            field, declared = settable_field(name), schema.model_fields[name].annotation
+            if field.name in public and name not in UserOut.model_fields:
+                shown[name] = (declared | None if field.null else declared, Field(validation_alias=field.attname))
+    return shown
 
 
 def add_offsets(value: Any) -> Any:
@@ -172,11 +194,11 @@ def faults(setting: str, schema: type[BaseModel]) -> Iterator[str]:
     """Yield a sentence about each field that a custom schema must not have."""
     if setting == "REGISTRATION_SCHEMA":
         for name in _additional_names(schema):
-            yield from _faults_of_field(setting, name, may_be_unique=False)
+            yield from _faults_of_field(setting, name, is_registration=True)
         yield from _faults_of_redeclared_fields(schema)
     if setting == "PROFILE_SCHEMA":
         for name, field in schema.model_fields.items():
-            yield from _faults_of_field(setting, name, may_be_unique=True)
+            yield from _faults_of_field(setting, name, is_registration=False)
             if field.is_required():
                 yield (
                     f"NINJA_AUTH_KIT[{setting!r}] must not require the field {name!r}: a PATCH request contains only "
@@ -186,16 +208,17 @@ def faults(setting: str, schema: type[BaseModel]) -> Iterator[str]:
         yield from _faults_of_shown_fields(schema)
 
 
-def _faults_of_field(setting: str, name: str, *, may_be_unique: bool) -> Iterator[str]:
+def _faults_of_field(setting: str, name: str, *, is_registration: bool) -> Iterator[str]:
     try:
         field = settable_field(name)
     except ValueError as error:
         yield f"NINJA_AUTH_KIT[{setting!r}] must not have the field {name!r}: {error}."
         return
-    if is_unique(field) and not may_be_unique:
+    if is_registration and is_in_exclusion_constraint(field):
         yield (
-            f"NINJA_AUTH_KIT[{setting!r}] must not have the field {name!r}: it is unique, so a registration would "
-            "reveal who has an account."
+            f"NINJA_AUTH_KIT[{setting!r}] must not have the field {name!r}: it is in an exclusion constraint, and a "
+            "registration whose address is in use cannot reserve its value. So the conflict would reveal who has an "
+            "account."
         )
 
 

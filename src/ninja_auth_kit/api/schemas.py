@@ -123,7 +123,7 @@ class RegistrationIn(Body):
     """The email address and the password of a new account.
 
     `REGISTRATION_SCHEMA` can name a class that derives from this one. Its additional fields are fields of the user
-    model. The kit adds `username` if users have one.
+    model. The kit adds `username` if it is the `USERNAME_FIELD`.
     """
 
     email: Email
@@ -278,8 +278,8 @@ class UserOut(Schema):
 
     @staticmethod
     def resolve_username(user: Any) -> str | None:
-        """Return the username, or None if users log in by email address only."""
-        return user.get_username() if has_username() else None
+        """Return the username, or None if users have none. They may have one and log in by email address only."""
+        return user.get_username() if has_username() else getattr(user, "username", None)
 
     @staticmethod
     def resolve_email(user: Any) -> str:

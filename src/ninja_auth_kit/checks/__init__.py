@@ -19,7 +19,8 @@ users_and_database.py
     E006  the user model has no email field or no password
     E009  USERNAME_FIELD is the primary key of the user model
     E010  the isolation level of the database is not READ COMMITTED
-    W002  registration cannot fill a required field of the user model
+    E013  registration cannot fill a required field of the user model
+    W005  registration does not fill a field that REQUIRED_FIELDS names
 
 database_routers.py
 

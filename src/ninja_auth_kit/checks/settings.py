@@ -16,7 +16,14 @@ from ninja_auth_kit.checks.messages import did_you_mean, error, warning
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, forced_path, imported_callable, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
-_DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS", "DOCS_DECORATOR")
+_DOTTED_PATHS = (
+    "REGISTRATION_SCHEMA",
+    "PROFILE_SCHEMA",
+    "USER_SCHEMA",
+    "ACCESS_TOKEN_CLAIMS",
+    "CREATE_USER",
+    "DOCS_DECORATOR",
+)
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
 
 

@@ -13,6 +13,7 @@ from psycopg import IsolationLevel
 from ninja_auth_kit.checks.messages import error, warning
 from ninja_auth_kit.checks.settings import fields_of_registration
 from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.models.unique_values import unique_rules
 
 
 # Not Tags.database: Django runs those checks only for databases named on the command line.
@@ -51,7 +52,7 @@ def check_isolation(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.models)
 def check_user_model(**_: Any) -> list[CheckMessage]:
-    """E006, E009 and W002: what registration and login need of the user model."""
+    """E006, E009, E013 and W005: what registration and login need of the user model."""
     model: Any = get_user_model()
     if not issubclass(model, AbstractBaseUser):  # it has none of the attributes that the other checks read
         hint = "Derive the model from AbstractBaseUser, which has a password, and add an EmailField."
@@ -81,21 +82,40 @@ def _username_as_key(model: Any) -> Iterator[CheckMessage]:
 
 
 def _unfilled_fields(model: Any) -> Iterator[CheckMessage]:
+    """Yield a message about each field that registration leaves empty. With `CREATE_USER`, that is up to your project.
+
+    Fields of REQUIRED_FIELDS can be empty, but your project asks for them elsewhere, as `createsuperuser` does.
+    """
+    if not settings.REGISTRATION_OPEN or settings.CREATE_USER is not None:
+        return
     filled = {model.USERNAME_FIELD, model.get_email_field_name(), "password", *fields_of_registration()}
     for field in model._meta.concrete_fields:
-        if settings.REGISTRATION_OPEN and _cannot_be_filled(field, filled):
-            yield warning(
-                "W002",
+        if not filled.isdisjoint((field.name, field.attname)):
+            continue
+        if _must_be_filled(field, model):
+            yield error(
+                "E013",
                 f"Registration cannot fill {model.__name__}.{field.name}.",
-                "Set null=True or a default (for a unique field, a callable that returns a new value each time), add "
-                "the field to REGISTRATION_SCHEMA, or set REGISTRATION_OPEN to False.",
+                "Add the field to REGISTRATION_SCHEMA, set CREATE_USER to a function that fills it, set null=True or "
+                "a default (for a unique field, a callable that returns a new value each time), or set "
+                "REGISTRATION_OPEN to False. If save() or a receiver of pre_save fills it, silence this error.",
+            )
+        elif field.name in model.REQUIRED_FIELDS:
+            yield warning(
+                "W005",
+                f"Registration does not fill {model.__name__}.{field.name}, which REQUIRED_FIELDS names.",
+                "Add the field to REGISTRATION_SCHEMA, or set CREATE_USER to a function that fills it. Silence this "
+                "warning if users may register without it.",
             )
 
 
-def _cannot_be_filled(field: Any, filled: set[str]) -> bool:
+def _must_be_filled(field: Any, model: Any) -> bool:
+    """Return whether a user cannot be stored without a value of this field, or at most one user can."""
     is_automatic = field.primary_key or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
-    if is_automatic or field.null or not filled.isdisjoint((field.name, field.attname)):
+    if is_automatic or field.null or field.generated:
         return False
     if getattr(field, "has_db_default", lambda: False)() or (field.has_default() and callable(field.default)):
         return False
-    return field.get_default() is None or field.unique  # a second user cannot have the same default
+    if field.get_default() is None or field.unique:  # a second user cannot have the same default
+        return True
+    return any(rule.fields == {field.name} and rule.condition is None for rule in unique_rules(model))

@@ -30,6 +30,10 @@ def drop_index_of_addresses(apps: Apps, schema_editor: BaseDatabaseSchemaEditor)
     schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(ADDRESS_INDEX)}")
 
 
+# A GIN index of Django is in django.contrib.postgres, which your project may not have installed.
+INDEX_HELD_VALUES = "CREATE INDEX authkit_shadow_by_value ON ninja_auth_kit_shadowregistration USING gin (held)"
+
+
 class Migration(migrations.Migration):
     initial = True
 
@@ -243,6 +247,7 @@ class Migration(migrations.Migration):
                 ),
                 ("canonical", models.CharField(max_length=254)),
                 ("username", models.CharField(blank=True, max_length=255)),
+                ("held", models.JSONField(default=list)),
                 ("password", models.CharField(max_length=255)),
                 (
                     "user",
@@ -355,4 +360,5 @@ class Migration(migrations.Migration):
         migrations.RunPython(migrations.RunPython.noop, drop_index_of_addresses, hints={"model_name": "usersession"}),
         # The hint is for routers that decide by the model.
         migrations.RunSQL(TEND_OUTBOX, migrations.RunSQL.noop, hints={"model_name": "auditoutbox"}),
+        migrations.RunSQL(INDEX_HELD_VALUES, migrations.RunSQL.noop, hints={"model_name": "shadowregistration"}),
     ]

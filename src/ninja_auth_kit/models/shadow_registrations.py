@@ -3,10 +3,12 @@
 They are stored so that their outcome cannot be distinguished from that of other registrations.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.managers import PrimaryManager
@@ -22,9 +24,21 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
         """
         return self.filter(user=user).first()
 
-    def record(
-        self, *, user: Any, canonical: str, username: str, password: str, previous: "ShadowRegistration | None"
-    ) -> None:
+    def related(self, *, owner: Any | None = None, keys: Collection[str] = ()) -> "list[ShadowRegistration]":
+        """Return the shadow registration of an account, and those that hold a unique value.
+
+        It takes one query, even if there is no owner, so that both take as long.
+
+        Args:
+            owner: the user who has the account, or None.
+            keys: the keys of the values, see `UniqueValues`.
+        """
+        either = Q(user=owner)
+        if keys:
+            either |= Q(held__has_any_keys=list(keys))
+        return list(self.filter(either))
+
+    def record(self, registration: "ShadowRegistration", *, previous: "ShadowRegistration | None") -> None:
         """Store a registration of an address that is in use.
 
         It replaces an earlier one of the same account. Of several at the same time the first is
@@ -32,21 +46,18 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
         in use from a free one.
 
         Args:
-            user: the user who has the address; locked.
-            canonical: the address in its canonical spelling.
-            username: the name of the registration, or "" if users have none.
-            password: the hash of its password.
+            registration: the registration. Its user, who has the address, is locked.
             previous: the row that existed when this registration began. If there is another by now,
                 nothing is stored.
         """
-        present = self.for_user(user)
+        present = self.for_user(registration.user)
         if (present and present.password) != (previous and previous.password):
             return
         self.bulk_create(
-            [ShadowRegistration(user=user, canonical=canonical, username=username, password=password)],
+            [registration],
             update_conflicts=True,
             unique_fields=["user"],
-            update_fields=["canonical", "username", "password"],
+            update_fields=["canonical", "username", "held", "password"],
         )
 
     def find(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
@@ -64,8 +75,15 @@ class ShadowRegistration(models.Model):
 
     It closes an attack: register an address and log in with the password that was chosen. Without
     this row, "wrong password" would reveal that the address has an account, and "not verified" that
-    it has none. Whether the name is free afterwards would reveal the same. With it, the login is
-    rejected as "not verified", and the name is taken.
+    it has none. Whether the username is free afterwards would reveal the same. With it, the login is
+    rejected as "not verified", and the username and other unique values are taken.
+
+    Attributes:
+        user: the user who has the address.
+        canonical: the address in its canonical spelling.
+        username: the username, or "" if users have none.
+        held: the keys of the unique values, see `UniqueValues`.
+        password: the hash of the password.
     """
 
     user = models.OneToOneField(
@@ -76,6 +94,7 @@ class ShadowRegistration(models.Model):
     )
     canonical = models.CharField(max_length=254)
     username = models.CharField(max_length=255, blank=True)
+    held = models.JSONField(default=list)  # the migration adds an index, which models cannot describe
     password = models.CharField(max_length=255)
 
     objects = ShadowRegistrationManager()

@@ -11,15 +11,12 @@ from typing import Any
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
-from django.db.models import F, FileField, Manager, Q
+from django.db.models import FileField, Manager, Q
 from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.models.compiled_query import CompiledQuery, ModelColumns, Placeholder, cached_unless_filtered
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
-
-# The first half of the key of an advisory lock; the second is the name. An arbitrary constant.
-_NAME_LOCKS = 0x4E414B32
 
 # Set by this app or by Django, or a source of permissions (mass assignment: ASVS 15.3.3).
 _RESERVED_FIELDS = frozenset(
@@ -59,33 +56,21 @@ def settable_field(name: str) -> Any:
     return field
 
 
-def user_models() -> tuple[type[Any], ...]:
-    """Return the user model and the models that it inherits columns from."""
+def replaceable_fields() -> list[Any]:
+    """Return the fields of the user model that a new registration of a pending address replaces.
+
+    These are all that `CREATE_USER` may set.
+    """
     model = get_user_model()
-    return (model, *model._meta.all_parents)
-
-
-def is_unique(field: Any) -> bool:
-    """Return whether a field is unique, alone or together with other fields."""
-    return field.unique or any(
-        field.name in names for model in user_models() for names in _names_in_constraints(model._meta)
-    )
-
-
-def _names_in_constraints(options: Any) -> Iterator[set[str]]:
-    """Yield the names of the fields of each constraint that can refuse a second row."""
-    yield from map(set, options.unique_together)
-    for constraint in options.constraints:
-        # Of unique constraints and of exclusion constraints, whose expressions are pairs.
-        expressions = [one[0] if isinstance(one, tuple) else one for one in getattr(constraint, "expressions", ())]
-        yield {*getattr(constraint, "fields", ()), *(name for one in expressions for name in _names_in(one))}
-
-
-def _names_in(expression: Any) -> Iterator[str]:
-    parts = expression.flatten() if hasattr(expression, "flatten") else [expression]
-    for part in parts:
-        if isinstance(part, F | str):
-            yield str(getattr(part, "name", part)).partition("__")[0]
+    apart = _RESERVED_FIELDS | {email_field(), model.USERNAME_FIELD}
+    parent_links = set(model._meta.parents.values())
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if field.name not in apart
+        and field not in parent_links
+        and not (field.primary_key or field.generated or getattr(field, "auto_now_add", False))
+    ]
 
 
 # One user: the email address and the state of the account
@@ -219,10 +204,12 @@ def find_holders(email: str) -> list[Any]:
 def find_holder(email: str) -> Any | None:
     """Return one of `find_holders`, or None.
 
-    A pending registration is returned only if there is no other user. Of several others, it is the one with the lowest
-    primary key, so that the answer does not depend on the plan of the query.
+    It is the user who has verified the address, if there is one. A pending registration is returned only if there is
+    no other user. Of several others, it is the one with the lowest primary key, so that the answer does not depend on
+    the plan of the query.
     """
-    return min(find_holders(email), key=lambda user: (is_pending(user), user.pk), default=None)
+    order = lambda user: (not is_verified(user), is_pending(user), user.pk)  # noqa: E731
+    return min(find_holders(email), key=order, default=None)
 
 
 def _users(query: CompiledQuery, **values: Any) -> Iterator[Any]:
@@ -272,17 +259,7 @@ def _holders_query(manager: Manager[Any], alias: str, field: str) -> CompiledQue
     return CompiledQuery(both, ModelColumns(model), ModelColumns(EmailAddress, "authkit_email"))
 
 
-# Locks. The order is: name, user, sessions, outbox.
-
-
-def lock_username(name: str) -> None:
-    """Let only one registration with this name proceed at a time, until the transaction ends.
-
-    Acquire it before any other lock. A unique constraint cannot replace it: the names of
-    `ShadowRegistration` are in another table.
-    """
-    with connections[accounts_database()].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_NAME_LOCKS, name])
+# Locks. The order is: unique values (see `unique_values`), user, sessions, outbox.
 
 
 def lock_user(pk: Any) -> Any | None:

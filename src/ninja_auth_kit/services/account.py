@@ -14,11 +14,12 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic
 from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
-from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models import ShadowRegistration, UserSession
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
+from ninja_auth_kit.models.unique_values import UniqueValues
+from ninja_auth_kit.models.users import has_address, lock_user, may_authenticate, settable_field
 from ninja_auth_kit.services.internal.throttling import password_check
-from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values
+from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values, taken_error
 
 
 @sensitive_variables()
@@ -38,11 +39,42 @@ def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) 
     checked = check_values(values)
     if not checked:
         return user
+    unique = _unique_values(user, checked)
     try:
         with atomic():
+            unique.lock()
+            _require_free_values(unique, values)
             return _update(user, checked, client=client)
     except IntegrityError as error:
         raise as_input_error(error, values) or error from error
+
+
+def _unique_values(user: Any, checked: Mapping[str, Any]) -> UniqueValues:
+    """Return the unique values that a user is to have."""
+    changed = copy.copy(user)
+    changes = {name: value for name, value in checked.items() if not _is_same(getattr(user, name), value)}
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    return UniqueValues(changed, {settable_field(name).name for name in changes})
+
+
+def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> None:
+    """Check that no other user and no registration of an address that is in use has one of the values.
+
+    Attack: register somebody's address with a new handle, and then take that handle with `PATCH me`. If the answers
+    differed, they would reveal whether the registration created an account, and so whether the address was free.
+
+    Raises:
+        InvalidInputError: a value is taken.
+    """
+    if not unique.keys:
+        return
+    taken = [rule for rule, holder in unique.holders() if holder.pk != unique.user.pk]
+    for shadow in ShadowRegistration.objects.related(keys=unique.keys.values()):
+        if not has_address(unique.user, shadow.canonical):
+            taken += unique.rules_of(shadow.held)
+    if taken:
+        raise taken_error(taken, values)
 
 
 def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:

@@ -9,26 +9,25 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError, RegistrationClosedError
+from ninja_auth_kit.exceptions import InvalidInputError, RegistrationClosedError
 from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.unique_values import UniqueValues
 from ninja_auth_kit.models.users import (
     email_field,
     find_holder,
-    find_user,
     has_address,
     has_username,
     is_pending,
     lock_user,
-    lock_username,
     release_address,
+    replaceable_fields,
     settable_field,
     stored_email,
     user_by_pk,
@@ -41,11 +40,14 @@ from ninja_auth_kit.services.internal.throttling import (
     new_password_slot,
 )
 from ninja_auth_kit.services.internal.uniform import render_unsent
+from ninja_auth_kit.services.internal.user_creation import has_hook, new_user, set_fields
 from ninja_auth_kit.services.internal.user_fields import (
+    as_input_error,
     check_constraints,
     check_email,
     check_username,
     check_values,
+    taken_error,
 )
 from ninja_auth_kit.services.verification import send_verification_link
 
@@ -102,10 +104,11 @@ def register(
 
     Raises:
         RegistrationClosedError: `REGISTRATION_OPEN` is False.
-        InvalidInputError: the address, the username, the password or a field breaks a rule, or the username is taken.
-            That is the only conflict that is ever disclosed.
+        InvalidInputError: the address, the username, the password or a field breaks a rule, or the username or another
+            unique value is taken. No conflict about the address is ever disclosed.
         ValueError: `fields` has a field that only the kit or an administrator sets.
-        ImproperlyConfigured: there is no page for the verification link.
+        ImproperlyConfigured: there is no page for the verification link, or `CREATE_USER` returned something else than
+            an unsaved user.
         ThrottledError: too many requests from this network, or too many passwords hashed for it.
         ServiceUnavailableError: too many passwords are being hashed.
     """
@@ -113,18 +116,19 @@ def register(
     page = emails.page_url(Purpose.VERIFY_EMAIL)  # fails, if it fails, before anything is stored
     try:
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
-        owner = find_user(email) or find_holder(email)
-        shadow = ShadowRegistration.objects.for_user(owner)  # queried even if there is no owner
-        _require_free_username(candidate)
+        owner = find_holder(email)
+        unique = UniqueValues(candidate, set_fields(candidate, fields))
+        shadows = ShadowRegistration.objects.related(owner=owner, keys=unique.keys.values())
+        _require_free_values(unique, shadows, email=email, fields=fields)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
             candidate.set_password(password)
         match Standing.of(owner):
             case Standing.NEW:
-                user = _create(candidate, email=email, client=client)
+                user = _create(unique, email=email, fields=fields, client=client)
             case Standing.PENDING:
-                user = _replace(owner, candidate, email=email, fields=fields, client=client)
+                user = _replace(owner, unique, email=email, fields=fields, client=client)
             case Standing.TAKEN:
-                _reject_taken(candidate, owner, shadow, email=email, client=client)
+                _reject_taken(unique, owner, shadows, email=email, fields=fields, client=client)
                 return
     except (RegistrationClosedError, InvalidInputError) as error:
         reason = error.errors[0].code if isinstance(error, InvalidInputError) else error.code
@@ -143,68 +147,74 @@ def _build_candidate(*, email: str, username: str | None, password: str, fields:
         raise RegistrationClosedError
     check_email(email)
     values = {**check_values(fields, none_is_default=True), email_field(): email}
-    model = get_user_model()
     if has_username():
-        values[model.USERNAME_FIELD] = check_username(username or "")
-    candidate = model(**values)
+        values[get_user_model().USERNAME_FIELD] = check_username(username or "")
+    candidate = new_user(values, email=email)
     check_constraints(candidate)
     check_new_password(password, user=candidate)
     return candidate
 
 
-def _require_free_username(candidate: Any) -> None:
-    """Check that no other account or registration has the username.
+def _require_free_values(
+    unique: UniqueValues, shadows: Collection[ShadowRegistration], *, email: str, fields: Collection[str]
+) -> None:
+    """Check that no other account or registration has the username or another unique value.
 
     A pending account and a shadow registration do not count if they have the same email address.
 
-    Raises:
-        InvalidInputError: the username is taken.
-    """
-    if not has_username():
-        return
-    username, canonical = candidate.get_username(), canonical_email(getattr(candidate, email_field()))
-    users = type(candidate)._base_manager.using(accounts_database()).select_related("authkit_email")
-    same_name = users.filter(**{candidate.USERNAME_FIELD: username})
-    shadows = ShadowRegistration.objects.filter(username=username)
-    if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in same_name) or any(
-        shadow.canonical != canonical for shadow in shadows
-    ):
-        raise InvalidInputError(
-            FieldError("username", "username_taken", _("This username is already in use. Choose another one."))
-        )
-
-
-def _reserve_username(candidate: Any) -> None:
-    """Lock the username until the transaction ends, and check again that it is free.
+    Args:
+        unique: the unique values of the registration.
+        shadows: the shadow registrations that hold some of them.
+        email: the address of the registration.
+        fields: the fields that the registration may have.
 
     Raises:
-        InvalidInputError: another request has taken the username since the first check.
+        InvalidInputError: a value is taken.
     """
-    if has_username():
-        lock_username(str(candidate.get_username()))
-        _require_free_username(candidate)
+    canonical = canonical_email(email)
+    taken = [
+        rule for rule, user in unique.holders() if not is_pending(user) or user.authkit_email.canonical != canonical
+    ]
+    for shadow in shadows:
+        if shadow.canonical != canonical:
+            taken += unique.rules_of(shadow.held)
+    if taken:
+        raise taken_error(taken, fields)
+
+
+def _reserve_values(unique: UniqueValues, *, email: str, fields: Collection[str]) -> None:
+    """Lock the unique values until the transaction ends, and check again that they are free.
+
+    Raises:
+        InvalidInputError: another request has taken a value since the first check.
+    """
+    if unique.keys:
+        unique.lock()
+        shadows = ShadowRegistration.objects.related(keys=unique.keys.values())
+        _require_free_values(unique, shadows, email=email, fields=fields)
 
 
 # Standing.NEW
 
 
-def _create(candidate: Any, *, email: str, client: ClientInfo) -> Any | None:
+def _create(unique: UniqueValues, *, email: str, fields: Mapping[str, Any], client: ClientInfo) -> Any | None:
     """Store the candidate and return it, or None if a concurrent registration of the address was faster.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _insert(candidate, email=email, client=client)
+        return _insert(unique, email=email, fields=fields, client=client)
     except IntegrityError as error:
-        if find_user(email) or find_holder(email):
+        if find_holder(email):
             return None
-        _resolve_conflict(error, candidate, email=email)
-        return _insert(candidate, email=email, client=client)
+        _resolve_conflict(error, unique, email=email, fields=fields)
+        return _insert(unique, email=email, fields=fields, client=client)
 
 
-def _insert(candidate: Any, *, email: str, client: ClientInfo) -> Any:
+def _insert(unique: UniqueValues, *, email: str, fields: Collection[str], client: ClientInfo) -> Any:
+    candidate = unique.user
     with atomic():
-        _reserve_username(candidate)
+        _reserve_values(unique, email=email, fields=fields)
         address = EmailAddress(user=candidate, email=email, canonical=canonical_email(email))
         for row in (candidate, address):
             row.save(using=accounts_database(), force_insert=True)
@@ -215,19 +225,23 @@ def _insert(candidate: Any, *, email: str, client: ClientInfo) -> Any:
 # Standing.PENDING
 
 
-def _replace(pending: Any, candidate: Any, *, email: str, fields: Collection[str], client: ClientInfo) -> Any | None:
+def _replace(
+    pending: Any, unique: UniqueValues, *, email: str, fields: Mapping[str, Any], client: ClientInfo
+) -> Any | None:
     """Give the pending account the values of the candidate and return it, or None if it has changed since it was read.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _update(pending, candidate, email=email, fields=fields, client=client)
+        return _update(pending, unique, email=email, fields=fields, client=client)
     except IntegrityError as error:
-        _resolve_conflict(error, candidate, email=email)
-        return _update(pending, candidate, email=email, fields=fields, client=client)
+        _resolve_conflict(error, unique, email=email, fields=fields)
+        return _update(pending, unique, email=email, fields=fields, client=client)
 
 
-def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str], client: ClientInfo) -> Any | None:
+def _update(
+    pending: Any, unique: UniqueValues, *, email: str, fields: Collection[str], client: ClientInfo
+) -> Any | None:
     """Update the pending account in one transaction, or return None if it has changed since it was read.
 
     A field that the new registration leaves out is set to its default, because the earlier registration may have come
@@ -236,12 +250,12 @@ def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str]
     password, which would verify the address for the account of a stranger.
     """
     with atomic():
-        _reserve_username(candidate)
+        _reserve_values(unique, email=email, fields=fields)
         user = lock_user(pending.pk)
         if user is None or user.password != pending.password or not is_pending(user):
             return None
         before = copy.copy(user)
-        _copy_values(candidate, user, fields)
+        _copy_values(unique.user, user, fields)
         OneTimeToken.objects.rebind(before=before, after=user)
         if not settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
             OneTimeToken.objects.filter(user=user, purpose=Purpose.VERIFY_EMAIL).delete()
@@ -259,34 +273,47 @@ def _copy_values(candidate: Any, user: Any, fields: Collection[str]) -> None:
     user._password = candidate._password
     setattr(user, email_field(), getattr(candidate, email_field()))
     setattr(user, user.USERNAME_FIELD, candidate.get_username())
-    for column in (settable_field(name).attname for name in fields):
-        setattr(user, column, getattr(candidate, column))
+    # `CREATE_USER` may have set any field.
+    for field in replaceable_fields() if has_hook() else map(settable_field, fields):
+        setattr(user, field.attname, getattr(candidate, field.attname))
 
 
 # Standing.TAKEN
 
 
 def _reject_taken(
-    candidate: Any, owner: Any, shadow: ShadowRegistration | None, *, email: str, client: ClientInfo
+    unique: UniqueValues,
+    owner: Any,
+    shadows: Collection[ShadowRegistration],
+    *,
+    email: str,
+    fields: Collection[str],
+    client: ClientInfo,
 ) -> None:
     """Store the registration as a shadow, and tell only the owner of the address about it.
 
     Args:
-        candidate: the registration.
+        unique: the unique values of the registration, and its unsaved user.
         owner: the user who has the address.
-        shadow: the shadow registration that the owner had when this registration began.
+        shadows: the shadow registrations that existed when this registration began; one may be the owner's.
         email: the address as typed.
+        fields: the fields that the registration may have.
         client: the caller.
     """
-    username, canonical = candidate.get_username() if has_username() else "", canonical_email(email)
+    registration = ShadowRegistration(
+        user=owner,
+        canonical=canonical_email(email),
+        username=unique.user.get_username() if has_username() else "",
+        held=list(unique.keys.values()),
+        password=unique.user.password,
+    )
     with atomic():
-        _reserve_username(candidate)
+        _reserve_values(unique, email=email, fields=fields)
         current = lock_user(owner.pk)
         # The owner may have been deleted, or have changed the address, since the user was read.
-        if current is not None and has_address(current, canonical):
-            ShadowRegistration.objects.record(
-                user=owner, canonical=canonical, username=username, password=candidate.password, previous=shadow
-            )
+        if current is not None and has_address(current, registration.canonical):
+            previous = next((shadow for shadow in shadows if shadow.user_id == owner.pk), None)
+            ShadowRegistration.objects.record(registration, previous=previous)
     # After the transaction, as for other failures. Inside it, the event would be written through a
     # second connection, and the time that this takes would reveal that the address is taken.
     _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
@@ -320,17 +347,17 @@ def send_account_exists(owner_id: Any, *, email: str, client: ClientInfo, may_em
 # Shared by the branches
 
 
-def _resolve_conflict(error: IntegrityError, candidate: Any, *, email: str) -> None:
+def _resolve_conflict(error: IntegrityError, unique: UniqueValues, *, email: str, fields: Mapping[str, Any]) -> None:
     """Remove what keeps the candidate from being stored, so that the caller can try again.
 
     Raises:
-        InvalidInputError: the username is taken.
+        InvalidInputError: a unique value is taken.
         IntegrityError: `error`, if its cause is something else.
     """
     if release_address(email):  # it was noted for a user who has another address by now
         return
-    _require_free_username(candidate)
-    raise error
+    _require_free_values(unique, (), email=email, fields=fields)
+    raise as_input_error(error, fields, only_taken=True) or error from error
 
 
 def _announce_failure(*, email: str, client: ClientInfo, reason: str, user: Any | None = None) -> None:

@@ -23,7 +23,7 @@ def register(request: HttpRequest, body: Registration) -> Status[Detail]:  # typ
     """Register an account. A verification link is sent to the email address.
 
     The response is the same if the address is new, waits for its verification, is in use, or belongs to a disabled
-    account. Only a username that is taken is reported.
+    account. Only a username, or another public value, that is taken is reported.
     """
     registration: RegistrationIn = body
     services.register(

@@ -40,7 +40,7 @@ class UserRegistered(Event):
         "address_in_use": "another account has verified the email address",
         "address_proved_by_another": "another account verified the email address while this registration was pending",
         "concurrent_registration": "another registration of the same email address was in progress",
-        "username_taken": "another account has the username",
+        "username_taken": "another account has the username; other unique fields have such a code, too",
         "…": "the code of the first rule that the input violated, such as `password_too_short`",
     },
     ocsf="3001/1, 3007/1",

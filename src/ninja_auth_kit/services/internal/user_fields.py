@@ -10,16 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, connections
-from django.db.models import CheckConstraint
+from django.db.models import CheckConstraint, FileField
 from django.utils.translation import gettext_lazy as _
 from psycopg import errors
 
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
-from ninja_auth_kit.models.users import email_field, find_user, is_unique, settable_field, user_models
+from ninja_auth_kit.models.unique_values import UniqueRule, base_fields, unique_rules, user_models
+from ninja_auth_kit.models.users import email_field, find_user, has_username, settable_field
 
 # Error codes of validators, and the code that the API reports for them; all others are "invalid".
 _CODES = {
@@ -32,7 +33,8 @@ _CODES = {
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _INVALID = _("This value is not valid.")
 _INVALID_EMAIL = _("This email address is not valid. Check it and try again.")
-_TAKEN = (errors.UniqueViolation, errors.ExclusionViolation)
+_TAKEN = _("This value is already in use. Choose another one.")
+_TAKEN_ERRORS = (errors.UniqueViolation, errors.ExclusionViolation)
 
 
 def find_account(email: str) -> Any | None:
@@ -148,6 +150,53 @@ def _without_echo(error: ValidationError, value: Any) -> str:
     return " ".join(message for message in error.messages if not any(one in message.casefold() for one in spellings))
 
 
+def check_user_fields(user: Any) -> None:
+    """Check the values of an unsaved user that `CREATE_USER` has returned, and store them as the fields have them.
+
+    Empty values are not checked: an empty text is what a field without a value has.
+
+    Raises:
+        InvalidInputError: a field does not accept its value.
+    """
+    invalid = []
+    for field in user._meta.concrete_fields:
+        value = getattr(user, field.attname)
+        is_own = field.primary_key or field.name in {"password", email_field()} or isinstance(field, FileField)
+        if is_own or not value or hasattr(value, "resolve_expression"):
+            continue
+        try:
+            setattr(user, field.attname, _clean_value(field, value))
+        except ValidationError as error:
+            invalid.append(_field_error(field.name, error, value))
+    if invalid:
+        raise InvalidInputError(*invalid)
+
+
+def as_field_errors(error: ValidationError, values: Mapping[str, Any]) -> InvalidInputError:
+    """Return the input error for a `ValidationError` of your project. It keeps the codes and names the fields.
+
+    Args:
+        error: raised by your project.
+        values: the values that were checked, by attribute of the user model. The messages must not repeat them.
+    """
+    faults = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    return InvalidInputError(
+        *(
+            _field_error("" if name == NON_FIELD_ERRORS else name, fault, values.get(name, ""))
+            for name, found in faults.items()
+            for fault in found
+        )
+    )
+
+
+def _field_error(name: str, error: ValidationError, value: Any) -> FieldError:
+    code = str(error.error_list[0].code or "invalid")
+    is_username = has_username() and name == get_user_model().USERNAME_FIELD
+    return FieldError(
+        "username" if is_username else name, _CODES.get(code, code), _without_echo(error, value) or _INVALID
+    )
+
+
 def check_constraints(user: Any) -> None:
     """Check an unsaved user against the check constraints of the user model.
 
@@ -174,15 +223,18 @@ def check_constraints(user: Any) -> None:
                 raise InvalidInputError(FieldError("", "invalid", str(message) if is_own else _INVALID)) from None
 
 
-def as_input_error(error: IntegrityError, values: Mapping[str, Any]) -> InvalidInputError | None:
-    """Return the input error for a constraint that rejected an update, or None if it is not on the user's tables.
+def as_input_error(
+    error: IntegrityError, values: Collection[str], *, only_taken: bool = False
+) -> InvalidInputError | None:
+    """Return the input error for a constraint that rejected a user, or None if it is not on the user's tables.
 
     The fields are found by looking up the columns of the constraint. Checking the values before the update instead
     would miss concurrent requests.
 
     Args:
         error: raised by a transaction that has been rolled back.
-        values: the values that were to be stored, by field name.
+        values: the names of the values that were to be stored.
+        only_taken: whether to return None unless one of these values must be unique and another user has it.
     """
     cause = error.__cause__
     if not isinstance(cause, errors.Error):
@@ -190,15 +242,52 @@ def as_input_error(error: IntegrityError, values: Mapping[str, Any]) -> InvalidI
     table, constraint = cause.diag.table_name, cause.diag.constraint_name
     if table not in {model._meta.db_table for model in user_models()}:
         return None
+    fields = _fields_of_constraint(str(table), constraint)
+    names = [name for name in values if settable_field(name).name in fields]
+    if isinstance(cause, _TAKEN_ERRORS):
+        return None if only_taken and not names else InvalidInputError(*map(_taken, names or [""]))
+    if only_taken:
+        return None
+    return InvalidInputError(*(FieldError(name, "invalid", _INVALID) for name in names or [""]))
+
+
+def _fields_of_constraint(table: str, constraint: str | None) -> set[str]:
+    """Return the names of the fields of a constraint.
+
+    An index on expressions has no columns. If the user model does not know it, any field that must be unique may be
+    the cause.
+    """
     connection: Any = connections[accounts_database()]
     with connection.cursor() as cursor:
-        columns = connection.introspection.get_constraints(cursor, table).get(constraint, {}).get("columns", ())
-    fields = {name: settable_field(name) for name in values}
-    names = [name for name, field in fields.items() if field.column in columns]
-    if not isinstance(cause, _TAKEN):
-        return InvalidInputError(*(FieldError(name, "invalid", _INVALID) for name in names or [""]))
-    # An index on expressions has no columns.
-    names = names or [name for name, field in fields.items() if is_unique(field)] or [""]
-    return InvalidInputError(
-        *(FieldError(name, "taken", _("This value is already in use. Choose another one.")) for name in names)
-    )
+        found = connection.introspection.get_constraints(cursor, table).get(constraint, {}).get("columns", ())
+    rules = unique_rules()
+    named = [rule for rule in rules if rule.name == f"{table} {constraint}"]
+    columns = {column for column in found if column is not None}
+    if columns and not named:
+        fields = [field for field in get_user_model()._meta.concrete_fields if field.column in columns]
+        return {name for field in fields for name in base_fields(field)}
+    return {name for rule in named or rules for name in rule.fields}
+
+
+def taken_error(rules: Collection[UniqueRule], sent: Collection[str]) -> InvalidInputError:
+    """Return the input error for unique values that another user has.
+
+    Args:
+        rules: the rules that they violate.
+        sent: the names of the input fields. The error names those that a rule is about, or all fields of the rule if
+            it is about others.
+    """
+    columns = {name: settable_field(name).name for name in sent}
+    if has_username():
+        columns["username"] = get_user_model().USERNAME_FIELD
+    named: dict[str, None] = {}
+    for rule in rules:
+        names = [name for name, column in columns.items() if column in rule.fields]
+        named.update(dict.fromkeys(names or sorted(rule.fields)))
+    return InvalidInputError(*map(_taken, named))
+
+
+def _taken(name: str) -> FieldError:
+    if name == "username":
+        return FieldError(name, "username_taken", _("This username is already in use. Choose another one."))
+    return FieldError(name, f"{name}_taken" if name else "taken", _TAKEN)
