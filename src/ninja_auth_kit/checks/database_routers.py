@@ -35,7 +35,7 @@ def _apart_from_users() -> list[CheckMessage]:
         "Treat the app label 'ninja_auth_kit' like that of your user model in db_for_read(), db_for_write(), "
         f"allow_relation() and allow_migrate() of your database router, and run `manage.py migrate --database {users}`."
     )
-    message = f"The users are in the database {users!r}, and the database routers put the tables of the kit elsewhere."
+    message = f"The users are in the database {users!r}, and the database routers put the kit's tables elsewhere."
     return [error("E016", message, hint)]
 
 
