@@ -47,7 +47,7 @@ class WithoutMigrations(Complete):
 
 
 class Crossed(Complete):
-    """A router that lets nobody make the tables of the kit in the database of the users."""
+    """A router that does not allow the tables of the kit in the database of the users."""
 
     def allow_migrate(self, db: str, app_label: str, **_: Any) -> bool | None:
         return db != "users" if app_label == "ninja_auth_kit" else super().allow_migrate(db, app_label)

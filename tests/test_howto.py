@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import sqlite3
 import subprocess
 import sys
 import time
@@ -693,6 +694,27 @@ SOURCE = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "src").r
 IN_PIECES = re.compile(r'"\s*\n\s*f?"')  # a text that continues on the next line
 # These appear on the page, but are not texts of the kit.
 OTHERS = {"ConnectionRefusedError", "connection refused", "=3D", "="}
+
+
+@pytest.mark.one_user_model
+def test_the_users_and_the_kit_are_in_the_second_database_and_the_rest_in_the_first(project: Project) -> None:
+    page = "second-database"
+    project.write("mysite/routers.py", block(page, "python", "mysite/routers.py"))
+    project.settings(block(page, "python", "settings.py"))
+    commands = re.findall(r"\$ python manage.py (.*)", "".join(blocks(page, "console")))
+    assert len(commands) == 3
+
+    for command in commands:
+        project.manage(*command.split())
+
+    project.serve()
+    project.sign_up(EMAIL, username="ada")
+    token = project.login(EMAIL)["access_token"]
+    assert project.call("GET", "/api/auth/me", token=token)[0] == 200
+    with sqlite3.connect(project.folder / "db.sqlite3") as default:
+        tables = {name for (name,) in default.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert "django_session" in tables
+    assert not any(name.startswith(("ninja_auth_kit", "auth_")) for name in tables)
 
 
 def test_every_code_on_the_pages_has_the_status_that_is_given_with_it() -> None:

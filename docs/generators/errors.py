@@ -35,6 +35,7 @@ The services raise the classes of `ninja_auth_kit.exceptions`, which do not depe
 With `ninja_auth_kit.install(api)`, your API answers these errors in the same way, including those of `JWTAuth`.
 If you mount the kit with `include`, call `ninja_auth_kit.add_error_handlers(api)` for each of your own APIs.
 With `install`, an unknown path gets the 404 of your project.
+With `include`, an unknown path below the prefix gets a 404 with a problem body, unless another pattern of your project matches it.
 
 | status | code | class | description |
 |--:|---|---|---|

@@ -32,10 +32,10 @@ def _apart_from_users() -> list[CheckMessage]:
     if all(router.db_for_write(model) == users and router.allow_migrate_model(users, model) for model in models):
         return []
     hint = (
-        "Treat the app label 'ninja_auth_kit' like that of your user model in db_for_read(), db_for_write(), "
-        f"allow_relation() and allow_migrate() of your database router, and run `manage.py migrate --database {users}`."
+        "Treat the app label 'ninja_auth_kit' like that of your user model in every method of your database router, "
+        f"and run `manage.py migrate --database {users}`."
     )
-    message = f"The users are in the database {users!r}, and the database routers put the tables of the kit elsewhere."
+    message = f"The users are in the database {users!r}, and the database routers put the kit's tables elsewhere."
     return [error("E016", message, hint)]
 
 

@@ -31,7 +31,7 @@ def refresh(request: HttpRequest, body: RefreshIn) -> TokenPairOut:
 
     Within the grace period, the previous refresh token gets the same successor again, so parallel requests and lost
     responses are harmless. The session ends if the previous token is sent later, or if an older one is sent. If the
-    grace period has no limit, it ends when the new refresh token is used.
+    grace period has no limit of time, it lasts until the new refresh token is used.
     """
     pair = services.refresh(token=body.refresh_token.get_secret_value(), client=ClientInfo.of(request))
     return TokenPairOut(**vars(pair))
