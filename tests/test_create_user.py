@@ -15,7 +15,7 @@ from ninja_auth_kit.models import EmailAddress
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token
 from tests.host_app import user_creation
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.user_fields]
 
 HOOKS = "tests.host_app.user_creation."
 SCHEMA = "tests.host_app.schemas.Registration"
