@@ -1,4 +1,4 @@
-"""A minimal project with Django's default user model; see also `settings_uuid_user`."""
+"""A minimal project with Django's default user model; see also `settings_uuid_user` and `settings_member`."""
 
 import os
 from urllib.parse import parse_qs, unquote, urlsplit

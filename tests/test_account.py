@@ -13,7 +13,7 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, users_have_names
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.user_fields]
 
 
 def test_me_is_the_user_of_the_token(api: Api, user: Any) -> None:

@@ -31,7 +31,7 @@ from tests.host_app.odd_schemas import ChoosingProfile, Dangerous
 from tests.servers import ROOT, Server
 from tests.test_checks import ids, ours
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.user_fields]
 
 OTHER_PASSWORD = "another horse, another battery"
 HOST = "tests.host_app.schemas."

@@ -423,7 +423,7 @@ def test_without_the_middleware_the_kit_refuses_a_preflight(api: Api) -> None:
 
 
 USERS_PAGE = "custom-user-models"
-HANDLE = "email and a handle"
+NAMED, SCHEMAS = "email and a username", "accounts/schemas.py\n"
 
 
 def with_users(project: Project, kind: str, *, settings: str = "settings.py\n", **modules: str) -> None:
@@ -449,20 +449,58 @@ def test_users_with_an_email_address_alone_register_and_log_in(project: Project)
     assert (status, said["errors"][0]["code"]) == (422, "unknown_field")
 
 
-def test_users_choose_their_handle_after_the_registration_and_none_has_that_of_another(project: Project) -> None:
-    schemas = block(USERS_PAGE, "python", "accounts/schemas.py\n")
-    with_users(project, HANDLE, settings=f"settings.py: {HANDLE}\n", schemas=schemas)
+def test_users_register_a_username_beside_the_address_that_they_log_in_with(project: Project) -> None:
+    with_users(project, NAMED, settings=f"settings.py: {NAMED}\n", schemas=block(USERS_PAGE, "python", SCHEMAS))
     assert "no issues" in project.manage("check")
     project.serve()
+    for name in ("ada", "bob"):
+        project.sign_up(f"{name}@example.com", username=name)
+    status, said = project.post("register", email="eve@example.com", password=PASSWORD, username="ada")
+    assert (status, said["errors"][0]["field"], said["errors"][0]["code"]) == (422, "username", "username_taken")
+
+    token = project.login(EMAIL)["access_token"]
+
+    assert project.call("GET", "/api/auth/me", token=token)[1]["username"] == "ada"
+    assert project.call("PATCH", "/api/auth/me", {"username": "countess"}, token=token)[1]["username"] == "countess"
+    status, said = project.call("PATCH", "/api/auth/me", {"username": "bob"}, token=token)
+    assert (status, said["errors"][0]["field"], said["errors"][0]["code"]) == (422, "username", "username_taken")
+
+
+def test_users_get_the_username_that_the_project_generates(project: Project) -> None:
+    hook = block(USERS_PAGE, "python", "accounts/registration.py\n")
+    with_users(project, NAMED, settings="settings.py: generated usernames\n", registration=hook)
+    assert "no issues" in project.manage("check")
+    project.serve()
+    names = []
     for address in (EMAIL, "bob@example.com"):
         project.sign_up(address)
-    ada, bob = (project.login(address)["access_token"] for address in (EMAIL, "bob@example.com"))
+        names.append(project.call("GET", "/api/auth/me", token=project.login(address)["access_token"])[1]["username"])
 
-    assert project.call("GET", "/api/auth/me", token=ada)[1]["handle"] is None
-    assert project.call("PATCH", "/api/auth/me", {"handle": "countess"}, token=ada)[1]["handle"] == "countess"
-    status, said = project.call("PATCH", "/api/auth/me", {"handle": "countess"}, token=bob)
-    assert (status, said["errors"][0]["field"], said["errors"][0]["code"]) == (422, "handle", "taken")
-    assert project.call("PATCH", "/api/auth/me", {"handle": ""}, token=bob)[0] == 422
+    assert len(set(names)) == 2
+    assert all(name.startswith("user-") for name in names)
+
+
+RECEIVERS = {
+    "profiles": "User.objects.filter(profile__isnull=False)",
+    "a column for verified addresses": "User.objects.filter(email_verified=True)",
+}
+
+
+@pytest.mark.parametrize("kind", RECEIVERS)
+def test_receivers_of_the_project_keep_its_own_rows_and_columns(project: Project, kind: str) -> None:
+    parts = {
+        "receivers": block(USERS_PAGE, "python", f"accounts/receivers.py: {kind}\n"),
+        "apps": block(USERS_PAGE, "python", "accounts/apps.py\n"),
+    }
+    with_users(project, kind, **parts)
+    project.serve()
+    assert project.post("register", email="early@example.com", password=PASSWORD, username="early")[0] == 202
+    project.sign_up(EMAIL, username="ada")
+
+    ask = f"from accounts.models import User; print(sorted({RECEIVERS[kind]}.values_list('username', flat=True)))"
+    found = project.manage("shell", "-c", ask)
+
+    assert ("['ada', 'early']" if kind == "profiles" else "['ada']") in found
 
 
 def test_users_whose_key_is_a_uuid_have_it_in_their_tokens_and_register_with_a_name(project: Project) -> None:
@@ -480,26 +518,21 @@ def test_users_whose_key_is_a_uuid_have_it_in_their_tokens_and_register_with_a_n
 
 
 def test_the_checks_name_what_the_page_says_a_user_model_must_not_have(project: Project) -> None:
-    schemas = block(USERS_PAGE, "python", "accounts/schemas.py\n")
-    schemas += (
-        "\n\nfrom ninja_auth_kit.api.schemas import RegistrationIn\n\n\n"
-        "class Registration(RegistrationIn):\n    handle: str = ''\n"
-    )
-    with_users(project, HANDLE, settings=f"settings.py: {HANDLE}\n", schemas=schemas)
+    with_users(project, NAMED, settings=f"settings.py: {NAMED}\n", schemas=block(USERS_PAGE, "python", SCHEMAS))
+    project.settings('NINJA_AUTH_KIT["REGISTRATION_SCHEMA"] = None')
+    assert "ninja_auth_kit.E013) Registration cannot fill User.username" in project.manage("check", succeeds=False)
     models = project.folder / "accounts" / "models.py"
     good = models.read_text(encoding="utf-8")
-    models.write_text(good.replace(", null=True", ""))
-    assert "ninja_auth_kit.W002) Registration cannot fill User.handle" in project.manage("check")
-    models.write_text(good.replace("null=True", 'default="none"'))
-    assert "ninja_auth_kit.W002" in project.manage("check")
-    models.write_text(good.replace("null=True", "default=__import__('uuid').uuid4"))
-    assert "no issues" in project.manage("check")
-    models.write_text(good)
 
+    def with_username(options: str) -> None:
+        models.write_text(good.replace("    USERNAME", f"    username = models.CharField({options})\n\n    USERNAME"))
+
+    with_username('unique=True, max_length=99, default="none"')
+    assert "ninja_auth_kit.E013" in project.manage("check", succeeds=False)
+    with_username("unique=True, max_length=99, default=__import__('uuid').uuid4")
+    assert "ninja_auth_kit.W005) Registration does not fill User.username" in project.manage("check")
     project.settings('NINJA_AUTH_KIT["REGISTRATION_SCHEMA"] = "accounts.schemas.Registration"')
-
-    assert "ninja_auth_kit.E012" in project.manage("check", succeeds=False)
-    assert "ninja_auth_kit.E012" in project.manage("shell", "-c", "import mysite.urls", succeeds=False)
+    assert "no issues" in project.manage("check")
 
 
 SSO_PROVIDER = """

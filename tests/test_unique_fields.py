@@ -17,7 +17,7 @@ from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_tok
 from tests.servers import Server
 from tests.test_checks import ids
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.user_fields]
 
 SCHEMAS = "tests.host_app.schemas."
 FREE = "free@example.com"

@@ -18,7 +18,7 @@ from ninja_auth_kit.models.one_time_tokens import Purpose
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token, users_have_names
 from tests.servers import Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.user_fields]
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class UniqueRule:
         name: the name of the constraint, or of the fields.
         expressions: what must be unique together.
         fields: the names of the fields that the expressions mention.
+        concerned: these, and the fields that the condition mentions.
         condition: which users the rule applies to, or None for all.
         nulls_distinct: whether any number of users may have NULL.
     """
@@ -64,6 +65,7 @@ class UniqueRule:
     name: str
     expressions: tuple[Any, ...]
     fields: frozenset[str]
+    concerned: frozenset[str]
     condition: Q | None = None
     nulls_distinct: bool = True
 
@@ -147,11 +149,18 @@ def _rules_of(model: Any) -> Iterator[UniqueRule]:
             )
 
 
-def _rule(model: Any, name: str, parts: Iterable[Any], **more: Any) -> UniqueRule:
+def _rule(model: Any, name: str, parts: Iterable[Any], *, condition: Q | None = None, **more: Any) -> UniqueRule:
     expressions = tuple(F(part) if isinstance(part, str) else _without_index_options(part) for part in parts)
     mentioned = [model._meta.get_field(name) for part in expressions for name in names_in(part) if name != "pk"]
     fields = frozenset(name for field in mentioned for name in base_fields(field))
-    return UniqueRule(name=f"{model._meta.db_table} {name}", expressions=expressions, fields=fields, **more)
+    return UniqueRule(
+        name=f"{model._meta.db_table} {name}",
+        expressions=expressions,
+        fields=fields,
+        concerned=fields | (condition.referenced_base_fields if condition is not None else set()),
+        condition=condition,
+        **more,
+    )
 
 
 def _without_index_options(expression: Any) -> Any:
@@ -182,7 +191,7 @@ class UniqueValues:
                 will have may not be known before it is saved.
         """
         self.user = user
-        rules = [rule for rule in unique_rules() if not rule.fields.isdisjoint(fields)]
+        rules = [rule for rule in unique_rules() if not rule.concerned.isdisjoint(fields)]
         keys = _keys(user, rules) if rules else []
         self.keys = {rule: str(key) for rule, key in zip(rules, keys, strict=True) if key is not None}
 

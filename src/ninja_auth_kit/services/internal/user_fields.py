@@ -204,7 +204,7 @@ def check_constraints(user: Any) -> None:
     none for a taken one would reveal who has an account.
 
     Test:
-    tests/test_host_schemas.py::test_what_a_constraint_refuses_is_refused_whoever_has_the_address
+    tests/test_custom_schemas.py::test_what_a_constraint_refuses_is_refused_whoever_has_the_address
 
     Raises:
         InvalidInputError: a constraint is violated.
