@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.db.models import ProtectedError, RestrictedError
 from django.views.decorators.debug import sensitive_variables
@@ -17,6 +16,7 @@ from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, 
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, may_authenticate, settable_field
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import password_check
 from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values
 
@@ -82,7 +82,7 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
-        if not check_password(password, user.password):
+        if not is_password(password, user.password):
             signals.account_deletion_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
     try:

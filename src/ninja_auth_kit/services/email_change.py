@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +33,7 @@ from ninja_auth_kit.models.users import (
     user_by_pk,
 )
 from ninja_auth_kit.services.internal.email_links import link_context, reject_token
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import (
     count_email_from,
     count_email_to,
@@ -82,7 +82,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     count_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
     with password_check(user=user, client=client):
-        if not check_password(password, user.password):
+        if not is_password(password, user.password):
             signals.email_change_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
     canonical = check_email(new_email, field="new_email")

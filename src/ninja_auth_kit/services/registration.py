@@ -33,6 +33,7 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
+from ninja_auth_kit.services.internal.password_hashing import set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.throttling import (
     count_email_from,
@@ -117,7 +118,7 @@ def register(
         shadow = ShadowRegistration.objects.for_user(owner)  # queried even if there is no owner
         _require_free_username(candidate)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
-            candidate.set_password(password)
+            set_normalized_password(candidate, password)
         match Standing.of(owner):
             case Standing.NEW:
                 user = _create(candidate, email=email, client=client)

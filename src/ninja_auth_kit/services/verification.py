@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -17,6 +16,7 @@ from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_e
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email, user_by_pk
 from ninja_auth_kit.services.internal.email_links import reject_token, send_link
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import count_request, password_check
 from ninja_auth_kit.services.internal.user_fields import find_account
 
@@ -48,7 +48,7 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
         raise _reject("invalid_token", client=client)
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
         with password_check(user=row.user, client=client):
-            if not check_password(password, row.user.password):
+            if not is_password(password or "", row.user.password):
                 raise _reject("wrong_password", client=client, user=row.user)
     if not _verify(row, client=client):
         raise _reject("superseded", client=client, user=row.user)
