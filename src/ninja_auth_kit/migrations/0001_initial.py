@@ -219,10 +219,12 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "one-time token",
                 "verbose_name_plural": "one-time tokens",
-                "indexes": [models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry")],
+                "indexes": [
+                    models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry"),
+                    models.Index(fields=["user", "purpose"], name="authkit_one_time_by_user"),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("digest",), name="authkit_one_time_token"),
-                    models.UniqueConstraint(fields=("user", "purpose"), name="authkit_one_time_per_purpose"),
                     models.CheckConstraint(
                         condition=models.Q(("digest__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
                         name="authkit_one_time_digest",

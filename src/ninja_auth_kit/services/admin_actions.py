@@ -135,7 +135,7 @@ def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientI
 
 
 def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
-    """Send a new verification link to an unverified address. It supersedes the earlier link.
+    """Send a new verification link to an unverified address. The earlier links stay valid.
 
     Args:
         address: the address as the administrator has seen it.

@@ -132,7 +132,7 @@ def _has_unused_token(user: Any, change: _EmailChange) -> bool:
 
 
 def _supersede_token(user: Any, change: _EmailChange) -> str | None:
-    """Return a new token, or None if a later request already has one, because jobs run in any order.
+    """Return a new token, or None if a later request for another address has one, because jobs run in any order.
 
     The token is issued even if the new address is taken or gets no email. Attack: otherwise a link to an earlier
     address, for example the attacker's own, would stay valid in these cases only, and reveal them.
@@ -146,7 +146,8 @@ def _supersede_token(user: Any, change: _EmailChange) -> str | None:
         if lock_user(user.pk) is None:
             return None
         later = {"expires_at__gt": change.expires_at, "expires_at__lt": change.expires_at + _OUT_OF_ORDER}
-        if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **later).exists():
+        tokens = OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **later)
+        if tokens.exclude(email=change.new_email).exists():
             return None
         return OneTimeToken.objects.issue(
             purpose=purpose, user=user, email=change.new_email, expires_at=change.expires_at

@@ -88,7 +88,7 @@ def register(
 
     - NEW: an account is created, and a verification link is sent.
     - PENDING: the account gets the new password and the new values, because the earlier registration proved nothing.
-      A new verification link is sent; it supersedes the earlier one.
+      A new verification link is sent; the earlier ones stay valid.
     - TAKEN: the account is not changed, and its owner gets a notice. The registration is stored as a shadow, so that
       a login with the new password is answered with "not verified", as for the other two.
 

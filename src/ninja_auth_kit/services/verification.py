@@ -104,7 +104,7 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
 
 
 def send_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
-    """Send a new verification link, which supersedes the earlier one.
+    """Send a new verification link. The earlier ones stay valid until one of them is used.
 
     Run it after the answer, with `emails.after_answer`, even if there is no user: without the job, the answer would be
     faster. It then does the work of `send_link` without a user.
