@@ -91,17 +91,20 @@ def is_rate(value: Any) -> bool:
         return False
 
 
-def duration(shortest: timedelta, longest: timedelta) -> Rule:
-    """Return the rule of a duration: a timedelta, or seconds as an int."""
+def duration(shortest: timedelta, longest: timedelta, *, or_none: str = "") -> Rule:
+    """Return the rule of a duration: a timedelta, or seconds as an int; `or_none` says what None means, if allowed."""
 
     def allows(value: Any) -> bool:
+        if value is None:
+            return bool(or_none)
         if isinstance(value, int) and not isinstance(value, bool):
             # An int that a timedelta cannot hold is out of range.
             value = timedelta(seconds=max(-1, min(value, 10**12)))
         return isinstance(value, timedelta) and shortest <= value <= longest
 
     start = "0" if not shortest else spoken(shortest)
-    return Rule(allows, f"a timedelta or a number of seconds, between {start} and {spoken(longest)}")
+    text = f"a timedelta or a number of seconds, between {start} and {spoken(longest)}"
+    return Rule(allows, text + (f", or None {or_none}" if or_none else ""))
 
 
 def one_of(*choices: Any) -> Rule:

@@ -160,6 +160,7 @@ class Migration(migrations.Migration):
                 ("email", models.CharField(max_length=254, verbose_name="email address")),
                 ("canonical", models.CharField(max_length=254, verbose_name="canonical spelling")),
                 ("verified_at", models.DateTimeField(blank=True, null=True, verbose_name="verified at")),
+                ("registered_at", models.DateTimeField(blank=True, null=True, verbose_name="registered at")),
                 (
                     "user",
                     models.OneToOneField(
@@ -246,6 +247,7 @@ class Migration(migrations.Migration):
                 ("canonical", models.CharField(max_length=254)),
                 ("username", models.CharField(blank=True, max_length=255)),
                 ("password", models.CharField(max_length=255)),
+                ("registered_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "user",
                     models.OneToOneField(
@@ -262,6 +264,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
                     models.Index(fields=["username"], name="authkit_shadow_by_username"),
+                    models.Index(fields=["registered_at"], name="authkit_shadow_by_time"),
                 ],
             },
         ),

@@ -1,14 +1,17 @@
 """Email addresses: their canonical spelling, the user who holds one, and whether it is verified."""
 
 import re
+from datetime import datetime
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from ninja_auth_kit.conf import settings
 from ninja_auth_kit.domains import InvalidDomainError, ascii_domain, readable_domain
 from ninja_auth_kit.models.managers import PrimaryManager
 
@@ -65,6 +68,11 @@ def readable_email(canonical: str) -> str:
     return f"{local}@{readable_domain(domain)}"
 
 
+def has_lapsed(registered_at: datetime | None) -> bool:
+    """Return whether the verification link of a registration has expired. An account from elsewhere never lapses."""
+    return registered_at is not None and registered_at <= timezone.now() - settings.EMAIL_VERIFICATION_LIFETIME
+
+
 class EmailAddress(models.Model):
     """The email address of one user, and whether it is verified.
 
@@ -74,6 +82,8 @@ class EmailAddress(models.Model):
         email: the address as the user typed it. Emails are sent to this spelling.
         canonical: the spelling of `canonical_email`, which is unique.
         verified_at: when the address was verified, or None.
+        registered_at: when `register` made the account, or its last verification link was requested. None for
+            accounts that were made elsewhere: `authkit_prune` never deletes those.
     """
 
     user = models.OneToOneField(
@@ -88,6 +98,7 @@ class EmailAddress(models.Model):
     # Translators: the one spelling under which an email address is looked up.
     canonical = models.CharField(_("canonical spelling"), max_length=MAXIMUM_LENGTH)
     verified_at = models.DateTimeField(_("verified at"), null=True, blank=True)
+    registered_at = models.DateTimeField(_("registered at"), null=True, blank=True)
 
     objects = PrimaryManager["EmailAddress"]()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.managers import PrimaryManager
@@ -46,7 +47,7 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
             [ShadowRegistration(user=user, canonical=canonical, username=username, password=password)],
             update_conflicts=True,
             unique_fields=["user"],
-            update_fields=["canonical", "username", "password"],
+            update_fields=["canonical", "username", "password", "registered_at"],
         )
 
     def find(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
@@ -65,7 +66,7 @@ class ShadowRegistration(models.Model):
     It closes an attack: register an address and log in with the password that was chosen. Without
     this row, "wrong password" would reveal that the address has an account, and "not verified" that
     it has none. Whether the name is free afterwards would reveal the same. With it, the login is
-    rejected as "not verified", and the name is taken.
+    rejected as "not verified", and the name is taken. It lapses as a pending registration does.
     """
 
     user = models.OneToOneField(
@@ -77,6 +78,7 @@ class ShadowRegistration(models.Model):
     canonical = models.CharField(max_length=254)
     username = models.CharField(max_length=255, blank=True)
     password = models.CharField(max_length=255)
+    registered_at = models.DateTimeField(default=timezone.now)
 
     objects = ShadowRegistrationManager()
 
@@ -86,6 +88,7 @@ class ShadowRegistration(models.Model):
         indexes = [
             models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
             models.Index(fields=["username"], name="authkit_shadow_by_username"),
+            models.Index(fields=["registered_at"], name="authkit_shadow_by_time"),
         ]
 
     def __str__(self) -> str:

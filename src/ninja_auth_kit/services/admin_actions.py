@@ -31,6 +31,7 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
+from ninja_auth_kit.services.internal.username_release import extend_reservation
 from ninja_auth_kit.services.verification import send_verification_link
 
 
@@ -152,6 +153,7 @@ def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInf
         return skipped
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
+    extend_reservation(address.canonical)
     signals.verification_requested.announce(
         user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
     )

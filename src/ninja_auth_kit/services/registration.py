@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -48,6 +49,7 @@ from ninja_auth_kit.services.internal.user_fields import (
     check_username,
     check_values,
 )
+from ninja_auth_kit.services.internal.username_release import may_lose_username, release_username
 from ninja_auth_kit.services.verification import send_verification_link
 
 
@@ -116,9 +118,11 @@ def register(
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
         owner = find_user(email) or find_holder(email)
         shadow = ShadowRegistration.objects.for_user(owner)  # queried even if there is no owner
-        _require_free_username(candidate)
+        lapsed = _require_free_username(candidate)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
             set_normalized_password(candidate, password)
+        for holder in lapsed:
+            release_username(candidate.get_username(), holder)
         match Standing.of(owner):
             case Standing.NEW:
                 user = _create(candidate, email=email, client=client)
@@ -153,8 +157,8 @@ def _build_candidate(*, email: str, username: str | None, password: str, fields:
     return candidate
 
 
-def _require_free_username(candidate: Any) -> None:
-    """Check that no other account or registration has the username.
+def _require_free_username(candidate: Any) -> list[Any]:
+    """Check that no other account or registration has the username, and return the lapsed ones that have it.
 
     A pending account and a shadow registration do not count if they have the same email address.
 
@@ -162,17 +166,23 @@ def _require_free_username(candidate: Any) -> None:
         InvalidInputError: the username is taken.
     """
     if not has_username():
-        return
+        return []
     username, canonical = candidate.get_username(), canonical_email(getattr(candidate, email_field()))
     users = type(candidate)._base_manager.using(accounts_database()).select_related("authkit_email")
     same_name = users.filter(**{candidate.USERNAME_FIELD: username})
     shadows = ShadowRegistration.objects.filter(username=username)
-    if any(not is_pending(user) or user.authkit_email.canonical != canonical for user in same_name) or any(
-        shadow.canonical != canonical for shadow in shadows
-    ):
-        raise InvalidInputError(
-            FieldError("username", "username_taken", _("This username is already in use. Choose another one."))
-        )
+    holders = [user for user in same_name if not is_pending(user) or user.authkit_email.canonical != canonical]
+    holders += [shadow for shadow in shadows if shadow.canonical != canonical]
+    lapsed = [holder for holder in holders if may_lose_username(holder)]
+    if len(lapsed) < len(holders):
+        raise _username_taken()
+    return lapsed
+
+
+def _username_taken() -> InvalidInputError:
+    return InvalidInputError(
+        FieldError("username", "username_taken", _("This username is already in use. Choose another one."))
+    )
 
 
 def _reserve_username(candidate: Any) -> None:
@@ -183,7 +193,8 @@ def _reserve_username(candidate: Any) -> None:
     """
     if has_username():
         lock_username(str(candidate.get_username()))
-        _require_free_username(candidate)
+        if _require_free_username(candidate):  # a lapsed registration that could not be made to release it
+            raise _username_taken()
 
 
 # Standing.NEW
@@ -206,7 +217,8 @@ def _create(candidate: Any, *, email: str, client: ClientInfo) -> Any | None:
 def _insert(candidate: Any, *, email: str, client: ClientInfo) -> Any:
     with atomic():
         _reserve_username(candidate)
-        address = EmailAddress(user=candidate, email=email, canonical=canonical_email(email))
+        now = timezone.now()
+        address = EmailAddress(user=candidate, email=email, canonical=canonical_email(email), registered_at=now)
         for row in (candidate, address):
             row.save(using=accounts_database(), force_insert=True)
         signals.user_registered.announce(user=candidate, client=client, replaced=False)
@@ -248,6 +260,7 @@ def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str]
             OneTimeToken.objects.filter(user=user, purpose=Purpose.VERIFY_EMAIL).delete()
         address = user.authkit_email
         address.email, address.canonical = email, canonical_email(email)
+        address.registered_at = address.registered_at and timezone.now()  # None if the account is from elsewhere
         for row in (user, address):
             row.save(using=accounts_database())
         signals.user_registered.announce(user=user, client=client, replaced=True)

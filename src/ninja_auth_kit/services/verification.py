@@ -19,6 +19,7 @@ from ninja_auth_kit.services.internal.email_links import reject_token, send_link
 from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import count_request, password_check
 from ninja_auth_kit.services.internal.user_fields import find_account
+from ninja_auth_kit.services.internal.username_release import extend_reservation
 
 
 @sensitive_variables()
@@ -98,6 +99,7 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     count_request(client)
     page = emails.page_url(Purpose.VERIFY_EMAIL)
     user = find_account(email)
+    extend_reservation(canonical_email(email))
     signals.verification_requested.announce(user=user, client=client, identifier=email)
     job = partial(send_verification_link, user, email=email, page=page, client=client)
     emails.after_answer(job, using=accounts_database())
