@@ -89,6 +89,7 @@ def test_a_long_margin_does_not_count_against_the_length_of_an_address(api: Api)
 # The spellings of a password
 
 
+@pytest.mark.security("CRED-12")
 @pytest.mark.parametrize(("chosen", "typed"), [(TYPED, NORMALIZED), (NORMALIZED, TYPED), (TYPED, TYPED)])
 def test_a_password_is_right_however_a_keyboard_spells_it(api: Api, chosen: str, typed: str) -> None:
     api.register(password=chosen)

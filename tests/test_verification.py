@@ -245,6 +245,7 @@ def test_resend_answers_alike_for_every_address(api: Api, make_user: Callable[..
 
 
 @pytest.mark.security("VER-06")
+@pytest.mark.security("VER-06")
 @pytest.mark.parametrize("chosen", [0, 1, 2])
 def test_each_of_several_links_works_until_one_of_them_is_used(api: Api, token: str, chosen: int) -> None:
     links = [token]
