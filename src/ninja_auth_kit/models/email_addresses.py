@@ -18,6 +18,8 @@ from ninja_auth_kit.models.managers import PrimaryManager
 MAXIMUM_LENGTH = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
 _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 
+_ASCII_DOMAIN = re.compile(r"[A-Za-z0-9.-]+")
+
 
 class InvalidEmailError(ValueError):
     """The text is not an address that can be used.
@@ -47,7 +49,7 @@ def canonical_email(email: str) -> str:
     if not at or len(email) > MAXIMUM_LENGTH or not _LOCAL_PART.fullmatch(local):
         raise _invalid(local if at else "")
     try:
-        canonical = f"{local.lower()}@{ascii_domain(domain)}"
+        canonical = f"{local.lower()}@{domain.lower() if _ASCII_DOMAIN.fullmatch(domain) else ascii_domain(domain)}"
         validate_email(canonical)
     except (InvalidDomainError, ValidationError) as error:
         raise InvalidEmailError from error
@@ -65,7 +67,7 @@ def _invalid(local_part: str) -> InvalidEmailError:
 def readable_email(canonical: str) -> str:
     """Return a canonical address with its domain as people read it, as U-labels."""
     local, _, domain = canonical.rpartition("@")
-    return f"{local}@{readable_domain(domain)}"
+    return f"{local}@{readable_domain(domain)}" if "xn--" in domain else canonical
 
 
 def has_lapsed(registered_at: datetime | None) -> bool:

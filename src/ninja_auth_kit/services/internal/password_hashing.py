@@ -1,4 +1,8 @@
-"""Hashing and checking passwords: their spellings, and hashers that cannot take every password.
+"""Hashing and checking passwords: a limited number of slots, spellings, and hashers that cannot take every password.
+
+A password hash is expensive by design, and anyone can cause one. More hashes at once than there are processors make
+each of them slower, use memory (100 MiB each with Argon2) and starve the requests that need no hash (ASVS 15.1.3). So
+there is one slot per processor.
 
 One password can be typed in several ways: "é" is one code point on most keyboards, and two on others. So new passwords
 are normalised before they are hashed (NFKC, NIST SP 800-63B-4 section 3.1.1.2). Hashes that were made elsewhere, by
@@ -7,20 +11,81 @@ passwords have only one.
 """
 
 import logging
+import os
+import threading
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.hashers import BCryptSHA256PasswordHasher, check_password, get_hasher, make_password
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError, clear_local_variables
+from ninja_auth_kit.exceptions import (
+    FieldError,
+    InvalidInputError,
+    ServiceUnavailableError,
+    clear_local_variables,
+)
 
 logger = logging.getLogger("ninja_auth_kit.passwords")
 
+SLOTS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MAXIMUM_WAITING = 64
+LONGEST_WAIT = 20  # seconds
+
+_slots = threading.BoundedSemaphore(SLOTS)
+_waiting = threading.BoundedSemaphore(MAXIMUM_WAITING)
 # An unlimited password would make hashing a denial of service.
 MAXIMUM_BYTES = 1024
 _BCRYPT_BYTES = 72  # bcrypt reads no more: its versions before 5 ignore the rest, and version 5 raises an error
+
+
+class HashSlot:
+    """One of the slots of this process."""
+
+    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+        self._slots: threading.BoundedSemaphore | None = slots
+
+    def release(self) -> None:
+        """Release the slot. Calling it again has no effect."""
+        if self._slots is not None:
+            self._slots.release()
+            self._slots = None
+
+
+@contextmanager
+def hash_slot(*, before_waiting: Callable[[], object] = lambda: None) -> Iterator[HashSlot]:
+    """Hold a slot for hashing. Do not use it inside a transaction: other transactions may wait for its locks.
+
+    Args:
+        before_waiting: called if no slot is free, to reject at once what would be rejected after the wait.
+
+    Raises:
+        ServiceUnavailableError: too many requests wait, or no slot was free for 20 seconds.
+    """
+    if not _slots.acquire(blocking=False):
+        before_waiting()
+        _wait()
+    slot = HashSlot(_slots)
+    try:
+        yield slot
+    finally:
+        slot.release()
+
+
+def _wait() -> None:
+    if not _waiting.acquire(blocking=False):
+        raise ServiceUnavailableError
+    try:
+        if not _slots.acquire(timeout=LONGEST_WAIT):
+            raise ServiceUnavailableError
+    finally:
+        _waiting.release()
+
+
+# Spellings, and hashers with limits
 
 
 @sensitive_variables()
