@@ -129,6 +129,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("SESSION_LIMIT", [0, -1, 32_768, "1", True, 1.5]),
     ("SESSION_LIMIT_POLICY", ["newest", "", None]),
     ("REGISTRATION_OPEN", ["yes", 1, None]),
+    ("UNVERIFIED_RETENTION", [0, "30 days", timedelta(days=6), timedelta(days=3651), True]),
     ("EMAIL_VERIFICATION_REQUIRED", ["no", 0]),
     ("EMAIL_VERIFICATION_REQUIRES_PASSWORD", ["no", 0]),
     ("EMAIL_VERIFICATION_LIFETIME", [0, timedelta(days=8)]),

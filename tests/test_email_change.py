@@ -220,6 +220,18 @@ def test_a_link_is_good_once_and_only_the_newest_is(api: Api, user: Any) -> None
     assert is_refused(confirm(api, second))
 
 
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_each_of_several_links_to_one_address_works_until_one_of_them_is_used(
+    api: Api, user: Any, chosen: int
+) -> None:
+    links = [link_for(api)]
+    mail.outbox.clear()
+    links.append(link_for(api))
+
+    assert confirm(api, links[chosen]).status_code == 204
+    assert all(is_refused(confirm(api, link)) for link in links)
+
+
 @pytest.mark.security("CRED-07")
 @pytest.mark.parametrize("is_in_use", [True, False])
 def test_that_an_older_link_lives_on_does_not_tell_whether_the_next_address_has_had_its_mails(

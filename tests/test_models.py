@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, connection, models
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, ShadowRegistration, UserSession
@@ -176,22 +177,48 @@ def test_a_session_of_nobody_is_refused(user: Any) -> None:
         session(nobody).save()
 
 
-def test_of_two_tokens_of_one_purpose_the_newer_one_counts(user: Any) -> None:
+def test_tokens_of_one_purpose_stay_valid_until_one_of_them_is_used(user: Any) -> None:
     later = timezone.now() + timedelta(days=1)
-    issue = OneTimeToken.objects.issue
-    first = issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=EMAIL, expires_at=later)
-    issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
-    row = OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=first)
-    assert row is not None
-    assert OneTimeToken.objects.consume(row)
-    assert not OneTimeToken.objects.consume(row)
+    issue, find, verify = OneTimeToken.objects.issue, OneTimeToken.objects.find, Purpose.VERIFY_EMAIL
+    first, second, third = (issue(purpose=verify, user=user, email=EMAIL, expires_at=later) for _ in range(3))
+    reset = issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
+    rows = [find(purpose=verify, token=token) for token in (first, second, third)]
+    assert all(rows)
 
-    second = issue(purpose=Purpose.VERIFY_EMAIL, user=user, email=EMAIL, expires_at=later)
+    assert [OneTimeToken.objects.consume(row) for row in (rows[1], rows[1], rows[0])] == [True, False, False]
 
-    assert OneTimeToken.objects.count() == 2
-    assert OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=first) is None
-    assert OneTimeToken.objects.find(purpose=Purpose.VERIFY_EMAIL, token=second) is not None
-    assert OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=second) is None
+    assert [find(purpose=verify, token=token) for token in (first, second, third)] == [None] * 3
+    assert find(purpose=Purpose.RESET_PASSWORD, token=first) is None
+    assert find(purpose=Purpose.RESET_PASSWORD, token=reset) is not None
+
+
+def test_the_number_of_live_tokens_is_bounded_and_each_is_one_statement(user: Any) -> None:
+    now = timezone.now()
+    tokens = []
+    for number in range(12):
+        with CaptureQueriesContext(connection) as queries:
+            later = now + timedelta(hours=1, seconds=number)
+            tokens.append(
+                OneTimeToken.objects.issue(purpose=Purpose.RESET_PASSWORD, user=user, email=EMAIL, expires_at=later)
+            )
+        assert len(queries) == 1
+
+    live = [OneTimeToken.objects.find(purpose=Purpose.RESET_PASSWORD, token=token) is not None for token in tokens]
+
+    assert live == [False] * 7 + [True] * 5
+    assert OneTimeToken.objects.count() == 5
+
+
+def test_a_token_for_another_address_supersedes_those_for_the_former(user: Any) -> None:
+    later = timezone.now() + timedelta(hours=1)
+
+    def issue(email: str) -> str:
+        return OneTimeToken.objects.issue(purpose=Purpose.CHANGE_EMAIL, user=user, email=email, expires_at=later)
+
+    slip, first, second = issue("slip@example.com"), issue("right@example.com"), issue("Right@example.com")
+
+    found = [OneTimeToken.objects.find(purpose=Purpose.CHANGE_EMAIL, token=token) for token in (slip, first, second)]
+    assert [row is not None for row in found] == [False, True, True]
 
 
 @pytest.mark.security("SES-09")

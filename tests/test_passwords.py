@@ -1,6 +1,7 @@
 """Changing a password, and resetting it by email, over HTTP."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from smtplib import SMTPRecipientsRefused
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import time_machine
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.db import connection
 from django.utils import timezone
 
 from ninja_auth_kit.models import BlacklistedToken, EmailAddress, OneTimeToken, UserSession
@@ -209,12 +211,36 @@ def test_a_link_is_good_once_and_for_an_hour(api: Api, user: Any) -> None:
         assert is_refused(confirm(api, in_time, "yet another password, the third"))
 
 
+@pytest.mark.security("CRED-17")
+@pytest.mark.parametrize("chosen", [0, 1, 2])
+def test_each_of_several_links_works_until_one_of_them_is_used(api: Api, user: Any, chosen: int) -> None:
+    links = [ask(api) for _ in range(3)]
+
+    assert confirm(api, links[chosen]).status_code == 204
+
+    assert all(is_refused(confirm(api, link, "yet another password, the third")) for link in links)
+
+
+@pytest.mark.race
+def test_of_several_links_that_are_used_at_the_same_time_one_wins(api: Api, user: Any) -> None:
+    links = [ask(api) for _ in range(4)]
+
+    def use(link: str) -> int:
+        try:
+            return int(confirm(Api(), link, f"the password of {link[-8:]}").status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(use, links))
+
+    assert sorted(statuses) == [204, 400, 400, 400]
+    user.refresh_from_db()
+    assert user.check_password(f"the password of {links[statuses.index(204)][-8:]}")
+
+
 def log_in(api: Api, user: Any) -> None:
     api.login()
-
-
-def ask_again(api: Api, user: Any) -> None:
-    api.post("password/reset", {"email": EMAIL})
 
 
 def set_password_in_a_shell(api: Api, user: Any) -> None:
@@ -231,7 +257,7 @@ def disable(api: Api, user: Any) -> None:
 
 
 @pytest.mark.security("CRED-17")
-@pytest.mark.parametrize("happen", [log_in, ask_again, set_password_in_a_shell, change_the_address, disable])
+@pytest.mark.parametrize("happen", [log_in, set_password_in_a_shell, change_the_address, disable])
 def test_a_link_is_void_when_something_newer_happened(api: Api, user: Any, happen: Callable[[Api, Any], None]) -> None:
     token = ask(api)
 

@@ -27,7 +27,7 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES
 from ninja_auth_kit.models import AuditOutbox, ThrottleBucket, UserSession
 from ninja_auth_kit.models.throttling import Bucket
 from ninja_auth_kit.models.users import has_username
-from ninja_auth_kit.services.internal import hash_slots, throttling
+from ninja_auth_kit.services.internal import password_hashing, throttling
 from ninja_auth_kit.services.internal.limits import buckets_for as limits_of
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, events, mailed_token, recorded
 from tests.servers import Server
@@ -69,11 +69,11 @@ def address(number: int) -> str:
 
 
 @contextmanager
-def held_slots(number: int = hash_slots.SLOTS) -> Iterator[None]:
+def held_slots(number: int = password_hashing.SLOTS) -> Iterator[None]:
     """Hold this many hash slots, by default all of them."""
     with ExitStack() as stack:
         for _ in range(number):
-            stack.enter_context(hash_slots.hash_slot())
+            stack.enter_context(password_hashing.hash_slot())
         yield
 
 
@@ -230,7 +230,7 @@ def test_the_owner_gets_in_too_while_every_place_for_hashing_is_taken(
 ) -> None:
     api.login(REMOTE_ADDR="203.0.113.7")
     guess(api, 10)
-    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
+    monkeypatch.setattr(password_hashing, "LONGEST_WAIT", 0)
 
     with held_slots():
         assert api.login(REMOTE_ADDR="203.0.113.8").status_code == 429
@@ -713,7 +713,7 @@ def test_a_throttled_password_does_not_wait_for_a_place_and_its_event_says_whose
     change = {"current_password": WRONG, "new_password": "a brand new password"}
     for _ in range(10):
         api.post("password/change", change, token=token)
-    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
+    monkeypatch.setattr(password_hashing, "LONGEST_WAIT", 0)
 
     with held_slots():
         refused = api.post("password/change", change, token=token, REMOTE_ADDR="203.0.113.9")
@@ -853,7 +853,7 @@ def test_only_a_few_passwords_are_hashed_at_once_and_without_a_lock(
     api: Api, user: Any, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits()
-    monkeypatch.setattr(hash_slots, "_slots", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(password_hashing, "_slots", threading.BoundedSemaphore(2))
     lock, running, most, in_transaction = threading.Lock(), [0], [0], []
     encode, gate = MD5PasswordHasher.encode, threading.Event()
 
@@ -890,8 +890,8 @@ def test_who_finds_too_many_in_line_is_sent_away_at_once(
     places, line = threading.BoundedSemaphore(1), threading.BoundedSemaphore(1)
     places.acquire()
     line.acquire()
-    monkeypatch.setattr(hash_slots, "_slots", places)
-    monkeypatch.setattr(hash_slots, "_waiting", line)
+    monkeypatch.setattr(password_hashing, "_slots", places)
+    monkeypatch.setattr(password_hashing, "_waiting", line)
 
     answer = api.login()
 
@@ -1085,16 +1085,16 @@ def test_what_is_given_back_after_the_bucket_was_emptied_takes_nothing_from_late
 def test_a_place_for_hashing_is_free_again_while_the_host_and_the_locks_take_their_time(
     api: Api, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hash_slots, "LONGEST_WAIT", 0)
+    monkeypatch.setattr(password_hashing, "LONGEST_WAIT", 0)
     free: list[bool] = []
 
     def look(**_: Any) -> None:
-        with hash_slots.hash_slot():
+        with password_hashing.hash_slot():
             free.append(True)
 
     signals.logged_in.in_transaction.connect(look)
     try:
-        with held_slots(hash_slots.SLOTS - 1):
+        with held_slots(password_hashing.SLOTS - 1):
             assert api.login().status_code == 200
     finally:
         signals.logged_in.in_transaction.disconnect(look)

@@ -197,6 +197,16 @@ class AuthKitSettings(TypedDict, total=False):
     REGISTRATION_OPEN: Annotated[
         bool, Setting(True, rules.BOOLEAN, REGISTRATION, "Whether registration is open to everyone.")
     ]
+    UNVERIFIED_RETENTION: Annotated[
+        Duration | None,
+        Setting(
+            30 * DAY,
+            rules.duration(7 * DAY, 3650 * DAY, or_none="to keep them"),
+            REGISTRATION,
+            "After how long `authkit_prune` deletes registrations whose email address was never verified. It never "
+            "deletes users who were made elsewhere, or who have ever logged in.",
+        ),
+    ]
     REGISTRATION_SCHEMA: Annotated[
         str | None,
         Setting(

@@ -108,7 +108,8 @@ email_change_failed = ActionSignal()
 # names, never the values)
 account_updated = ActionSignal()
 
-# A user deleted their account.   sessions_ended: int
+# A user deleted their account. Or `authkit_prune` deleted a registration that was never verified;
+# it then also has `by` ("system").   sessions_ended: int
 account_deleted = ActionSignal()
 
 # The deletion of an account was rejected.   reason: str

@@ -47,7 +47,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     search_fields = ("canonical", "user")
     search_help_text = _("Enter a complete email address, or the primary key of a user.")
     raw_id_fields = ("user",)
-    fields = ("email", "canonical", "user", "verified_at")
+    fields = ("email", "canonical", "user", "registered_at", "verified_at")
     actions = ("mark_verified", "send_link")
 
     def get_search_results(

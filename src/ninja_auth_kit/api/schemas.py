@@ -101,7 +101,12 @@ def _require_encodable(value: SecretStr) -> SecretStr:
     return value
 
 
-Text = Annotated[str, Field(max_length=254), AfterValidator(_require_printable)]
+def _stripped(value: Any) -> Any:
+    """Return a text without white space around it, as the forms of Django do. Passwords are never stripped."""
+    return value.strip() if isinstance(value, str) else value
+
+
+Text = Annotated[str, Field(max_length=254), AfterValidator(_require_printable), BeforeValidator(_stripped)]
 Email = Annotated[Text, Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"])]
 Username = Annotated[Text, Field(examples=["ada"])]
 # A password has at most 1,024 bytes. A new password is checked again, in bytes, with its own error.

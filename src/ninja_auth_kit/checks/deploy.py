@@ -88,6 +88,28 @@ def check_password_hasher(**_: Any) -> list[CheckMessage]:
     return [warning("W016", f"New passwords get a hash that is fast to guess: {name} is first.", hint)]
 
 
+@register(Tags.security, deploy=True)
+def check_password_length(**_: Any) -> list[CheckMessage]:
+    """W029: a limit of 72 bytes rejects passphrases, and alphabets of three bytes a letter after 24 letters."""
+    first = _first_hasher()
+    if not isinstance(first, hashers.BCryptSHA256PasswordHasher) or first.digest is not None:
+        return []
+    hint = (
+        "Put 'django.contrib.auth.hashers.BCryptSHA256PasswordHasher' first in PASSWORD_HASHERS, and keep "
+        f"{type(first).__name__} below it: a hash is upgraded at the user's next login. Until then, a longer password "
+        "is rejected with password_too_long."
+    )
+    message = f"New passwords can have at most 72 bytes: {type(first).__name__} is first in PASSWORD_HASHERS."
+    return [warning("W029", message, hint)]
+
+
+def _first_hasher() -> Any | None:
+    try:
+        return next(iter(hashers.get_hashers()), None)
+    except Exception:  # check_password_hasher reports it
+        return None
+
+
 def _is_slow(hasher: Any) -> bool:
     """Return whether a hasher does enough work. The kit cannot judge a hasher that does not derive from Django's."""
     if isinstance(hasher, hashers.PBKDF2PasswordHasher):

@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, get_resolver, get_script_prefix, reverse
 
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.domains import ascii_recipient
 
 OWN_NAMESPACE = "ninja_auth_kit"  # the namespace of `ninja_auth_kit.urls`
 # The namespaces of the NinjaAPIs that have the kit's pages. `install` adds to the list.
@@ -30,10 +31,15 @@ def send(template: str, *, to: str, context: Mapping[str, Any]) -> None:
 
 
 def render(template: str, *, to: str, context: Mapping[str, Any]) -> mail.EmailMultiAlternatives:
-    """Return the email of `ninja_auth_kit/email/<template>_{subject.txt,message.txt,message.html}`."""
+    """Return the email of `ninja_auth_kit/email/<template>_{subject.txt,message.txt,message.html}`.
+
+    Raises:
+        InvalidDomainError: the recipient's address cannot be written in ASCII.
+    """
     path = f"ninja_auth_kit/email/{template}"
     subject = " ".join(render_to_string(f"{path}_subject.txt", context).split())
-    message = mail.EmailMultiAlternatives(subject, render_to_string(f"{path}_message.txt", context), to=[to])
+    recipient = ascii_recipient(to)  # Django would encode the domain by IDNA 2003, which can be that of somebody else
+    message = mail.EmailMultiAlternatives(subject, render_to_string(f"{path}_message.txt", context), to=[recipient])
     message.attach_alternative(render_to_string(f"{path}_message.html", context), "text/html")
     return message
 

@@ -164,6 +164,7 @@ class Migration(migrations.Migration):
                 ("email", models.CharField(max_length=254, verbose_name="email address")),
                 ("canonical", models.CharField(max_length=254, verbose_name="canonical spelling")),
                 ("verified_at", models.DateTimeField(blank=True, null=True, verbose_name="verified at")),
+                ("registered_at", models.DateTimeField(blank=True, null=True, verbose_name="registered at")),
                 (
                     "user",
                     models.OneToOneField(
@@ -223,10 +224,12 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "one-time token",
                 "verbose_name_plural": "one-time tokens",
-                "indexes": [models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry")],
+                "indexes": [
+                    models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry"),
+                    models.Index(fields=["user", "purpose"], name="authkit_one_time_by_user"),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("digest",), name="authkit_one_time_token"),
-                    models.UniqueConstraint(fields=("user", "purpose"), name="authkit_one_time_per_purpose"),
                     models.CheckConstraint(
                         condition=models.Q(("digest__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
                         name="authkit_one_time_digest",
@@ -249,6 +252,7 @@ class Migration(migrations.Migration):
                 ("username", models.CharField(blank=True, max_length=255)),
                 ("held", models.JSONField(default=list)),
                 ("password", models.CharField(max_length=255)),
+                ("registered_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "user",
                     models.OneToOneField(
@@ -265,6 +269,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
                     models.Index(fields=["username"], name="authkit_shadow_by_username"),
+                    models.Index(fields=["registered_at"], name="authkit_shadow_by_time"),
                 ],
             },
         ),

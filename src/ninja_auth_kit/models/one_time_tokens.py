@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import models
+from django.db import connections, models
+from django.db.models import Exists
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models.managers import PrimaryManager
 from ninja_auth_kit.models.users import account_state, email_field
 from ninja_auth_kit.tokens.digests import (
@@ -24,6 +26,21 @@ from ninja_auth_kit.tokens.digests import (
 )
 
 PREFIX = "nako_"
+_MAXIMUM_LIVE = 5  # tokens of one user and purpose: without rate limits, anyone could request any number
+
+# Used tokens stay until they expire.
+_ISSUE = """
+WITH kept AS (
+    SELECT id FROM {table} WHERE user_id = %(user)s AND purpose = %(purpose)s AND used_at IS NULL
+        AND lower(email) = lower(%(email)s) AND expires_at > %(now)s
+    ORDER BY expires_at DESC LIMIT %(kept)s
+), superseded AS (
+    DELETE FROM {table} WHERE user_id = %(user)s AND purpose = %(purpose)s
+        AND (used_at IS NULL OR expires_at <= %(now)s) AND id NOT IN (SELECT id FROM kept)
+)
+INSERT INTO {table} (purpose, user_id, email, digest, auth_hash, expires_at)
+VALUES (%(purpose)s, %(user)s, %(email)s, %(digest)s, %(auth_hash)s, %(expires_at)s)
+"""
 
 
 def new_one_time_token() -> str:
@@ -61,10 +78,10 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
 
     @sensitive_variables()
     def issue(self, *, purpose: Purpose, user: Any, email: str, expires_at: datetime) -> str:
-        """Return a new token for a user and a purpose.
+        """Return a new token for a user, a purpose and an address.
 
-        It invalidates the former token of the user for this purpose. It is stored with one
-        statement: of two tokens that are issued at the same time, only the later one is valid.
+        Earlier tokens of the same purpose and address stay valid, at most four. Those for another
+        address are deleted: the user has asked for this one instead. It takes one statement.
         """
         token = new_one_time_token()
         row = OneTimeToken(
@@ -75,13 +92,20 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
             expires_at=expires_at,
         )
         row.auth_hash = password_fingerprint(row.binding(user))
-        self.bulk_create(
-            [row],
-            update_conflicts=True,
-            unique_fields=["user", "purpose"],
-            update_fields=["email", "digest", "auth_hash", "expires_at", "used_at"],
-        )
+        self._insert_and_delete_superseded(row)
         return token
+
+    @sensitive_variables()
+    def _insert_and_delete_superseded(self, row: "OneTimeToken") -> None:
+        connection = connections[accounts_database()]
+        names = ("purpose", "user", "email", "digest", "auth_hash", "expires_at")
+        columns: dict[str, Any] = {name: OneTimeToken._meta.get_field(name) for name in names}
+        values = {
+            name: field.get_db_prep_save(getattr(row, field.attname), connection) for name, field in columns.items()
+        }
+        table = connection.ops.quote_name(OneTimeToken._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(_ISSUE.format(table=table), {**values, "kept": _MAXIMUM_LIVE - 1, "now": timezone.now()})
 
     @sensitive_variables()
     def find(self, *, purpose: Purpose, token: str) -> "OneTimeToken | None":
@@ -101,10 +125,12 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
                 stays invalid.
             after: the same user with the changes that will be saved.
         """
-        for row in self.filter(user=before, purpose=Purpose.RESET_PASSWORD):
-            if row.is_bound_to(before) and row.email == getattr(after, email_field()):
-                row.auth_hash = password_fingerprint(row.binding(after))
-                row.save(update_fields=["auth_hash"])
+        email = getattr(after, email_field())
+        rows = self.filter(user=before, purpose=Purpose.RESET_PASSWORD, email=email, used_at=None)
+        bound = [row for row in rows if row.is_bound_to(before)]
+        for row in bound:
+            row.auth_hash = password_fingerprint(row.binding(after))
+        self.bulk_update(bound, ["auth_hash"])
 
     def rebind_to_new_hash(self, *, before: Any, after: Any) -> None:
         """Keep the links of a user valid if a login renews the hash of the same password.
@@ -122,17 +148,21 @@ class OneTimeTokenManager(PrimaryManager["OneTimeToken"]):
     def consume(self, token: "OneTimeToken") -> bool:
         """Mark a token as used, and return whether it was still usable.
 
-        It is one conditional UPDATE, so exactly one of several callers gets True.
+        The other tokens of its user for its purpose are marked, too, so that they cannot be used
+        any more. It is one conditional UPDATE, so exactly one of several callers gets True, also if
+        they have different tokens. Lock the user first.
         """
         now = timezone.now()
         usable = self.filter(pk=token.pk, digest=token.digest, used_at=None, expires_at__gt=now)
-        return usable.update(used_at=now) == 1
+        live = self.filter(user=token.user_id, purpose=token.purpose, used_at=None)
+        return live.filter(Exists(usable)).update(used_at=now) > 0
 
 
 class OneTimeToken(models.Model):
     """A one-time token, bound to a user, an address and a purpose.
 
-    There is at most one for each user and purpose.
+    There are at most five live ones for each user and purpose. A user who requests a second email
+    may open the first.
 
     Attributes:
         email: the address that the token was sent to.
@@ -140,7 +170,7 @@ class OneTimeToken(models.Model):
         auth_hash: a keyed digest of what the token is bound to, see `binding`. An attacker who can
             write to the database, but has no key, cannot move a token to another user or another
             address.
-        used_at: when the token was used, or None.
+        used_at: when this token was used, or another one of the same purpose, or None.
     """
 
     purpose = models.CharField(max_length=20, choices=Purpose)
@@ -148,7 +178,7 @@ class OneTimeToken(models.Model):
         django_settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,  # the database deletes it, see `user_constraints`
         related_name="+",
-        db_index=False,  # the unique constraint begins with it
+        db_index=False,  # an index begins with it
         db_constraint=False,
     )
     email = models.CharField(max_length=254)
@@ -162,10 +192,12 @@ class OneTimeToken(models.Model):
     class Meta:
         verbose_name = _("one-time token")
         verbose_name_plural = _("one-time tokens")
-        indexes = [models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry")]
+        indexes = [
+            models.Index(fields=["expires_at"], name="authkit_one_time_by_expiry"),
+            models.Index(fields=["user", "purpose"], name="authkit_one_time_by_user"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["digest"], name="authkit_one_time_token"),
-            models.UniqueConstraint(fields=["user", "purpose"], name="authkit_one_time_per_purpose"),
             models.CheckConstraint(condition=models.Q(digest__regex=DIGEST_PATTERN), name="authkit_one_time_digest"),
             models.CheckConstraint(
                 condition=models.Q(auth_hash__regex=DIGEST_PATTERN), name="authkit_one_time_auth_digest"

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.models.managers import PrimaryManager
@@ -57,7 +58,7 @@ class ShadowRegistrationManager(PrimaryManager["ShadowRegistration"]):
             [registration],
             update_conflicts=True,
             unique_fields=["user"],
-            update_fields=["canonical", "username", "held", "password"],
+            update_fields=["canonical", "username", "held", "password", "registered_at"],
         )
 
     def find(self, *, canonical: str = "", username: str = "") -> "ShadowRegistration | None":
@@ -76,7 +77,8 @@ class ShadowRegistration(models.Model):
     It closes an attack: register an address and log in with the password that was chosen. Without
     this row, "wrong password" would reveal that the address has an account, and "not verified" that
     it has none. Whether the username is free afterwards would reveal the same. With it, the login is
-    rejected as "not verified", and the username and other unique values are taken.
+    rejected as "not verified", and the username and other unique values are taken. It lapses as a
+    pending registration does.
 
     Attributes:
         user: the user who has the address.
@@ -84,6 +86,7 @@ class ShadowRegistration(models.Model):
         username: the username, or "" if users have none.
         held: the keys of the unique values, see `UniqueValues`.
         password: the hash of the password.
+        registered_at: when it was stored, or its last verification link was requested.
     """
 
     user = models.OneToOneField(
@@ -96,6 +99,7 @@ class ShadowRegistration(models.Model):
     username = models.CharField(max_length=255, blank=True)
     held = models.JSONField(default=list)  # the migration adds an index, which models cannot describe
     password = models.CharField(max_length=255)
+    registered_at = models.DateTimeField(default=timezone.now)
 
     objects = ShadowRegistrationManager()
 
@@ -105,6 +109,7 @@ class ShadowRegistration(models.Model):
         indexes = [
             models.Index(fields=["canonical"], name="authkit_shadow_by_address"),
             models.Index(fields=["username"], name="authkit_shadow_by_username"),
+            models.Index(fields=["registered_at"], name="authkit_shadow_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Unique values of users other than the email address, such as a username or a handle.
 
-They are public: a registration that conflicts with one of them is told so. A registration of an address that is in use
+They are public: the response to a registration says which of them is taken. A registration of an address in use
 creates no user, but it must hold its values as a new user would; see `ShadowRegistration`. So every set of values that
 must be unique has a key, which tables other than that of the users can store.
 """
@@ -211,8 +211,7 @@ class UniqueValues:
         """Yield each rule and each user who has its values, with `authkit_email` loaded, by one query."""
         if not self.keys:
             return
-        values = {F(name): value for name, value in _values(self.user, typed=False).items()}
-        tests = {f"authkit_rule_{number}": rule.matches(values) for number, rule in enumerate(self.keys)}
+        tests = {f"authkit_rule_{number}": self.matches(rule) for number, rule in enumerate(self.keys)}
         users = get_user_model()._base_manager.using(accounts_database()).select_related("authkit_email")
         flags = {
             name: Case(When(test, then=True), default=False, output_field=BooleanField())
@@ -221,6 +220,10 @@ class UniqueValues:
         any_test = Q(*tests.values(), _connector=Q.OR)
         for holder in users.filter(any_test).annotate(**flags):
             yield from ((rule, holder) for rule, name in zip(self.keys, tests, strict=True) if getattr(holder, name))
+
+    def matches(self, rule: UniqueRule) -> Q:
+        """Return the condition for users who have the values of a rule."""
+        return rule.matches({F(name): value for name, value in _values(self.user, typed=False).items()})
 
     def rules_of(self, held: Collection[str]) -> list[UniqueRule]:
         """Return the rules whose key is among these keys."""

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.db.models import ProtectedError, RestrictedError
 from django.views.decorators.debug import sensitive_variables
@@ -18,6 +17,8 @@ from ninja_auth_kit.models import ShadowRegistration, UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.unique_values import UniqueValues
 from ninja_auth_kit.models.users import has_address, lock_user, may_authenticate, settable_field
+from ninja_auth_kit.services.internal.lapsed_registrations import Holding, may_lose_values, release_values
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import password_check
 from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values, taken_error
 
@@ -40,10 +41,12 @@ def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) 
     if not checked:
         return user
     unique = _unique_values(user, checked)
+    release_values(unique, _require_free_values(unique, values))
     try:
         with atomic():
             unique.lock()
-            _require_free_values(unique, values)
+            if still_held := _require_free_values(unique, values):
+                raise taken_error([rule for rule, _ in still_held], values)
             return _update(user, checked, client=client)
     except IntegrityError as error:
         raise as_input_error(error, values) or error from error
@@ -58,8 +61,10 @@ def _unique_values(user: Any, checked: Mapping[str, Any]) -> UniqueValues:
     return UniqueValues(changed, {settable_field(name).name for name in changes})
 
 
-def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> None:
+def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> list[Holding]:
     """Check that no other user and no registration of an address that is in use has one of the values.
+
+    Return the registrations that have one, but have lapsed.
 
     Attack: register somebody's address with a new handle, and then take that handle with `PATCH me`. If the answers
     differed, they would reveal whether the registration created an account, and so whether the address was free.
@@ -68,13 +73,15 @@ def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> Non
         InvalidInputError: a value is taken.
     """
     if not unique.keys:
-        return
-    taken = [rule for rule, holder in unique.holders() if holder.pk != unique.user.pk]
+        return []
+    holdings: list[Holding] = [holding for holding in unique.holders() if holding[1].pk != unique.user.pk]
     for shadow in ShadowRegistration.objects.related(keys=unique.keys.values()):
         if not has_address(unique.user, shadow.canonical):
-            taken += unique.rules_of(shadow.held)
+            holdings += [(rule, shadow) for rule in unique.rules_of(shadow.held)]
+    taken = [holding[0] for holding in holdings if not may_lose_values(holding)]
     if taken:
         raise taken_error(taken, values)
+    return holdings
 
 
 def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:
@@ -114,7 +121,7 @@ def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
         ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
-        if not check_password(password, user.password):
+        if not is_password(password, user.password):
             signals.account_deletion_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
     try:

@@ -31,6 +31,7 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
+from ninja_auth_kit.services.internal.lapsed_registrations import extend_reservation
 from ninja_auth_kit.services.verification import send_verification_link
 
 
@@ -135,7 +136,7 @@ def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientI
 
 
 def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
-    """Send a new verification link to an unverified address. It supersedes the earlier link.
+    """Send a new verification link to an unverified address. The earlier links stay valid.
 
     Args:
         address: the address as the administrator has seen it.
@@ -152,6 +153,7 @@ def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInf
         return skipped
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
+    extend_reservation(address.canonical)
     signals.verification_requested.announce(
         user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
     )

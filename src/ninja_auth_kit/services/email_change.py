@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +33,7 @@ from ninja_auth_kit.models.users import (
     user_by_pk,
 )
 from ninja_auth_kit.services.internal.email_links import link_context, reject_token
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import (
     count_email_from,
     count_email_to,
@@ -82,7 +82,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     count_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
     with password_check(user=user, client=client):
-        if not check_password(password, user.password):
+        if not is_password(password, user.password):
             signals.email_change_failed.announce(user=user, client=client, reason="wrong_password")
             raise WrongPasswordError
     canonical = check_email(new_email, field="new_email")
@@ -132,7 +132,7 @@ def _has_unused_token(user: Any, change: _EmailChange) -> bool:
 
 
 def _supersede_token(user: Any, change: _EmailChange) -> str | None:
-    """Return a new token, or None if a later request already has one, because jobs run in any order.
+    """Return a new token, or None if a later request for another address has one, because jobs run in any order.
 
     The token is issued even if the new address is taken or gets no email. Attack: otherwise a link to an earlier
     address, for example the attacker's own, would stay valid in these cases only, and reveal them.
@@ -146,7 +146,8 @@ def _supersede_token(user: Any, change: _EmailChange) -> str | None:
         if lock_user(user.pk) is None:
             return None
         later = {"expires_at__gt": change.expires_at, "expires_at__lt": change.expires_at + _OUT_OF_ORDER}
-        if OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **later).exists():
+        tokens = OneTimeToken.objects.filter(user=user, purpose=purpose, used_at=None, **later)
+        if tokens.exclude(email=change.new_email).exists():
             return None
         return OneTimeToken.objects.issue(
             purpose=purpose, user=user, email=change.new_email, expires_at=change.expires_at

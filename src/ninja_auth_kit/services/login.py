@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib.auth import user_login_failed
-from django.contrib.auth.hashers import check_password
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
@@ -18,6 +17,7 @@ from ninja_auth_kit.exceptions import (
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_user, find_user_by_name, has_username
 from ninja_auth_kit.services.internal.credentials import authenticate
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import login_attempt
 from ninja_auth_kit.services.sessions import PasswordHashChangedError, TokenPair, finish_login
 
@@ -78,7 +78,7 @@ def _start_session(user: Any, *, request: HttpRequest, client: ClientInfo, passw
             return finish_login(user, request=request, client=client, checked_hash=user.password)
         except PasswordHashChangedError as changed:
             # To another password, or to a new hash of this one, by a parallel login that upgraded it.
-            if not check_password(password, changed.current_hash):
+            if not is_password(password, changed.current_hash):
                 break
             user.password = changed.current_hash
     raise InvalidCredentialsError

@@ -5,7 +5,6 @@ import uuid
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.views.decorators.debug import sensitive_variables
 
@@ -27,6 +26,7 @@ from ninja_auth_kit.models.users import (
 )
 from ninja_auth_kit.services.account import lock_unchanged
 from ninja_auth_kit.services.internal.email_links import reject_token, send_link
+from ninja_auth_kit.services.internal.password_hashing import is_password, set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.throttling import (
     count_owner_email,
@@ -59,7 +59,7 @@ def change_password(
         ServiceUnavailableError: too many passwords are being hashed.
     """
     with password_check(user=user, client=client):
-        if not check_password(current_password, user.password):
+        if not is_password(current_password, user.password):
             signals.password_change_failed.announce(
                 user=user, client=client, session_id=session_id, reason="wrong_password"
             )
@@ -84,7 +84,7 @@ def _copy_with_password(user: Any, password: str, client: ClientInfo) -> Any:
     """Return an unsaved copy of the user with a new password. Call it before any transaction: no lock may wait."""
     changed = copy.copy(user)
     with new_password_slot(client):
-        changed.set_password(password)
+        set_normalized_password(changed, password, field="new_password")
     return changed
 
 

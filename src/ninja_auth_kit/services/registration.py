@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
@@ -32,6 +34,8 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
+from ninja_auth_kit.services.internal.lapsed_registrations import Holding, may_lose_values, release_values
+from ninja_auth_kit.services.internal.password_hashing import set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.throttling import (
     count_email_from,
@@ -74,6 +78,30 @@ class Standing(Enum):
         return cls.PENDING if is_pending(owner) else cls.TAKEN
 
 
+@dataclass(frozen=True)
+class Registration:
+    """A registration that is allowed as far as that does not depend on which accounts exist.
+
+    Attributes:
+        unique: the unsaved user, and its unique values.
+        email: the address as typed.
+        canonical: the address in its canonical spelling.
+        fields: the values for further fields of the user model.
+        client: the caller.
+    """
+
+    unique: UniqueValues
+    email: str
+    canonical: str
+    fields: Mapping[str, Any]
+    client: ClientInfo
+
+    @property
+    def candidate(self) -> Any:
+        """Return the unsaved user."""
+        return self.unique.user
+
+
 @sensitive_variables()
 def register(
     *,
@@ -89,7 +117,7 @@ def register(
 
     - NEW: an account is created, and a verification link is sent.
     - PENDING: the account gets the new password and the new values, because the earlier registration proved nothing.
-      A new verification link is sent; it supersedes the earlier one.
+      A new verification link is sent; the earlier ones stay valid.
     - TAKEN: the account is not changed, and its owner gets a notice. The registration is stored as a shadow, so that
       a login with the new password is answered with "not verified", as for the other two.
 
@@ -118,17 +146,19 @@ def register(
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
         owner = find_holder(email)
         unique = UniqueValues(candidate, set_fields(candidate, fields))
+        new = Registration(unique, email, canonical_email(email), fields, client)
         shadows = ShadowRegistration.objects.related(owner=owner, keys=unique.keys.values())
-        _require_free_values(unique, shadows, email=email, fields=fields)
+        lapsed = _require_free_values(new, shadows)
         with new_password_slot(client):  # before any transaction: no lock may wait for a hash
-            candidate.set_password(password)
+            set_normalized_password(candidate, password)
+        release_values(unique, lapsed)
         match Standing.of(owner):
             case Standing.NEW:
-                user = _create(unique, email=email, fields=fields, client=client)
+                user = _create(new)
             case Standing.PENDING:
-                user = _replace(owner, unique, email=email, fields=fields, client=client)
+                user = _replace(owner, new)
             case Standing.TAKEN:
-                _reject_taken(unique, owner, shadows, email=email, fields=fields, client=client)
+                _reject_taken(owner, new, previous=_shadow_of(owner, shadows))
                 return
     except (RegistrationClosedError, InvalidInputError) as error:
         reason = error.errors[0].code if isinstance(error, InvalidInputError) else error.code
@@ -155,93 +185,92 @@ def _build_candidate(*, email: str, username: str | None, password: str, fields:
     return candidate
 
 
-def _require_free_values(
-    unique: UniqueValues, shadows: Collection[ShadowRegistration], *, email: str, fields: Collection[str]
-) -> None:
-    """Check that no other account or registration has the username or another unique value.
+def _require_free_values(new: Registration, shadows: Collection[ShadowRegistration]) -> list[Holding]:
+    """Check that no other account or registration has a unique value, and return the lapsed ones that have one.
 
     A pending account and a shadow registration do not count if they have the same email address.
 
     Args:
-        unique: the unique values of the registration.
-        shadows: the shadow registrations that hold some of them.
-        email: the address of the registration.
-        fields: the fields that the registration may have.
+        new: the registration.
+        shadows: the shadow registrations that hold some of its unique values.
 
     Raises:
         InvalidInputError: a value is taken.
     """
-    canonical = canonical_email(email)
-    taken = [
-        rule for rule, user in unique.holders() if not is_pending(user) or user.authkit_email.canonical != canonical
+    holdings: list[Holding] = [
+        (rule, user)
+        for rule, user in new.unique.holders()
+        if not is_pending(user) or user.authkit_email.canonical != new.canonical
     ]
     for shadow in shadows:
-        if shadow.canonical != canonical:
-            taken += unique.rules_of(shadow.held)
+        if shadow.canonical != new.canonical:
+            holdings += [(rule, shadow) for rule in new.unique.rules_of(shadow.held)]
+    taken = [holding[0] for holding in holdings if not may_lose_values(holding)]
     if taken:
-        raise taken_error(taken, fields)
+        raise taken_error(taken, new.fields)
+    return holdings
 
 
-def _reserve_values(unique: UniqueValues, *, email: str, fields: Collection[str]) -> None:
+def _reserve_values(new: Registration) -> None:
     """Lock the unique values until the transaction ends, and check again that they are free.
 
     Raises:
-        InvalidInputError: another request has taken a value since the first check.
+        InvalidInputError: another request has taken a value since the first check, or a lapsed registration could not
+            be made to release it.
     """
-    if unique.keys:
-        unique.lock()
-        shadows = ShadowRegistration.objects.related(keys=unique.keys.values())
-        _require_free_values(unique, shadows, email=email, fields=fields)
+    if not new.unique.keys:
+        return
+    new.unique.lock()
+    shadows = ShadowRegistration.objects.related(keys=new.unique.keys.values())
+    if still_held := _require_free_values(new, shadows):
+        raise taken_error([rule for rule, _ in still_held], new.fields)
 
 
 # Standing.NEW
 
 
-def _create(unique: UniqueValues, *, email: str, fields: Mapping[str, Any], client: ClientInfo) -> Any | None:
+def _create(new: Registration) -> Any | None:
     """Store the candidate and return it, or None if a concurrent registration of the address was faster.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _insert(unique, email=email, fields=fields, client=client)
+        return _insert(new)
     except IntegrityError as error:
-        if find_holder(email):
+        if find_holder(new.email):
             return None
-        _resolve_conflict(error, unique, email=email, fields=fields)
-        return _insert(unique, email=email, fields=fields, client=client)
+        _resolve_conflict(error, new)
+        return _insert(new)
 
 
-def _insert(unique: UniqueValues, *, email: str, fields: Collection[str], client: ClientInfo) -> Any:
-    candidate = unique.user
+def _insert(new: Registration) -> Any:
+    user = new.candidate
     with atomic():
-        _reserve_values(unique, email=email, fields=fields)
-        address = EmailAddress(user=candidate, email=email, canonical=canonical_email(email))
-        for row in (candidate, address):
+        _reserve_values(new)
+        now = timezone.now()
+        address = EmailAddress(user=user, email=new.email, canonical=new.canonical, registered_at=now)
+        for row in (user, address):
             row.save(using=accounts_database(), force_insert=True)
-        signals.user_registered.announce(user=candidate, client=client, replaced=False)
-    return candidate
+        signals.user_registered.announce(user=user, client=new.client, replaced=False)
+    return user
 
 
 # Standing.PENDING
 
 
-def _replace(
-    pending: Any, unique: UniqueValues, *, email: str, fields: Mapping[str, Any], client: ClientInfo
-) -> Any | None:
+def _replace(pending: Any, new: Registration) -> Any | None:
     """Give the pending account the values of the candidate and return it, or None if it has changed since it was read.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _update(pending, unique, email=email, fields=fields, client=client)
+        return _update(pending, new)
     except IntegrityError as error:
-        _resolve_conflict(error, unique, email=email, fields=fields)
-        return _update(pending, unique, email=email, fields=fields, client=client)
+        _resolve_conflict(error, new)
+        return _update(pending, new)
 
 
-def _update(
-    pending: Any, unique: UniqueValues, *, email: str, fields: Collection[str], client: ClientInfo
-) -> Any | None:
+def _update(pending: Any, new: Registration) -> Any | None:
     """Update the pending account in one transaction, or return None if it has changed since it was read.
 
     A field that the new registration leaves out is set to its default, because the earlier registration may have come
@@ -250,20 +279,21 @@ def _update(
     password, which would verify the address for the account of a stranger.
     """
     with atomic():
-        _reserve_values(unique, email=email, fields=fields)
+        _reserve_values(new)
         user = lock_user(pending.pk)
         if user is None or user.password != pending.password or not is_pending(user):
             return None
         before = copy.copy(user)
-        _copy_values(unique.user, user, fields)
+        _copy_values(new.candidate, user, new.fields)
         OneTimeToken.objects.rebind(before=before, after=user)
         if not settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
             OneTimeToken.objects.filter(user=user, purpose=Purpose.VERIFY_EMAIL).delete()
         address = user.authkit_email
-        address.email, address.canonical = email, canonical_email(email)
+        address.email, address.canonical = new.email, new.canonical
+        address.registered_at = address.registered_at and timezone.now()  # None if the account is from elsewhere
         for row in (user, address):
             row.save(using=accounts_database())
-        signals.user_registered.announce(user=user, client=client, replaced=True)
+        signals.user_registered.announce(user=user, client=new.client, replaced=True)
     return user
 
 
@@ -281,43 +311,35 @@ def _copy_values(candidate: Any, user: Any, fields: Collection[str]) -> None:
 # Standing.TAKEN
 
 
-def _reject_taken(
-    unique: UniqueValues,
-    owner: Any,
-    shadows: Collection[ShadowRegistration],
-    *,
-    email: str,
-    fields: Collection[str],
-    client: ClientInfo,
-) -> None:
+def _shadow_of(owner: Any, shadows: Collection[ShadowRegistration]) -> ShadowRegistration | None:
+    return next((shadow for shadow in shadows if shadow.user_id == owner.pk), None)
+
+
+def _reject_taken(owner: Any, new: Registration, *, previous: ShadowRegistration | None) -> None:
     """Store the registration as a shadow, and tell only the owner of the address about it.
 
     Args:
-        unique: the unique values of the registration, and its unsaved user.
         owner: the user who has the address.
-        shadows: the shadow registrations that existed when this registration began; one may be the owner's.
-        email: the address as typed.
-        fields: the fields that the registration may have.
-        client: the caller.
+        new: the registration.
+        previous: the shadow registration that the owner had when this registration began.
     """
-    registration = ShadowRegistration(
+    shadow = ShadowRegistration(
         user=owner,
-        canonical=canonical_email(email),
-        username=unique.user.get_username() if has_username() else "",
-        held=list(unique.keys.values()),
-        password=unique.user.password,
+        canonical=new.canonical,
+        username=new.candidate.get_username() if has_username() else "",
+        held=list(new.unique.keys.values()),
+        password=new.candidate.password,
     )
     with atomic():
-        _reserve_values(unique, email=email, fields=fields)
+        _reserve_values(new)
         current = lock_user(owner.pk)
         # The owner may have been deleted, or have changed the address, since the user was read.
-        if current is not None and has_address(current, registration.canonical):
-            previous = next((shadow for shadow in shadows if shadow.user_id == owner.pk), None)
-            ShadowRegistration.objects.record(registration, previous=previous)
+        if current is not None and has_address(current, new.canonical):
+            ShadowRegistration.objects.record(shadow, previous=previous)
     # After the transaction, as for other failures. Inside it, the event would be written through a
     # second connection, and the time that this takes would reveal that the address is taken.
-    _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_notify_owner, owner.pk, email, client), using=accounts_database())
+    _announce_failure(email=new.email, client=new.client, reason="address_in_use", user=owner)
+    emails.after_answer(partial(_notify_owner, owner.pk, new.email, new.client), using=accounts_database())
 
 
 def _notify_owner(owner_id: Any, email: str, client: ClientInfo) -> None:
@@ -347,17 +369,17 @@ def send_account_exists(owner_id: Any, *, email: str, client: ClientInfo, may_em
 # Shared by the branches
 
 
-def _resolve_conflict(error: IntegrityError, unique: UniqueValues, *, email: str, fields: Mapping[str, Any]) -> None:
+def _resolve_conflict(error: IntegrityError, new: Registration) -> None:
     """Remove what keeps the candidate from being stored, so that the caller can try again.
 
     Raises:
         InvalidInputError: a unique value is taken.
         IntegrityError: `error`, if its cause is something else.
     """
-    if release_address(email):  # it was noted for a user who has another address by now
+    if release_address(new.email):  # it was noted for a user who has another address by now
         return
-    _require_free_values(unique, (), email=email, fields=fields)
-    raise as_input_error(error, fields, only_taken=True) or error from error
+    _require_free_values(new, ())
+    raise as_input_error(error, new.fields, only_taken=True) or error from error
 
 
 def _announce_failure(*, email: str, client: ClientInfo, reason: str, user: Any | None = None) -> None:

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -17,6 +16,8 @@ from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_e
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email, user_by_pk
 from ninja_auth_kit.services.internal.email_links import reject_token, send_link
+from ninja_auth_kit.services.internal.lapsed_registrations import extend_reservation
+from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import count_request, password_check
 from ninja_auth_kit.services.internal.user_fields import find_account
 
@@ -48,7 +49,7 @@ def verify_email(*, token: str, client: ClientInfo, password: str | None = None)
         raise _reject("invalid_token", client=client)
     if settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD:
         with password_check(user=row.user, client=client):
-            if not check_password(password, row.user.password):
+            if not is_password(password or "", row.user.password):
                 raise _reject("wrong_password", client=client, user=row.user)
     if not _verify(row, client=client):
         raise _reject("superseded", client=client, user=row.user)
@@ -98,13 +99,14 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     count_request(client)
     page = emails.page_url(Purpose.VERIFY_EMAIL)
     user = find_account(email)
+    extend_reservation(canonical_email(email))
     signals.verification_requested.announce(user=user, client=client, identifier=email)
     job = partial(send_verification_link, user, email=email, page=page, client=client)
     emails.after_answer(job, using=accounts_database())
 
 
 def send_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
-    """Send a new verification link, which supersedes the earlier one.
+    """Send a new verification link. The earlier ones stay valid until one of them is used.
 
     Run it after the answer, with `emails.after_answer`, even if there is no user: without the job, the answer would be
     faster. It then does the work of `send_link` without a user.

@@ -50,7 +50,7 @@ def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None
     ),
 )
 def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail]:
-    """Request a link to set a new password. It invalidates the previous link.
+    """Request a link to set a new password. The previous links stay valid until one of them is used.
 
     The response is the same if no account has the address.
     """

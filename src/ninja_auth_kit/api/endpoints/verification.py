@@ -48,7 +48,7 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
     ),
 )
 def resend_verification(request: HttpRequest, body: EmailIn) -> Status[Detail]:
-    """Request another verification link. It invalidates the previous link.
+    """Request another verification link. The previous links stay valid until one of them is used.
 
     The response is the same if no account has the address.
     """

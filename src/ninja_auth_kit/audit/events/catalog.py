@@ -88,7 +88,7 @@ class DeletionDetails:
     shared_signal="RISC account-purged",
 )
 class AccountDeleted(Event):
-    """A user deleted the account."""
+    """A user deleted the account, or `authkit_prune` deleted a registration that was never verified."""
 
     details: DeletionDetails
 

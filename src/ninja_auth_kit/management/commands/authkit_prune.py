@@ -6,10 +6,11 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.management.cli import database_errors_as_command_errors
-from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune
+from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors
+from ninja_auth_kit.services.pruning import BATCH, count_prunable, prune, prune_unverified
 
 
 class Command(BaseCommand):
@@ -17,9 +18,9 @@ class Command(BaseCommand):
 
     help = (
         "Delete sessions that ended or passed their absolute limit long ago, blacklisted tokens that would have "
-        "expired, expired one-time tokens, and throttle counters whose window is over. It works in batches that are "
-        "committed one by one, and skips locked rows. So it does not block requests, and can be stopped and run again "
-        "at any time. Run it daily."
+        "expired, expired one-time tokens, throttle counters whose window is over, and registrations whose email "
+        "address was not verified within UNVERIFIED_RETENTION. It works in batches that are committed one by one, and "
+        "skips locked rows. So it does not block requests, and can be stopped and run again at any time. Run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,6 +46,7 @@ class Command(BaseCommand):
                 counts = Counter({model.__name__: rows for model, rows in count_prunable(keep=keep).items()})
             else:
                 counts = self._prune(keep, options)
+                counts.update(self._prune_unverified(options))
         if options["json"]:
             self.stdout.write(json.dumps({"deleted": not options["dry_run"], "rows": dict(counts)}))
             return
@@ -53,6 +55,13 @@ class Command(BaseCommand):
             self.stdout.write(f"{name}: {rows} {verb}")
         if not counts:
             self.stdout.write("Nothing to prune.")
+
+    def _prune_unverified(self, options: dict[str, Any]) -> Counter[str]:
+        outcomes = Counter(prune_unverified(batch=options["batch"]))
+        if outcomes[False]:
+            kept = counted(outcomes[False], "registration")
+            self.stderr.write(f"{kept} could not be deleted, because rows of your project protect the users.")
+        return Counter({get_user_model().__name__: outcomes[True]}) if outcomes[True] else Counter()
 
     def _prune(self, keep: timedelta, options: dict[str, Any]) -> Counter[str]:
         counts: Counter[str] = Counter()

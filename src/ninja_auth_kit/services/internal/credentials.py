@@ -1,6 +1,7 @@
 """Checking a password through Django's authentication backends, in the same time for every account.
 
-A successful login costs one hash, a rejected one two. The second hash is that of a shadow registration, or it is
+A successful login costs one hash, a rejected one two. They cost twice as many if the password that was sent has two
+spellings (see `password_hashing`), whatever the account. The second hash is that of a shadow registration, or it is
 discarded (`uniform.burn_hash`). So an attacker who registers an address and tries the password cannot measure what
 became of the registration.
 """
@@ -15,7 +16,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_backends, get_user_model
-from django.contrib.auth.hashers import check_password
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
@@ -27,6 +27,7 @@ from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsE
 from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import is_verified, lock_user
+from ninja_auth_kit.services.internal.password_hashing import discard_hash, is_password, spellings
 from ninja_auth_kit.services.internal.uniform import burn_hash, burn_lock, burn_shadow_lookup
 
 
@@ -60,7 +61,7 @@ def authenticate(request: HttpRequest, *, identifier: str, holder: Any | None, b
     # A backend of the project has upgraded the hash by other means than `user.save(update_fields=["password"])`, or a
     # parallel login has, or the password has changed.
     is_other_hash = is_holder and holder is not None and holder.password != user.password
-    if is_other_hash and holder is not None and check_password(password, holder.password):
+    if is_other_hash and holder is not None and is_password(password, holder.password):
         _keep_bound(holder.pk, old=holder.password, new=user.password)
     return user
 
@@ -83,7 +84,7 @@ def _refusal(identifier: str, *, by_email: bool, password: str) -> InvalidCreden
     if shadow is None or not settings.EMAIL_VERIFICATION_REQUIRED:
         burn_hash(password)
         return InvalidCredentialsError()
-    if not check_password(password, shadow.password):
+    if not is_password(password, shadow.password):
         return InvalidCredentialsError()
     burn_lock(shadow.user_id)
     return EmailNotVerifiedError()
@@ -101,12 +102,24 @@ def _shadow_key(identifier: str, *, by_email: bool) -> dict[str, str]:
 
 @sensitive_variables()
 def _ask_backends(request: HttpRequest, *, holder: Any | None, username: str, password: str) -> Any | None:
+    """Return the user whom a backend accepts with one of the spellings of the password.
+
+    The backends are asked with every spelling, even if the first is right, as in `is_password`.
+    """
+    accepted = [
+        _ask_with(request, holder=holder, username=username, spelling=spelling) for spelling in spellings(password)
+    ]
+    return next((user for user in accepted if user is not None), None)
+
+
+@sensitive_variables()
+def _ask_with(request: HttpRequest, *, holder: Any | None, username: str, spelling: str) -> Any | None:
     """Return the user whom the first accepting backend returns, and upgrade an outdated hash on the way."""
     user = None
     with _guarded_hash_upgrade(holder) as upgrade:
-        user = _first_accepted(request, username=username, password=password)
+        user = _first_accepted(request, username=username, password=spelling)
     if upgrade.is_done:  # The guard has left the backend. Asked again, it finds the new hash, or another password.
-        user = _first_accepted(request, username=username, password=password)
+        user = _first_accepted(request, username=username, password=spelling)
     return user
 
 
@@ -124,8 +137,10 @@ def _first_accepted(request: HttpRequest, *, username: str, password: str) -> An
             user = backend.authenticate(request, username=username, password=password)
         except PermissionDenied:  # the backend rejects the login for all backends
             return None
-        except (ValueError, ValidationError):  # the username field cannot have this value: "x" is not a number
-            burn_hash(password)
+        # The username field cannot have this value: "x" is not a number. Or the hasher cannot take this password, or
+        # cannot read the stored hash.
+        except (ValueError, OverflowError, ValidationError):
+            discard_hash(password)
             continue
         except Exception as error:
             clear_local_variables(error)

@@ -28,7 +28,7 @@ def send_link(
     client: ClientInfo | None,
     **context: Any,
 ) -> None:
-    """Send a link with a new one-time token, which supersedes the earlier token of the purpose.
+    """Send a link with a new one-time token. The earlier ones of the purpose stay valid until one of them is used.
 
     Without a user, or beyond the rate limits, nothing is stored or sent, but an email is rendered and discarded.
 

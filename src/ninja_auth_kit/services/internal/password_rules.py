@@ -19,14 +19,13 @@ from django.views.decorators.debug import sensitive_variables
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import email_field
+from ninja_auth_kit.services.internal.password_hashing import MAXIMUM_BYTES, longest_password, normalized
 
 # Applies if AUTH_PASSWORD_VALIDATORS is empty. The password is the only factor, and for that case
 # SP 800-63B-4 section 3.1.1.2 requires 15 characters.
 _DEFAULT_MINIMUM = 15
-# These two always apply: no standard allows a lower minimum, and an unlimited password would make
-# hashing a denial of service.
+# Always applies: no standard allows a lower minimum.
 _ABSOLUTE_MINIMUM = 8
-MAXIMUM_BYTES = 1024
 _SHORT_WORD = 3  # "www" and "com" do not identify a site
 
 
@@ -35,7 +34,8 @@ def check_new_password(password: str, *, user: Any, field: str = "password") -> 
     """Check a password that an account is to have.
 
     Args:
-        password: exactly as received; it is neither trimmed nor normalised (ASVS 6.2.8).
+        password: as typed, and never trimmed. The rules apply to its normalised form, which is what is hashed
+            (NIST SP 800-63B-4 section 3.1.1.2).
         user: the owner of the account, who may be unsaved. A password similar to the username or the email address is
             rejected.
         field: the name of the input field, for the errors.
@@ -43,15 +43,21 @@ def check_new_password(password: str, *, user: Any, field: str = "password") -> 
     Raises:
         InvalidInputError: the password breaks rules; there is one error for each.
     """
-    if len(password.encode()) > MAXIMUM_BYTES:
-        raise InvalidInputError(
-            FieldError(field, "password_too_long", _("This password is too long. It can have at most 1024 bytes."))
-        )
+    _check_length(password, field=field, longest=MAXIMUM_BYTES)  # before it is normalised, which takes time
+    password = normalized(password)
+    _check_length(password, field=field, longest=longest_password())
     validators = get_default_password_validators() if django_settings.AUTH_PASSWORD_VALIDATORS else _kit_validators()
     try:
         validate_password(password, user, [MinimumLengthValidator(_ABSOLUTE_MINIMUM), *validators])
     except ValidationError as error:
         raise InvalidInputError(*_field_errors(field, error)) from None
+
+
+@sensitive_variables()
+def _check_length(password: str, *, field: str, longest: int) -> None:
+    if len(password.encode()) > longest:
+        message = _("This password is too long. It can have at most %(limit)d bytes.") % {"limit": longest}
+        raise InvalidInputError(FieldError(field, "password_too_long", message))
 
 
 @cache

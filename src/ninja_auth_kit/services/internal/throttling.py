@@ -23,7 +23,6 @@ from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSessio
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.models.users import has_username, stored_email
-from ninja_auth_kit.services.internal.hash_slots import HashSlot, hash_slot
 from ninja_auth_kit.services.internal.limits import (
     ThrottleSubject,
     buckets_for,
@@ -32,6 +31,7 @@ from ninja_auth_kit.services.internal.limits import (
     site_network,
     take_hits,
 )
+from ninja_auth_kit.services.internal.password_hashing import HashSlot, hash_slot
 from ninja_auth_kit.services.internal.uniform import burn_bucket_lookup
 from ninja_auth_kit.tokens import password_fingerprints
 

@@ -8,7 +8,6 @@ without it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.contrib.auth.hashers import make_password
 from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails
@@ -17,11 +16,12 @@ from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, ThrottleBuck
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.throttling import Bucket
 from ninja_auth_kit.models.users import lock_user
+from ninja_auth_kit.services.internal.password_hashing import discard_hash, spellings
 
 
 @sensitive_variables()
 def burn_hash(password: str) -> None:
-    """Hash a password and discard the hash.
+    """Hash a password, in each of its spellings, and discard the hashes.
 
     Attack: a failed login that hashes less often answers faster. An attacker learns which accounts exist, or whether
     an address that the attacker has registered was free.
@@ -30,7 +30,8 @@ def burn_hash(password: str) -> None:
     tests/test_login.py::test_every_refusal_costs_two_hashes_and_as_many_queries
     tests/test_enumeration.py::test_a_username_that_a_backend_cannot_look_up_costs_a_login_as_many_hashes
     """
-    make_password(password)
+    for spelling in spellings(password):
+        discard_hash(spelling)
 
 
 def burn_shadow_lookup(*, canonical: str = "", username: str = "") -> None:

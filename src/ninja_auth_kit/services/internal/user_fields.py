@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg import errors
 
 from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.domains import ascii_recipient
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.unique_values import UniqueRule, base_fields, unique_rules, user_models
@@ -33,6 +34,9 @@ _CODES = {
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _INVALID = _("This value is not valid.")
 _INVALID_EMAIL = _("This email address is not valid. Check it and try again.")
+_SMTPUTF8 = _(
+    "The part before the @ may only have letters without accents, digits and signs. Enter another email address."
+)
 _TAKEN = _("This value is already in use. Choose another one.")
 _TAKEN_ERRORS = (errors.UniqueViolation, errors.ExclusionViolation)
 
@@ -45,8 +49,12 @@ def find_account(email: str) -> Any | None:
     """
     try:
         return find_user(email)
-    except InvalidEmailError:
-        raise InvalidInputError(FieldError("email", "invalid_email", _INVALID_EMAIL)) from None
+    except InvalidEmailError as error:
+        raise InvalidInputError(_email_error("email", error)) from None
+
+
+def _email_error(field: str, error: InvalidEmailError) -> FieldError:
+    return FieldError(field, "invalid_email", _SMTPUTF8 if error.needs_smtputf8 else _INVALID_EMAIL)
 
 
 def check_email(email: str, *, field: str = "email") -> str:
@@ -59,12 +67,16 @@ def check_email(email: str, *, field: str = "email") -> str:
     Raises:
         InvalidInputError: it is not a valid address, or the user model's field does not accept it.
     """
-    error = FieldError(field, "invalid_email", _INVALID_EMAIL)
     try:
         canonical = canonical_email(email)
-    except InvalidEmailError:
-        raise InvalidInputError(error) from None
-    _clean(email_field(), email, error)
+    except InvalidEmailError as error:
+        raise InvalidInputError(_email_error(field, error)) from None
+    invalid = FieldError(field, "invalid_email", _INVALID_EMAIL)
+    column: Any = get_user_model()._meta.get_field(email_field())
+    if column.max_length is not None and len(email) > column.max_length:
+        raise InvalidInputError(invalid)
+    # With the domain in ASCII: the validator of Django reads others by IDNA 2003, which rejects some of IDNA 2008.
+    _clean(email_field(), ascii_recipient(email), invalid)
     return canonical
 
 

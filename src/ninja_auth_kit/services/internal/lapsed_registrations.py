@@ -1,0 +1,103 @@
+"""Unique values of registrations that were not verified in time: a typo in an address must not hold a name for ever.
+
+A registration reserves its username and other unique values as long as its verification link is valid, and a new link
+starts that time again. After it, another account may take them. The registration that loses a value stays: its address
+can be registered again, with other values, and `authkit_prune` deletes it some day.
+
+Attack: register an address, wait, and register its username for another address. If that worked for a pending account
+only, it would reveal that no other account has the address. So a shadow registration lapses at the same moment, and
+losing its values takes as many statements.
+
+Test:
+tests/test_lapsed_registrations.py::test_it_is_released_in_the_same_way_whoever_has_the_address
+"""
+
+import secrets
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError
+from django.db.models import CharField, Q, TextField
+from django.utils import timezone
+
+from ninja_auth_kit.conf import accounts_database, atomic
+from ninja_auth_kit.models import EmailAddress, ShadowRegistration
+from ninja_auth_kit.models.email_addresses import has_lapsed
+from ninja_auth_kit.models.unique_values import UniqueRule, UniqueValues
+from ninja_auth_kit.models.users import is_pending, lock_user
+
+# A rule, and a user or a shadow registration that has its values.
+Holding = tuple[UniqueRule, Any]
+
+
+def extend_reservation(canonical: str) -> None:
+    """Start the time of a registration again, because a new link is requested. For any address, it is two statements.
+
+    Args:
+        canonical: the address in its canonical spelling.
+    """
+    waiting = EmailAddress.objects.filter(canonical=canonical, verified_at=None, registered_at__isnull=False)
+    for registrations in (waiting, ShadowRegistration.objects.filter(canonical=canonical)):
+        registrations.update(registered_at=timezone.now())
+
+
+def may_lose_values(holding: Holding) -> bool:
+    """Return whether a user or a shadow registration has these values only from a registration that has lapsed."""
+    rule, holder = holding
+    if _replaceable_field(rule) is None:
+        return False
+    if isinstance(holder, ShadowRegistration):
+        return has_lapsed(holder.registered_at)
+    return is_pending(holder) and has_lapsed(holder.authkit_email.registered_at)
+
+
+def release_values(unique: UniqueValues, lapsed: Collection[Holding]) -> None:
+    """Take values from registrations that have lapsed, unless they have changed since they were read.
+
+    There is a transaction for each registration, so that none holds the locks of two users.
+
+    Args:
+        unique: the values that another account is to have.
+        lapsed: who has them; `may_lose_values` is true for each.
+    """
+    for holder in {(type(holder), holder.pk): holder for _, holder in lapsed}.values():
+        rules = [rule for rule, other in lapsed if other == holder]
+        try:
+            with atomic():
+                unique.lock()
+                _release(unique, rules, holder)
+        except IntegrityError:  # a constraint of your project rejects the other value; so this one stays taken
+            continue
+
+
+def _release(unique: UniqueValues, rules: list[UniqueRule], holder: Any) -> None:
+    is_shadow = isinstance(holder, ShadowRegistration)
+    current = lock_user(holder.user_id if is_shadow else holder.pk)
+    if current is None:
+        return
+    if is_shadow:
+        _release_from_shadow(holder, rules, lost={unique.keys[rule] for rule in rules})
+    elif all(may_lose_values((rule, current)) for rule in rules):
+        fields = [field for rule in rules if (field := _replaceable_field(rule)) is not None]
+        users = type(current)._base_manager.using(accounts_database()).filter(pk=current.pk)
+        has_values = Q(*map(unique.matches, rules), _connector=Q.OR)
+        users.filter(has_values).update(**{field.name: _other_value(field) for field in fields})
+
+
+def _release_from_shadow(shadow: ShadowRegistration, rules: list[UniqueRule], *, lost: Collection[str]) -> None:
+    unchanged = {"password": shadow.password, "registered_at": shadow.registered_at, "held": shadow.held}
+    loses_username = any(get_user_model().USERNAME_FIELD in rule.fields for rule in rules)
+    ShadowRegistration.objects.filter(pk=shadow.pk, **unchanged).update(
+        held=[key for key in shadow.held if key not in lost], username="" if loses_username else shadow.username
+    )
+
+
+def _replaceable_field(rule: UniqueRule) -> Any | None:
+    """Return a field of a rule for which the kit can make up another value, or None: a number may mean something."""
+    fields: list[Any] = [get_user_model()._meta.get_field(name) for name in sorted(rule.fields)]
+    return next((field for field in fields if field.null or isinstance(field, CharField | TextField)), None)
+
+
+def _other_value(field: Any) -> str | None:
+    return None if field.null else f"released-{secrets.token_hex(16)}"[-(field.max_length or 64) :]
