@@ -40,14 +40,6 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [models.CheckConstraint(condition=models.Q(age__gte=13), name="host_app_old_enough")]
 
 
-class MemberManager(BaseUserManager["Member"]):
-    def create_user(self, email: str, password: str | None = None, **fields: object) -> "Member":
-        user = self.model(email=self.normalize_email(email), **fields)
-        user.set_password(password)
-        user.save(using=self._db)
-        return user
-
-
 class Member(AbstractUser):
     """Logs in with the email address. The inherited username is unique and required."""
 
@@ -61,8 +53,6 @@ class Member(AbstractUser):
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = ["username"]
-
-    objects = MemberManager()
 
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
