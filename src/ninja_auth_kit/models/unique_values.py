@@ -1,6 +1,6 @@
 """Unique values of users other than the email address, such as a username or a handle.
 
-They are public: the response to a registration says which of them is taken. A registration of an address in use
+They are public: the answer to a registration says which are in use. A registration of an address that is in use
 creates no user, but it must hold its values as a new user would; see `ShadowRegistration`. So every set of values that
 must be unique has a key, which tables other than that of the users can store.
 """
