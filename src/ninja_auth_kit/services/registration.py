@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Collection, Mapping
 from enum import Enum, auto
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -16,9 +15,10 @@ from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, RegistrationClosedError
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, PromisedEmail, ShadowRegistration
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.promised_emails import EmailKind, NewEmail
 from ninja_auth_kit.models.users import (
     email_field,
     find_holder,
@@ -31,11 +31,10 @@ from ninja_auth_kit.models.users import (
     release_address,
     settable_field,
     stored_email,
-    user_by_pk,
 )
 from ninja_auth_kit.services.internal.password_rules import check_new_password
+from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
-    count_email_from,
     count_email_to,
     count_request,
     new_password_slot,
@@ -47,7 +46,7 @@ from ninja_auth_kit.services.internal.user_fields import (
     check_username,
     check_values,
 )
-from ninja_auth_kit.services.verification import send_verification_link
+from ninja_auth_kit.services.verification import verification_link
 
 
 class Standing(Enum):
@@ -106,7 +105,7 @@ def register(
             That is the only conflict that is ever disclosed.
         ValueError: `fields` has a field that only the kit or an administrator sets.
         ImproperlyConfigured: there is no page for the verification link.
-        ThrottledError: too many requests from this network, or too many passwords hashed for it.
+        ThrottledError: too many requests from this network, or too many emails or hashed passwords for it.
         ServiceUnavailableError: too many passwords are being hashed.
     """
     count_request(client)
@@ -116,13 +115,13 @@ def register(
         owner = find_user(email) or find_holder(email)
         shadow = ShadowRegistration.objects.for_user(owner)  # queried even if there is no owner
         _require_free_username(candidate)
-        with new_password_slot(client):  # before any transaction: no lock may wait for a hash
+        with new_password_slot(client, causes_email=True):  # before any transaction: no lock may wait for a hash
             candidate.set_password(password)
         match Standing.of(owner):
             case Standing.NEW:
-                user = _create(candidate, email=email, client=client)
+                user = _create(candidate, email=email, page=page, client=client)
             case Standing.PENDING:
-                user = _replace(owner, candidate, email=email, fields=fields, client=client)
+                user = _replace(owner, candidate, email=email, fields=fields, page=page, client=client)
             case Standing.TAKEN:
                 _reject_taken(candidate, owner, shadow, email=email, client=client)
                 return
@@ -132,8 +131,7 @@ def register(
         raise
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
-    job = partial(send_verification_link, user, email=email, page=page, client=client)
-    emails.after_answer(job, using=accounts_database())
+        promise(verification_link(None, page=page, client=client))
 
 
 @sensitive_variables()
@@ -188,26 +186,27 @@ def _reserve_username(candidate: Any) -> None:
 # Standing.NEW
 
 
-def _create(candidate: Any, *, email: str, client: ClientInfo) -> Any | None:
+def _create(candidate: Any, *, email: str, page: str, client: ClientInfo) -> Any | None:
     """Store the candidate and return it, or None if a concurrent registration of the address was faster.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _insert(candidate, email=email, client=client)
+        return _insert(candidate, email=email, page=page, client=client)
     except IntegrityError as error:
         if find_user(email) or find_holder(email):
             return None
         _resolve_conflict(error, candidate, email=email)
-        return _insert(candidate, email=email, client=client)
+        return _insert(candidate, email=email, page=page, client=client)
 
 
-def _insert(candidate: Any, *, email: str, client: ClientInfo) -> Any:
+def _insert(candidate: Any, *, email: str, page: str, client: ClientInfo) -> Any:
     with atomic():
         _reserve_username(candidate)
         address = EmailAddress(user=candidate, email=email, canonical=canonical_email(email))
         for row in (candidate, address):
             row.save(using=accounts_database(), force_insert=True)
+        promise(verification_link(candidate, page=page, client=client))
         signals.user_registered.announce(user=candidate, client=client, replaced=False)
     return candidate
 
@@ -215,19 +214,23 @@ def _insert(candidate: Any, *, email: str, client: ClientInfo) -> Any:
 # Standing.PENDING
 
 
-def _replace(pending: Any, candidate: Any, *, email: str, fields: Collection[str], client: ClientInfo) -> Any | None:
+def _replace(
+    pending: Any, candidate: Any, *, email: str, fields: Collection[str], page: str, client: ClientInfo
+) -> Any | None:
     """Give the pending account the values of the candidate and return it, or None if it has changed since it was read.
 
     Of several concurrent registrations, the first to commit wins. The others change nothing.
     """
     try:
-        return _update(pending, candidate, email=email, fields=fields, client=client)
+        return _update(pending, candidate, email=email, fields=fields, page=page, client=client)
     except IntegrityError as error:
         _resolve_conflict(error, candidate, email=email)
-        return _update(pending, candidate, email=email, fields=fields, client=client)
+        return _update(pending, candidate, email=email, fields=fields, page=page, client=client)
 
 
-def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str], client: ClientInfo) -> Any | None:
+def _update(
+    pending: Any, candidate: Any, *, email: str, fields: Collection[str], page: str, client: ClientInfo
+) -> Any | None:
     """Update the pending account in one transaction, or return None if it has changed since it was read.
 
     A field that the new registration leaves out is set to its default, because the earlier registration may have come
@@ -249,6 +252,7 @@ def _update(pending: Any, candidate: Any, *, email: str, fields: Collection[str]
         address.email, address.canonical = email, canonical_email(email)
         for row in (user, address):
             row.save(using=accounts_database())
+        promise(verification_link(user, page=page, client=client))
         signals.user_registered.announce(user=user, client=client, replaced=True)
     return user
 
@@ -287,31 +291,31 @@ def _reject_taken(
             ShadowRegistration.objects.record(
                 user=owner, canonical=canonical, username=username, password=candidate.password, previous=shadow
             )
+        promise(NewEmail(EmailKind.ACCOUNT_EXISTS, owner, client, address=email))
     # After the transaction, as for other failures. Inside it, the event would be written through a
     # second connection, and the time that this takes would reveal that the address is taken.
     _announce_failure(email=email, client=client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_notify_owner, owner.pk, email, client), using=accounts_database())
 
 
-def _notify_owner(owner_id: Any, email: str, client: ClientInfo) -> None:
-    send_account_exists(owner_id, email=email, client=client, may_email=count_email_from(client))
+@sends(EmailKind.ACCOUNT_EXISTS)
+def _notify_owner(promised: PromisedEmail) -> None:
+    owner = user_of(promised)  # None if your project's default manager hides the user
+    is_genuine = owner is not None and promised.is_bound_to()
+    send_account_exists(owner if is_genuine else None, email=promised.address, client=promised.first_client())
 
 
-def send_account_exists(owner_id: Any, *, email: str, client: ClientInfo, may_email: bool) -> None:
+def send_account_exists(owner: Any | None, *, email: str, client: ClientInfo | None) -> None:
     """Send the owner of an address a notice that the address was registered again, or requested for another account.
 
-    Run it after the answer, with `emails.after_answer`. If no email may be sent, one is rendered and discarded.
+    If no email may be sent, one is rendered and discarded.
 
     Args:
-        owner_id: the primary key of the owner.
+        owner: the owner as it is now, or None.
         email: the address. An owner who has another address by now gets no notice.
-        client: the caller who tried to use the address.
-        may_email: whether the rate limit of the caller's network lets it cause an email.
+        client: the caller who tried to use the address; None if the email is counted already.
     """
-    owner = user_by_pk(owner_id)  # None if your project's default manager hides the user
     is_owner = owner is not None and getattr(owner, "is_active", True) and has_address(owner, canonical_email(email))
-    may_notify = may_email and is_owner
-    if owner is None or not may_notify or not count_email_to(stored_email(owner), client=client, is_notice=True):
+    if owner is None or not is_owner or not count_email_to(stored_email(owner), client=client, is_notice=True):
         render_unsent("account_exists", emails.site_context())
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
