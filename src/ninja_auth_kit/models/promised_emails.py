@@ -60,11 +60,14 @@ WHERE id = %(id)s AND attempts = %(attempts)s AND state = 'waiting' RETURNING st
 REQUEUE = """
 UPDATE {table} SET state = 'waiting', ended_at = NULL, due_at = clock_timestamp(),
     retry_until = clock_timestamp() + interval '24 hours'
-WHERE state <> 'waiting' AND {which}
+WHERE state <> 'waiting' RETURNING id
 """
 
+# Count the emails by state, each with the age of the oldest: since it was promised, or put back by an
+# operator.
 COUNT = """
-SELECT state, attempts > 0, count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8
+SELECT state, attempts > 0, count(*),
+    extract(epoch FROM clock_timestamp() - (min(retry_until) - interval '24 hours'))::float8
 FROM {table} GROUP BY 1, 2
 """
 
@@ -183,12 +186,9 @@ class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
         found = self._execute(PUT_OFF, values)
         return str(found[0][0]) if found else PromisedEmail.State.WAITING.value
 
-    def requeue(self, kinds: Sequence[str] = ()) -> int:
-        """Try emails again that were given up or refused, and return how many there are."""
-        which = "kind = ANY(%(kinds)s)" if kinds else "TRUE"
-        with connections[accounts_database()].cursor() as cursor:
-            cursor.execute(REQUEUE.format(table=self._table(), which=which), {"kinds": list(kinds)})
-            return int(cursor.rowcount)
+    def requeue(self) -> int:
+        """Try the emails again that were given up or refused, and return how many there are."""
+        return len(self._execute(REQUEUE))
 
     def health(self, *, using: str) -> EmailHealth:
         """Return how many emails wait in a database."""

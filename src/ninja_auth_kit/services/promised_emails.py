@@ -41,17 +41,26 @@ def run(stop: threading.Event) -> None:
     """Look for promised emails that are due, and send them, until `stop` is set."""
     is_failing = False
     while not stop.wait(random.uniform(*PAUSE)):  # noqa: S311  # jitter, not a secret
-        try:
-            send_due()
-            is_failing = False
-        except (DatabaseError, InterfaceError) as error:
-            if not is_failing:  # once, and not in every round
-                logger.warning("Promised emails wait. %s", describe_database_error(error))
-            is_failing = True
-        except Exception:  # this thread has no supervisor that would restart it
-            logger.exception("Promised emails wait because of an unexpected error.")
-        finally:
-            connections[accounts_database()].close()
+        is_failing = not send_due_and_log(log=not is_failing)
+
+
+def send_due_and_log(*, log: bool = True) -> bool:
+    """Send what is due over a connection of its own. Return False, after logging why, if the database failed.
+
+    Args:
+        log: whether to log an error of the database.
+    """
+    try:
+        send_due()
+    except (DatabaseError, InterfaceError) as error:
+        if log:
+            logger.warning("Promised emails wait. %s", describe_database_error(error))
+        return False
+    except Exception:  # no supervisor would restart this thread
+        logger.exception("Promised emails wait because of an unexpected error.")
+    finally:
+        connections[accounts_database()].close()
+    return True
 
 
 def start() -> None:

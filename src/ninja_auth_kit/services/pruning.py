@@ -13,7 +13,7 @@ from django.db.models import Model, Q
 from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, settings
-from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, ThrottleBucket, UserSession
+from ninja_auth_kit.models import BlacklistedToken, OneTimeToken, PromisedEmail, ThrottleBucket, UserSession
 
 BATCH = 5000
 
@@ -84,6 +84,7 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
         Prunable(UserSession, "expires_at", past_resets),
         Prunable(BlacklistedToken, "blacklisted_at", past_sessions),
         Prunable(OneTimeToken, "expires_at", over),
+        Prunable(PromisedEmail, "ended_at", over),
         Prunable(ThrottleBucket, "resets_at", now),
     ]
 
