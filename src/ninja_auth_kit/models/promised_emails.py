@@ -111,7 +111,7 @@ class EmailHealth:
     """How many promised emails wait.
 
     Attributes:
-        waiting: the number of emails that nobody has tried to send yet.
+        waiting: the number of emails that no process has tried to send yet.
         retrying: the number of emails that could not be sent and are tried again.
         oldest_seconds: how long the oldest of both has waited.
         given_up: the number of emails that could not be sent for a day.
@@ -140,7 +140,7 @@ class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
         language = translation.get_language() or ""
         values: list[Any] = []
         statement = INSERT
-        if supersede is not None:
+        if supersede is not None and supersede.user is not None:
             statement = SUPERSEDE + INSERT
             values += [field.get_db_prep_save(supersede.user.pk, connection), supersede.kind.value]
         for new in promised:

@@ -88,7 +88,7 @@ def _copy_with_password(user: Any, password: str, client: ClientInfo) -> Any:
 
 
 def _changed_notice(user: Any, client: ClientInfo) -> NewEmail:
-    """Return the notice to the present address: whoever changes the address next must not get it."""
+    """Return the notice to the present address, so that an attacker who then changes the address does not get it."""
     return NewEmail(EmailKind.PASSWORD_CHANGED, user, client, address=stored_email(user))
 
 
