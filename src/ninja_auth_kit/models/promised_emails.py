@@ -29,9 +29,9 @@ _VALUES = """(
     clock_timestamp() + interval '24 hours'
 )"""
 
-# Delete the rows of one kind that wait for a user, because newer rows replace them. It is a part of
-# the statement that inserts those, so that it costs no round trip.
-SUPERSEDE = "WITH superseded AS (DELETE FROM {table} WHERE user_id = %s AND kind = %s AND state = 'waiting')"
+# Delete the links to a new address that wait for a user, because a newer one replaces them. It is a
+# part of the statement that inserts that, so that it costs no round trip. There is an index for it.
+SUPERSEDE = "WITH superseded AS (DELETE FROM {table} WHERE user_id = %s AND kind = 'change_email')"
 
 # Claim a row: no other process sends its email in the next two minutes. It is a lease and not a
 # lock, because no transaction may be open while the mail server is waited for. If the process is
@@ -128,21 +128,21 @@ class EmailHealth:
 class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
     """Store, claim and settle promised emails, with one statement each."""
 
-    def add(self, promised: Sequence[NewEmail], *, supersede: NewEmail | None = None) -> list[int]:
+    def add(self, promised: Sequence[NewEmail], *, supersede_changes_of: Any | None = None) -> list[int]:
         """Store emails in the open transaction, and return the ids of the rows.
 
         Args:
             promised: the emails.
-            supersede: delete the rows that wait for the user and the kind of this email.
+            supersede_changes_of: delete the links to a new address that wait for this user.
         """
         connection = connections[accounts_database()]
         field = self.model._meta.get_field("user")
         language = translation.get_language() or ""
         values: list[Any] = []
         statement = INSERT
-        if supersede is not None and supersede.user is not None:
+        if supersede_changes_of is not None:
             statement = SUPERSEDE + INSERT
-            values += [field.get_db_prep_save(supersede.user.pk, connection), supersede.kind.value]
+            values.append(field.get_db_prep_save(supersede_changes_of.pk, connection))
         for new in promised:
             client = None if new.client is None else json.dumps(asdict(new.client))
             pk = None if new.user is None else new.user.pk
@@ -276,6 +276,7 @@ class PromisedEmail(models.Model):
         verbose_name_plural = _("promised emails")
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(state="waiting"), name="authkit_email_due"),
+            models.Index(fields=["user"], condition=models.Q(kind="change_email"), name="authkit_email_changes"),
             models.Index(fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="authkit_email_ended"),
         ]
         constraints = [

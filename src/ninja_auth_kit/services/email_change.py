@@ -77,7 +77,7 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     link = NewEmail(EmailKind.CHANGE_EMAIL, user, client, address=new_email, page=page, account=account_state(user))
     notice = NewEmail(EmailKind.EMAIL_CHANGE_REQUESTED, user, client, address=stored_email(user))
     # An earlier link that has not left yet must not leave after this one.
-    promise(link, notice, supersede=link)
+    promise(link, notice, supersede_changes_of=user)
 
 
 @sends(EmailKind.CHANGE_EMAIL)

@@ -20,16 +20,19 @@ logger = logging.getLogger("ninja_auth_kit.emails")
 PAUSE = (5.0, 15.0)  # seconds between two looks of a web process, at least and at most
 
 
-def send_due() -> int:
+def send_due(stop: threading.Event | None = None) -> int:
     """Send the promised emails that are due, the oldest first, and return how many were processed.
 
     It ends early if the mail server does not answer, so that one round costs at most one timeout.
+
+    Args:
+        stop: set it to end after the email that is being sent.
 
     Raises:
         DatabaseError: the database is not available. No email is lost.
     """
     processed = 0
-    while (promised := PromisedEmail.objects.claim_due()) is not None:
+    while not (stop and stop.is_set()) and (promised := PromisedEmail.objects.claim_due()) is not None:
         processed += 1
         error = deliver(promised)
         if isinstance(error, OSError):  # every error of a connection, and those of smtplib
@@ -41,17 +44,18 @@ def run(stop: threading.Event) -> None:
     """Look for promised emails that are due, and send them, until `stop` is set."""
     is_failing = False
     while not stop.wait(random.uniform(*PAUSE)):  # noqa: S311  # jitter, not a secret
-        is_failing = not send_due_and_log(log=not is_failing)
+        is_failing = not send_due_and_log(stop, log=not is_failing)
 
 
-def send_due_and_log(*, log: bool = True) -> bool:
+def send_due_and_log(stop: threading.Event, *, log: bool = True) -> bool:
     """Send what is due over a connection of its own. Return False, after logging why, if the database failed.
 
     Args:
+        stop: set it to end after the email that is being sent.
         log: whether to log an error of the database.
     """
     try:
-        send_due()
+        send_due(stop)
     except (DatabaseError, InterfaceError) as error:
         if log:
             logger.warning("Promised emails wait. %s", describe_database_error(error))

@@ -22,6 +22,7 @@ from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import describe_database_error
 from ninja_auth_kit.models import PromisedEmail
 
+EMAIL_PATIENCE = 10.0  # seconds that the end of a relay waits for the email that is being sent
 EMAIL_PAUSE = (1.0, 3.0)  # seconds between two looks for promised emails, at least and at most
 
 
@@ -145,9 +146,10 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
+        # A daemon, because a mail server that does not answer must not delay the end for long.
+        emails = threading.Thread(target=_send_emails, args=[stop], name="ninja_auth_kit-emails", daemon=True)
         if sends_emails:
-            # A daemon, because a mail server that does not answer must not delay the end.
-            threading.Thread(target=_send_emails, args=[stop], name="ninja_auth_kit-emails", daemon=True).start()
+            emails.start()
         # An unexpected error in one relay ends the others and the process, so that a supervisor
         # restarts it.
         with ThreadPoolExecutor(len(relays)) as threads:
@@ -158,6 +160,8 @@ class Command(BaseCommand):
                 self._run(relays[0], stop, report_alive)  # in this thread, because another one needs more memory
             finally:
                 stop.set()
+        if sends_emails:
+            emails.join(EMAIL_PATIENCE)
         for run in runs:
             run.result()
 
@@ -190,7 +194,7 @@ def _send_emails(stop: threading.Event) -> None:
             # Imported when it is needed, because the services double the memory of a relay.
             from ninja_auth_kit.services import promised_emails
 
-            promised_emails.send_due_and_log()
+            promised_emails.send_due_and_log(stop)
 
 
 def _published(relays: list[Relay]) -> int:

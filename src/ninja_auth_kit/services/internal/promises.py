@@ -39,7 +39,7 @@ def sends(*kinds: EmailKind) -> Callable[[Send], Send]:
     return register
 
 
-def promise(*promised: NewEmail, supersede: NewEmail | None = None) -> None:
+def promise(*promised: NewEmail, supersede_changes_of: Any | None = None) -> None:
     """Promise emails with one statement in the open transaction, and send them after its commit.
 
     Promise an email even if none will be sent. Attack: without the row, the response would be faster, and reveal that
@@ -47,9 +47,9 @@ def promise(*promised: NewEmail, supersede: NewEmail | None = None) -> None:
 
     Args:
         promised: the emails.
-        supersede: take back what was promised to the same user earlier, of the kind of this email.
+        supersede_changes_of: take back the links to a new address that were promised to this user and wait.
     """
-    for id in PromisedEmail.objects.add(promised, supersede=supersede):
+    for id in PromisedEmail.objects.add(promised, supersede_changes_of=supersede_changes_of):
         emails.after_answer(partial(_send_new, id), using=accounts_database())
 
 
