@@ -398,7 +398,7 @@ def test_settings_that_are_no_dict_break_none_either(settings: Settings) -> None
 
 
 @pytest.mark.security("BF-12")
-@pytest.mark.parametrize("missing", [["login_account"], ["mail_recipient", "mail_network"], list(DEFAULT_THROTTLES)])
+@pytest.mark.parametrize("missing", [["login_account"], ["mail_network", "mail_recipient"], list(DEFAULT_THROTTLES)])
 def test_limits_that_are_off_are_named(kit: Callable[..., None], missing: list[str]) -> None:
     kit(THROTTLES={rule: rates for rule, rates in DEFAULT_THROTTLES.items() if rule not in missing})
 
