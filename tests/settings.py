@@ -25,12 +25,21 @@ ROOT_URLCONF = "tests.urls"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {}}]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 _mail_backend = os.environ.get("TEST_MAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+_mail_port = os.environ.get("TEST_MAIL_PORT")  # of a mail server that a test has started
+if _mail_port:
+    _mail_backend = "django.core.mail.backends.smtp.EmailBackend"
 if django.VERSION >= (6, 1):
-    _options = {"file_path": os.environ["TEST_MAIL_PATH"]} if "TEST_MAIL_PATH" in os.environ else {}
+    _options: dict[str, object] = {}
+    if _mail_port:
+        _options = {"host": "127.0.0.1", "port": int(_mail_port), "timeout": 5}
+    elif "TEST_MAIL_PATH" in os.environ:
+        _options = {"file_path": os.environ["TEST_MAIL_PATH"]}
     MAILERS = {"default": {"BACKEND": _mail_backend, "OPTIONS": _options}}
 else:
     EMAIL_BACKEND = _mail_backend
     EMAIL_FILE_PATH = os.environ.get("TEST_MAIL_PATH")
+    if _mail_port:
+        EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = "127.0.0.1", int(_mail_port), 5
 
 # `python -m tests.with_services` sets DATABASE_URL to a given or to an embedded server.
 _database = urlsplit(os.environ.get("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres"))

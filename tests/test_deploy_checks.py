@@ -21,11 +21,13 @@ pytestmark = pytest.mark.one_user_model
 BACKENDS = "django.core.mail.backends"
 
 
-def set_mail_backend(settings: Settings, backend: str) -> None:
+def set_mail_backend(settings: Settings, backend: str, *, timeout: float | None = 10) -> None:
     if django.VERSION >= (6, 1):
-        settings.MAILERS = {"default": {"BACKEND": backend}}
+        settings.MAILERS = {
+            "default": {"BACKEND": backend, "OPTIONS": {} if timeout is None else {"timeout": timeout}}
+        }
     else:
-        settings.EMAIL_BACKEND = backend
+        settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT = backend, timeout
 
 
 @pytest.fixture(autouse=True)
@@ -280,8 +282,21 @@ def test_mails_that_go_nowhere_are_named(settings: Settings, kind: str) -> None:
     assert "EMAIL_HOST" in hint
 
 
+@pytest.mark.parametrize(("timeout", "cause"), [(None, "no timeout"), (300, "300 seconds"), (60.5, "60.5 seconds")])
+def test_a_mail_server_that_may_be_waited_for_too_long_is_named(
+    settings: Settings, timeout: float | None, cause: str
+) -> None:
+    set_mail_backend(settings, f"{BACKENDS}.smtp.EmailBackend", timeout=timeout)
+
+    message, hint = warned("W028")
+
+    assert cause in message
+    assert "EMAIL_TIMEOUT = 10" in hint
+    assert "'timeout': 10" in hint
+
+
 def test_a_backend_of_a_mail_service_is_fine(settings: Settings) -> None:
-    set_mail_backend(settings, "anymail.backends.postmark.EmailBackend")
+    set_mail_backend(settings, "anymail.backends.postmark.EmailBackend", timeout=None)
 
     assert ids(deploy=True) == []
 
@@ -291,7 +306,7 @@ def test_no_default_mailer_is_named_and_one_without_a_backend_is_smtp(settings: 
     settings.MAILERS = {}
     assert "no default mailer" in warned("W019")[0]
 
-    settings.MAILERS = {"default": {"OPTIONS": {"host": "mail.example.com"}}}
+    settings.MAILERS = {"default": {"OPTIONS": {"host": "mail.example.com", "timeout": 5}}}
     assert ids(deploy=True) == []
 
 
@@ -383,7 +398,7 @@ def test_settings_that_are_no_dict_break_none_either(settings: Settings) -> None
 
 
 @pytest.mark.security("BF-12")
-@pytest.mark.parametrize("missing", [["login_account"], ["mail_recipient", "mail_network"], list(DEFAULT_THROTTLES)])
+@pytest.mark.parametrize("missing", [["login_account"], ["mail_network", "mail_recipient"], list(DEFAULT_THROTTLES)])
 def test_limits_that_are_off_are_named(kit: Callable[..., None], missing: list[str]) -> None:
     kit(THROTTLES={rule: rates for rule, rates in DEFAULT_THROTTLES.items() if rule not in missing})
 

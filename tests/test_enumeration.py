@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database
-from ninja_auth_kit.models import OneTimeToken, ThrottleBucket
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ThrottleBucket
 from ninja_auth_kit.models.users import has_username
 from tests.conftest import PASSWORD, Api, users_have_names
 from tests.servers import Server
@@ -136,13 +136,14 @@ def test_a_link_for_an_unknown_address_asks_the_same_tables(
 ) -> None:
     kit(THROTTLES=DEFAULT_THROTTLES)
     make_user("known@example.com", verified=False)
-    tables = [model._meta.db_table for model in (ThrottleBucket, OneTimeToken)]
+    tables = [model._meta.db_table for model in (ThrottleBucket, PromisedEmail, OneTimeToken)]
     asked = []
     for email in ("known@example.com", "unknown@example.com"):
         with CaptureQueriesContext(connections[accounts_database()]) as queries:
             assert api.post(path, {"email": email}).status_code == 202
         asked.append([table for query in queries for table in tables if table in query["sql"]])
 
-    # The request, the network and the recipient; then the token.
-    assert asked[0] == [tables[0]] * 3 + [tables[1]]
+    buckets, promised, tokens = tables
+    # The network, the promise and its claim; the recipient and the token; the end of the promise.
+    assert asked[0] == [buckets, promised, promised, buckets, tokens, promised]
     assert asked[1] == asked[0]

@@ -31,22 +31,26 @@ DEFAULT_THROTTLES: dict[str, str | Sequence[str]] = {
     # The same from a network that the account has logged in from, so that attackers elsewhere
     # cannot lock out the owner.
     "login_known_network": ("10/15m", "100/30d"),
-    # Wrong passwords from one network (an IPv4 address or an IPv6 /64), for any account.
-    "login_network": ("20/m", "200/h"),
+    # Wrong passwords from one network (an IPv4 address or an IPv6 /64), for any account. The limits
+    # of a network leave room for a class of thirty people behind one address, who register, make
+    # mistakes and log in within ten minutes.
+    "login_network": ("40/m", "200/h"),
     # Wrong passwords of one account where the password confirms an operation.
     "password_account": ("10/15m", "100/30d"),
     # Registrations and requests for emails from one network.
-    "request_network": ("20/m", "200/h"),
+    "request_network": ("60/m", "300/h"),
     # Passwords hashed for one network, right or wrong: each hash occupies a processor for a while.
     "hash_network": ("60/m",),
     # Rejected tokens from one network.
     "token_network": ("60/m",),
-    # Emails that anyone can cause: to one recipient, from one network to one recipient, and from
-    # one network. Beyond the limit, emails are not sent. The limits per network keep strangers from
-    # using up the emails of the owner.
+    # Requests from one network that cause an email if an account has the address, whether or not
+    # one has. Beyond the limit, the response is 429.
+    "mail_network": ("120/h",),
+    # Emails that anyone can cause: to one recipient, and from one network to one recipient, so that
+    # strangers cannot use up the emails of the owner. Beyond the limit, emails are not sent, and
+    # the response does not say so: it would reveal who has an account.
     "mail_recipient": ("10/h", "30/d"),
     "mail_recipient_network": ("3/h",),
-    "mail_network": ("20/h",),
     # Emails to one recipient that only say "you have an account", so that they do not use up the
     # others.
     "mail_notice": ("1/h",),

@@ -60,7 +60,8 @@ def test_an_outbox_in_which_nothing_waits_is_healthy() -> None:
     code, said = status()
 
     assert code == 0
-    assert said == "pending   0\nretry     0\nparked    0\nrelays    none\n"
+    emails = "emails    0 waiting, 0 tried again; 0 given up, 0 refused"
+    assert said == f"pending   0\nretry     0\nparked    0\nrelays    none\n{emails}\n"
 
 
 def test_events_that_wait_without_a_relay_need_a_person() -> None:
@@ -132,6 +133,7 @@ def test_a_script_reads_json(relay_session: None) -> None:
         "is_estimate": False,
         "deferred": {"retry": {"unroutable": 1}, "parked": {}},
         "broker": True,
+        "emails": {"waiting": 0, "retrying": 0, "oldest_seconds": 0.0, "given_up": 0, "refused": 0},
         "healthy": True,
         "problems": [],
     }

@@ -18,7 +18,7 @@ from tests.faults.database import PrivateDatabase
 from tests.faults.gate import Gate
 from tests.faults.inbox import Inbox
 from tests.faults.ledger import Ledger
-from tests.faults.processes import Process, Relay, Visitors, WebServer, Writer, environment
+from tests.faults.processes import AnyServer, Process, Relay, Visitors, WebServer, Writer, environment
 from tests.faults.report import Row
 from tests.private_broker import PrivateBroker
 
@@ -101,6 +101,13 @@ class Case:
         yield web
         self._visits = visitors.result()
         web.terminate()
+
+    def serve(self, arguments: str) -> AnyServer:
+        """Start a server of any kind, and return it when it responds."""
+        web = AnyServer(arguments, self._environment(), self._log("web"))
+        self._exits.callback(web.end)
+        self.until(web.answers, "the web server responds")
+        return web
 
     def run(self, *arguments: str) -> str:
         """Run a module to its end and return the last line of its output."""

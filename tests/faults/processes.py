@@ -45,11 +45,18 @@ def without_cryptography(home: Path) -> dict[str, str]:
 class Process:
     """A process whose output is written to a file."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: list[str], environment: Mapping[str, str], log: Path, *, apart: bool = False
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=ROOT, env=dict(environment), stdout=out, stderr=out
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                env=dict(environment),
+                stdout=out,
+                stderr=out,
+                start_new_session=apart,
             )
 
     @property
@@ -146,6 +153,26 @@ class WebServer(Process):
             return connection.getresponse().status
         finally:
             connection.close()
+
+
+class AnyServer(WebServer):
+    """A server that an operator may choose, in a process group of its own.
+
+    Args:
+        arguments: the command line after `python -m`, with `{port}` in place of the port.
+        environment: the variables of the process.
+        log: where its output goes.
+    """
+
+    def __init__(self, arguments: str, environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        line = arguments.format(port=self.port).split()
+        Process.__init__(self, line, environment, log, apart=True)
+
+    def kill(self) -> None:
+        """Kill all its processes."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(30)
 
 
 class Visitors(Process):

@@ -19,6 +19,8 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database, settings
 
 _LONGEST_SESSION = timedelta(days=30)  # NIST SP 800-63B-4 section 2.1.3
 _PROXY_SETTINGS = ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST", "USE_X_FORWARDED_PORT")
+_SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+_LONGEST_EMAIL_TIMEOUT = 60  # seconds; the lease of an email that is being sent is two minutes
 _LOCAL_BACKENDS = {
     f"django.core.mail.backends.{name}.EmailBackend" for name in ("console", "dummy", "filebased", "locmem")
 }
@@ -154,16 +156,47 @@ def check_email_backend(**_: Any) -> list[CheckMessage]:
     return [warning("W019", f"Emails do not leave this machine: {cause}.", hint)]
 
 
+@register(Tags.security, deploy=True)
+def check_email_timeout(**_: Any) -> list[CheckMessage]:
+    """W028: a mail server that accepts a connection and then says nothing holds the thread that sends emails."""
+    if _email_backend() != _SMTP_BACKEND:
+        return []
+    timeout = _email_timeout()
+    if timeout is not None and timeout <= _LONGEST_EMAIL_TIMEOUT:
+        return []
+    hint = (
+        "Set EMAIL_TIMEOUT = 10; from Django 6.1, set 'timeout': 10 in the OPTIONS of MAILERS['default']. If an "
+        "attempt takes longer than two minutes, another process tries to send the same email, which may then arrive "
+        "twice."
+    )
+    cause = "no timeout" if timeout is None else f"a timeout of {timeout:g} seconds"
+    return [warning("W028", f"The SMTP email backend has {cause}; it should be at most a minute.", hint)]
+
+
 def _email_backend() -> str:
     """Return the dotted path of the email backend, or "" without one."""
     mailers = getattr(django_settings, "MAILERS", None)
     if mailers is not None:
         default = mailers.get("default") if isinstance(mailers, dict) else None
-        smtp = "django.core.mail.backends.smtp.EmailBackend"
-        return str(default.get("BACKEND", smtp)) if isinstance(default, dict) else ""
+        return str(default.get("BACKEND", _SMTP_BACKEND)) if isinstance(default, dict) else ""
+    return str(_deprecated_setting("EMAIL_BACKEND"))
+
+
+def _email_timeout() -> float | None:
+    """Return the timeout of the SMTP email backend in seconds, or None without one."""
+    mailers = getattr(django_settings, "MAILERS", None)
+    if mailers is None:
+        timeout = _deprecated_setting("EMAIL_TIMEOUT")
+    else:
+        options = mailers["default"].get("OPTIONS")
+        timeout = options.get("timeout") if isinstance(options, dict) else None
+    return float(timeout) if isinstance(timeout, int | float) and timeout else None
+
+
+def _deprecated_setting(name: str) -> Any:
     with warnings.catch_warnings():  # Django 6.1 deprecates the setting and has already warned
         warnings.simplefilter("ignore")
-        return str(django_settings.EMAIL_BACKEND)
+        return getattr(django_settings, name)
 
 
 @register(Tags.security, deploy=True)

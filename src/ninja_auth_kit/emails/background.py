@@ -1,5 +1,8 @@
 """Jobs that run in a thread, after the commit and a random time after the response.
 
+A job is the first attempt to send a promised email. The email is a row in the database: if the process ends before the
+job has run, another process sends it (see `services/promised_emails.py`).
+
 A job must not reveal whether an account exists. An attacker who sends requests to the same process can measure when
 the process is busy. So each job starts after a random delay, and a job for an address without an account does as much
 work as one for an address that has an account.
@@ -13,11 +16,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from django.core import mail
 from django.db import connections, transaction
-from django.utils import translation
 
 logger = logging.getLogger("ninja_auth_kit.emails")
 
@@ -31,9 +34,6 @@ DELAY = (0.1, 1.5)  # seconds, at least and at most
 def after_answer(job: Job, *, using: str) -> None:
     """Run a job after the commit and after the response.
 
-    If the job raises an exception, only the class of the exception is logged, because its text can contain an email
-    address.
-
     In tests, which are recognised by `mail.outbox`, the job runs immediately after the commit, so that the outbox is
     complete when the response arrives.
 
@@ -41,13 +41,7 @@ def after_answer(job: Job, *, using: str) -> None:
         job: a callable without arguments.
         using: the alias of the database whose commit starts the job.
     """
-    language = translation.get_language()
-
-    def run() -> None:
-        with translation.override(language):
-            _run_and_log(job)
-
-    transaction.on_commit(lambda: _start(run), using=using, robust=True)
+    transaction.on_commit(lambda: _start(partial(_run_and_log, job)), using=using, robust=True)
 
 
 def flush(timeout: float = 10) -> bool:
@@ -67,13 +61,9 @@ class _Queue:
         self._is_started = False
 
     def put(self, run: Job) -> None:
-        """Add a job that starts after a random delay, unless too many jobs are waiting."""
+        """Add a job that starts after a random delay. If too many jobs are waiting, leave the email to its row."""
         with self._changed:
             if len(self._waiting) >= MAXIMUM_WAITING:
-                logger.error(
-                    "An email was dropped, because %d are waiting. Check that the mail server answers.",
-                    len(self._waiting),
-                )
                 return
             start = time.monotonic() + random.uniform(*DELAY)  # noqa: S311  # jitter, not a secret
             heapq.heappush(self._waiting, (start, next(self._numbers), run))
@@ -134,11 +124,11 @@ def _start(run: Job) -> None:
 
 
 def _run_and_log(job: Job) -> None:
+    """Run a job. Only the class of an exception is logged, because its text can contain an email address."""
     try:
         job()
-    except Exception as error:
+    except Exception as error:  # the database did not answer, for example
         logger.error(
-            "An email could not be sent: %s. The change that it is about is saved, and a link can be requested again. "
-            "Check Django's email settings, and that the mail server answers.",
+            "A promised email could not be processed: %s. It stays in the database, and is sent later.",
             type(error).__name__,
         )

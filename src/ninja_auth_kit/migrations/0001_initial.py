@@ -15,13 +15,15 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from ninja_auth_kit.models.user_constraints import ADDRESS_INDEX
 
-# The outbox lives by INSERT and DELETE: vacuum by count, often, and without waiting.
-TEND_OUTBOX = """
-ALTER TABLE ninja_auth_kit_auditoutbox SET (
+# The outbox and the promised emails live by INSERT and DELETE: vacuum by count, often, and without waiting.
+_OFTEN = """(
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
-)
+)"""
+TEND_OUTBOX = f"""
+ALTER TABLE ninja_auth_kit_auditoutbox SET {_OFTEN};
+ALTER TABLE ninja_auth_kit_promisedemail SET {_OFTEN}
 """
 
 
@@ -238,6 +240,79 @@ class Migration(migrations.Migration):
                         condition=models.Q(("auth_hash__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
                         name="authkit_one_time_auth_digest",
                     ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="PromisedEmail",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("verify_email", "Verify Email"),
+                            ("reset_password", "Reset Password"),
+                            ("change_email", "Change Email"),
+                            ("account_exists", "Account Exists"),
+                            ("password_changed", "Password Changed"),
+                            ("email_change_requested", "Email Change Requested"),
+                            ("email_changed", "Email Changed"),
+                        ],
+                        max_length=30,
+                    ),
+                ),
+                ("address", models.TextField(blank=True)),
+                ("page", models.TextField(blank=True)),
+                ("auth_hash", models.CharField(max_length=100)),
+                ("language", models.CharField(blank=True, max_length=35)),
+                ("client", models.JSONField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "Waiting"), ("given_up", "Given Up"), ("refused", "Refused")],
+                        max_length=10,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField()),
+                ("last_error", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField()),
+                ("retry_until", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "promised email",
+                "verbose_name_plural": "promised emails",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")), fields=["due_at"], name="authkit_email_due"
+                    ),
+                    models.Index(
+                        condition=models.Q(("kind", "change_email")), fields=["user"], name="authkit_email_changes"
+                    ),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", False)),
+                        fields=["ended_at"],
+                        name="authkit_email_ended",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("auth_hash__regex", "^v1\\$[0-9a-f]{8}\\$[0-9a-f]{64}$")),
+                        name="authkit_email_auth_digest",
+                    )
                 ],
             },
         ),

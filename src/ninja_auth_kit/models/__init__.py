@@ -4,6 +4,7 @@ from ninja_auth_kit.models.blacklist import BlacklistedToken
 from ninja_auth_kit.models.email_addresses import EmailAddress
 from ninja_auth_kit.models.one_time_tokens import OneTimeToken
 from ninja_auth_kit.models.outbox import AuditDeferred, AuditFlood, AuditOutbox
+from ninja_auth_kit.models.promised_emails import PromisedEmail
 from ninja_auth_kit.models.sessions import UserSession
 from ninja_auth_kit.models.shadow_registrations import ShadowRegistration
 from ninja_auth_kit.models.throttling import ThrottleBucket
@@ -15,6 +16,7 @@ __all__ = [
     "BlacklistedToken",
     "EmailAddress",
     "OneTimeToken",
+    "PromisedEmail",
     "ShadowRegistration",
     "ThrottleBucket",
     "UserSession",

@@ -9,7 +9,6 @@ carry only `by` ("system").
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, atomic
+from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models import EmailAddress, UserSession
 from ninja_auth_kit.models.one_time_tokens import Purpose
 from ninja_auth_kit.models.sessions import EndReason
@@ -32,7 +31,8 @@ from ninja_auth_kit.models.users import (
     user_by_pk,
 )
 from ninja_auth_kit.services.internal.lapsed_registrations import extend_reservation
-from ninja_auth_kit.services.verification import send_verification_link
+from ninja_auth_kit.services.internal.promises import promise
+from ninja_auth_kit.services.verification import verification_link
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
@@ -157,8 +157,7 @@ def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInf
     signals.verification_requested.announce(
         user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
     )
-    job = partial(send_verification_link, user, email=address.email, page=page, client=None)
-    emails.after_answer(job, using=accounts_database())
+    promise(verification_link(user, page=page, client=None))
     return Outcome.DONE
 
 

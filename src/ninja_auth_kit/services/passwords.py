@@ -2,7 +2,6 @@
 
 import copy
 import uuid
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
@@ -12,9 +11,10 @@ from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import SessionEndedError, WrongPasswordError
-from ninja_auth_kit.models import OneTimeToken, UserSession
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.promised_emails import EmailKind, NewEmail
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import (
     has_address,
@@ -22,15 +22,14 @@ from ninja_auth_kit.models.users import (
     mark_address_verified,
     may_authenticate,
     stored_email,
-    user_by_pk,
 )
 from ninja_auth_kit.services.account import lock_unchanged
-from ninja_auth_kit.services.internal.email_links import reject_token, send_link
+from ninja_auth_kit.services.internal.email_links import reject_token, send_link, send_notice
 from ninja_auth_kit.services.internal.password_hashing import is_password, set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
+from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
-    count_owner_email,
-    count_request,
+    count_email_request,
     forgive,
     new_password_slot,
     password_check,
@@ -75,8 +74,8 @@ def change_password(
         changed.save(using=accounts_database(), update_fields=["password"])
         ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, except_id=session_id)
         OneTimeToken.objects.filter(user=user, purpose=Purpose.RESET_PASSWORD).delete()
+        promise(_changed_notice(user, client))
         signals.password_changed.announce(user=user, client=client, session_id=session_id, sessions_ended=len(ended))
-    emails.after_answer(partial(_send_changed_notice, user.pk), using=accounts_database())
 
 
 @sensitive_variables()
@@ -88,10 +87,14 @@ def _copy_with_password(user: Any, password: str, client: ClientInfo) -> Any:
     return changed
 
 
-def _send_changed_notice(user_id: Any) -> None:
-    user = user_by_pk(user_id)
-    if user is not None and count_owner_email(stored_email(user)):
-        emails.send("password_changed", to=stored_email(user), context=emails.site_context())
+def _changed_notice(user: Any, client: ClientInfo) -> NewEmail:
+    """Return the notice to the present address, so that an attacker who then changes the address does not get it."""
+    return NewEmail(EmailKind.PASSWORD_CHANGED, user, client, address=stored_email(user))
+
+
+@sends(EmailKind.PASSWORD_CHANGED)
+def _send_changed_notice(promised: PromisedEmail) -> None:
+    send_notice(promised)
 
 
 def request_password_reset(*, email: str, client: ClientInfo) -> None:
@@ -104,27 +107,24 @@ def request_password_reset(*, email: str, client: ClientInfo) -> None:
     Raises:
         InvalidInputError: `email` is not a valid address.
         ImproperlyConfigured: there is no page for the link.
-        ThrottledError: too many requests from this network.
+        ThrottledError: too many requests from this network, or too many emails for it.
     """
-    count_request(client)
+    count_email_request(client)
     page = emails.page_url(Purpose.RESET_PASSWORD)
     user = find_account(email)
     signals.password_reset_requested.announce(user=user, client=client, identifier=email)
-    user_id = None if user is None else user.pk
-    # The job is queued even if there is no user: without it, the answer would be faster.
-    emails.after_answer(partial(_send_reset_link, user_id, email, page, client), using=accounts_database())
+    promise(NewEmail(EmailKind.RESET_PASSWORD, user, client, page=page))
 
 
-def _send_reset_link(user_id: Any, email: str, page: str, client: ClientInfo) -> None:
-    user = None if user_id is None else user_by_pk(user_id)
-    may_reset = user is not None and may_authenticate(user) and user.has_usable_password()
+@sends(EmailKind.RESET_PASSWORD)
+def _send_reset_link(promised: PromisedEmail) -> None:
+    user = user_of(promised)
+    may_reset = user is not None and promised.is_bound_to() and may_authenticate(user) and user.has_usable_password()
     send_link(
         user if may_reset else None,
+        promised=promised,
         purpose=Purpose.RESET_PASSWORD,
-        email=email,
-        page=page,
         lifetime=settings.PASSWORD_RESET_LIFETIME,
-        client=client,
     )
 
 
@@ -153,7 +153,6 @@ def confirm_password_reset(*, token: str, new_password: str, client: ClientInfo)
     ):
         raise reject_token(signals.password_reset_failed, "superseded", client=client, user=row.user)
     forgive(row.user)
-    emails.after_answer(partial(_send_changed_notice, row.user_id), using=accounts_database())
 
 
 def _may_still_reset(user: Any, row: OneTimeToken) -> bool:
@@ -185,6 +184,7 @@ def _reset_password(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> b
             mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
+            promise(_changed_notice(user, client))
             signals.password_reset.announce(user=user, client=client, sessions_ended=len(ended))
             return True
     except (IntegrityError, InvalidEmailError):  # another account has verified the address by now

@@ -20,6 +20,7 @@ from ninja_auth_kit.models import (
     BlacklistedToken,
     EmailAddress,
     OneTimeToken,
+    PromisedEmail,
     ShadowRegistration,
     ThrottleBucket,
     UserSession,
@@ -101,6 +102,7 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
         Prunable(UserSession, "expires_at", past_resets),
         Prunable(BlacklistedToken, "blacklisted_at", past_sessions),
         Prunable(OneTimeToken, "expires_at", over),
+        Prunable(PromisedEmail, "ended_at", over),
         Prunable(ThrottleBucket, "resets_at", now),
     ]
 

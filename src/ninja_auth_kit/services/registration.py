@@ -4,7 +4,6 @@ import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,9 +16,10 @@ from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import InvalidInputError, RegistrationClosedError
-from ninja_auth_kit.models import EmailAddress, OneTimeToken, ShadowRegistration
+from ninja_auth_kit.models import EmailAddress, OneTimeToken, PromisedEmail, ShadowRegistration
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
+from ninja_auth_kit.models.promised_emails import EmailKind, NewEmail
 from ninja_auth_kit.models.unique_values import UniqueValues
 from ninja_auth_kit.models.users import (
     email_field,
@@ -32,13 +32,12 @@ from ninja_auth_kit.models.users import (
     replaceable_fields,
     settable_field,
     stored_email,
-    user_by_pk,
 )
 from ninja_auth_kit.services.internal.lapsed_registrations import Holding, may_lose_values, release_values
 from ninja_auth_kit.services.internal.password_hashing import set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
+from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
-    count_email_from,
     count_email_to,
     count_request,
     new_password_slot,
@@ -53,7 +52,7 @@ from ninja_auth_kit.services.internal.user_fields import (
     check_values,
     taken_error,
 )
-from ninja_auth_kit.services.verification import send_verification_link
+from ninja_auth_kit.services.verification import verification_link
 
 
 class Standing(Enum):
@@ -87,6 +86,7 @@ class Registration:
         email: the address as typed.
         canonical: the address in its canonical spelling.
         fields: the values for further fields of the user model.
+        page: the URL that the verification link opens.
         client: the caller.
     """
 
@@ -94,6 +94,7 @@ class Registration:
     email: str
     canonical: str
     fields: Mapping[str, Any]
+    page: str
     client: ClientInfo
 
     @property
@@ -137,7 +138,7 @@ def register(
         ValueError: `fields` has a field that only the kit or an administrator sets.
         ImproperlyConfigured: there is no page for the verification link, or `CREATE_USER` returned something else than
             an unsaved user.
-        ThrottledError: too many requests from this network, or too many passwords hashed for it.
+        ThrottledError: too many requests from this network, or too many emails or hashed passwords for it.
         ServiceUnavailableError: too many passwords are being hashed.
     """
     count_request(client)
@@ -146,10 +147,10 @@ def register(
         candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
         owner = find_holder(email)
         unique = UniqueValues(candidate, set_fields(candidate, fields))
-        new = Registration(unique, email, canonical_email(email), fields, client)
+        new = Registration(unique, email, canonical_email(email), fields, page, client)
         shadows = ShadowRegistration.objects.related(owner=owner, keys=unique.keys.values())
         lapsed = _require_free_values(new, shadows)
-        with new_password_slot(client):  # before any transaction: no lock may wait for a hash
+        with new_password_slot(client, causes_email=True):  # before any transaction: no lock may wait for a hash
             set_normalized_password(candidate, password)
         release_values(unique, lapsed)
         match Standing.of(owner):
@@ -166,8 +167,7 @@ def register(
         raise
     if user is None:
         _announce_failure(email=email, client=client, reason="concurrent_registration")
-    job = partial(send_verification_link, user, email=email, page=page, client=client)
-    emails.after_answer(job, using=accounts_database())
+        promise(verification_link(None, page=page, client=client))
 
 
 @sensitive_variables()
@@ -251,6 +251,7 @@ def _insert(new: Registration) -> Any:
         address = EmailAddress(user=user, email=new.email, canonical=new.canonical, registered_at=now)
         for row in (user, address):
             row.save(using=accounts_database(), force_insert=True)
+        promise(verification_link(user, page=new.page, client=new.client))
         signals.user_registered.announce(user=user, client=new.client, replaced=False)
     return user
 
@@ -293,6 +294,7 @@ def _update(pending: Any, new: Registration) -> Any | None:
         address.registered_at = address.registered_at and timezone.now()  # None if the account is from elsewhere
         for row in (user, address):
             row.save(using=accounts_database())
+        promise(verification_link(user, page=new.page, client=new.client))
         signals.user_registered.announce(user=user, client=new.client, replaced=True)
     return user
 
@@ -336,31 +338,31 @@ def _reject_taken(owner: Any, new: Registration, *, previous: ShadowRegistration
         # The owner may have been deleted, or have changed the address, since the user was read.
         if current is not None and has_address(current, new.canonical):
             ShadowRegistration.objects.record(shadow, previous=previous)
+        promise(NewEmail(EmailKind.ACCOUNT_EXISTS, owner, new.client, address=new.email))
     # After the transaction, as for other failures. Inside it, the event would be written through a
     # second connection, and the time that this takes would reveal that the address is taken.
     _announce_failure(email=new.email, client=new.client, reason="address_in_use", user=owner)
-    emails.after_answer(partial(_notify_owner, owner.pk, new.email, new.client), using=accounts_database())
 
 
-def _notify_owner(owner_id: Any, email: str, client: ClientInfo) -> None:
-    send_account_exists(owner_id, email=email, client=client, may_email=count_email_from(client))
+@sends(EmailKind.ACCOUNT_EXISTS)
+def _notify_owner(promised: PromisedEmail) -> None:
+    owner = user_of(promised)  # None if your project's default manager hides the user
+    is_genuine = owner is not None and promised.is_bound_to()
+    send_account_exists(owner if is_genuine else None, email=promised.address, client=promised.first_client())
 
 
-def send_account_exists(owner_id: Any, *, email: str, client: ClientInfo, may_email: bool) -> None:
+def send_account_exists(owner: Any | None, *, email: str, client: ClientInfo | None) -> None:
     """Send the owner of an address a notice that the address was registered again, or requested for another account.
 
-    Run it after the answer, with `emails.after_answer`. If no email may be sent, one is rendered and discarded.
+    If no email may be sent, one is rendered and discarded.
 
     Args:
-        owner_id: the primary key of the owner.
+        owner: the owner as it is now, or None.
         email: the address. An owner who has another address by now gets no notice.
-        client: the caller who tried to use the address.
-        may_email: whether the rate limit of the caller's network lets it cause an email.
+        client: the caller who tried to use the address; None if the email is counted already.
     """
-    owner = user_by_pk(owner_id)  # None if your project's default manager hides the user
     is_owner = owner is not None and getattr(owner, "is_active", True) and has_address(owner, canonical_email(email))
-    may_notify = may_email and is_owner
-    if owner is None or not may_notify or not count_email_to(stored_email(owner), client=client, is_notice=True):
+    if owner is None or not is_owner or not count_email_to(stored_email(owner), client=client, is_notice=True):
         render_unsent("account_exists", emails.site_context())
         return
     emails.send("account_exists", to=stored_email(owner), context=emails.site_context())

@@ -1,6 +1,5 @@
 """Verification: prove that an email address belongs to its account."""
 
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
@@ -9,16 +8,18 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, atomic, settings
+from ninja_auth_kit.conf import atomic, settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError, InvalidOneTimeTokenError
-from ninja_auth_kit.models import OneTimeToken
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email, user_by_pk
+from ninja_auth_kit.models.promised_emails import EmailKind, NewEmail
+from ninja_auth_kit.models.users import is_verified, lock_user, mark_address_verified, stored_email
 from ninja_auth_kit.services.internal.email_links import reject_token, send_link
 from ninja_auth_kit.services.internal.lapsed_registrations import extend_reservation
 from ninja_auth_kit.services.internal.password_hashing import is_password
-from ninja_auth_kit.services.internal.throttling import count_request, password_check
+from ninja_auth_kit.services.internal.promises import promise, sends, user_of
+from ninja_auth_kit.services.internal.throttling import count_email_request, password_check
 from ninja_auth_kit.services.internal.user_fields import find_account
 
 
@@ -94,39 +95,38 @@ def resend_verification(*, email: str, client: ClientInfo) -> None:
     Raises:
         InvalidInputError: `email` is not a valid address.
         ImproperlyConfigured: there is no page for the link.
-        ThrottledError: too many requests from this network.
+        ThrottledError: too many requests from this network, or too many emails for it.
     """
-    count_request(client)
+    count_email_request(client)
     page = emails.page_url(Purpose.VERIFY_EMAIL)
     user = find_account(email)
     extend_reservation(canonical_email(email))
     signals.verification_requested.announce(user=user, client=client, identifier=email)
-    job = partial(send_verification_link, user, email=email, page=page, client=client)
-    emails.after_answer(job, using=accounts_database())
+    promise(verification_link(user, page=page, client=client))
 
 
-def send_verification_link(user: Any | None, *, email: str, page: str, client: ClientInfo | None) -> None:
-    """Send a new verification link. The earlier ones stay valid until one of them is used.
-
-    Run it after the answer, with `emails.after_answer`, even if there is no user: without the job, the answer would be
-    faster. It then does the work of `send_link` without a user.
+def verification_link(user: Any | None, *, page: str, client: ClientInfo | None) -> NewEmail:
+    """Return the email with a verification link, to be promised even if there is no user.
 
     Args:
-        user: the recipient as the request has read it, or None.
-        email: the address as typed.
+        user: the recipient as the request has read or changed it, or None.
         page: the URL that the link opens.
         client: the caller, whose rate limits apply, or None for an administrator.
     """
-    current = None if user is None else user_by_pk(user.pk)
-    # With another password, a newer registration has replaced this one. It sends its own email.
-    is_same = user is not None and current is not None and current.password == user.password
+    account = "" if user is None else user.password
+    return NewEmail(EmailKind.VERIFY_EMAIL, user, client, page=page, account=account)
+
+
+@sends(EmailKind.VERIFY_EMAIL)
+def _send_verification_link(promised: PromisedEmail) -> None:
+    user = user_of(promised)
+    # With another password, a newer registration has replaced this one. It has promised its own email.
+    may_verify = user is not None and promised.is_bound_to(user.password) and _awaits_verification(user)
     send_link(
-        current if is_same and _awaits_verification(current) else None,
+        user if may_verify else None,
+        promised=promised,
         purpose=Purpose.VERIFY_EMAIL,
-        email=email,
-        page=page,
         lifetime=settings.EMAIL_VERIFICATION_LIFETIME,
-        client=client,
         password_required=settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD,
     )
 

@@ -18,9 +18,10 @@ class Command(BaseCommand):
 
     help = (
         "Delete sessions that ended or passed their absolute limit long ago, blacklisted tokens that would have "
-        "expired, expired one-time tokens, throttle counters whose window is over, and registrations whose email "
-        "address was not verified within UNVERIFIED_RETENTION. It works in batches that are committed one by one, and "
-        "skips locked rows. So it does not block requests, and can be stopped and run again at any time. Run it daily."
+        "expired, expired one-time tokens, promised emails that were given up or refused long ago, throttle counters "
+        "whose window is over, and registrations whose email address was not verified within UNVERIFIED_RETENTION. It "
+        "works in batches that are committed one by one, and skips locked rows. So it does not block requests, and "
+        "can be stopped and run again at any time. Run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

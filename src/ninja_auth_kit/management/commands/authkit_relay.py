@@ -1,6 +1,7 @@
-"""`manage.py authkit_relay`: publish the audit outbox to RabbitMQ."""
+"""`manage.py authkit_relay`: publish the audit outbox to RabbitMQ, and send promised emails."""
 
 import _thread
+import random
 import signal
 import threading
 from argparse import ArgumentParser
@@ -19,6 +20,10 @@ from ninja_auth_kit.audit.relay.loop import BATCH, Relay, configured_relay
 from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_for, serve
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import describe_database_error
+from ninja_auth_kit.models import PromisedEmail
+
+EMAIL_PATIENCE = 10.0  # seconds that the end of a relay waits for the email that is being sent
+EMAIL_PAUSE = (1.0, 3.0)  # seconds between two looks for promised emails, at least and at most
 
 
 class Command(BaseCommand):
@@ -28,7 +33,9 @@ class Command(BaseCommand):
         "Publish the audit events of the outbox to RabbitMQ, and delete those that the broker has confirmed. It runs "
         "until SIGTERM or SIGINT, and then finishes the current batch. The same signal again ends it at once. Any "
         "number of relays may run: the events of each user are still published in order. If the broker is not "
-        "available, the relay tries again until it is. Meanwhile events wait in the outbox, and none is lost."
+        "available, the relay tries again until it is. Meanwhile events wait in the outbox, and none is lost. The "
+        "relay also sends the emails that a web process has promised and could not send, because it was stopped or "
+        "the mail server was away."
     )
     # Without the checks of URLs. They would load the whole API, and double the memory of a relay.
     requires_system_checks = [Tags.compatibility]
@@ -62,6 +69,11 @@ class Command(BaseCommand):
             "The file is removed when the relay ends",
         )
         parser.add_argument(
+            "--no-emails",
+            action="store_true",
+            help="do not send promised emails: for a machine that cannot reach the mail server",
+        )
+        parser.add_argument(
             "--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus at /metrics on this port"
         )
         parser.add_argument(
@@ -78,7 +90,9 @@ class Command(BaseCommand):
             if options["once"]:
                 self._publish_once(relays)
             else:
-                self._publish_until_stopped(relays, health.touch if health else lambda: None)
+                self._publish_until_stopped(
+                    relays, health.touch if health else lambda: None, sends_emails=not options["no_emails"]
+                )
         finally:
             if health:
                 health.remove()
@@ -119,7 +133,9 @@ class Command(BaseCommand):
                 f"Events published: {_published(relays)}, refused and set aside: {refused}. See authkit_status."
             )
 
-    def _publish_until_stopped(self, relays: list[Relay], report_alive: Callable[[], None]) -> None:
+    def _publish_until_stopped(
+        self, relays: list[Relay], report_alive: Callable[[], None], *, sends_emails: bool
+    ) -> None:
         stop = threading.Event()
 
         def finish(number: int, _: Any) -> None:
@@ -130,6 +146,10 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
+        # A daemon, because a mail server that does not answer must not delay the end for long.
+        emails = threading.Thread(target=_send_emails, args=[stop], name="ninja_auth_kit-emails", daemon=True)
+        if sends_emails:
+            emails.start()
         # An unexpected error in one relay ends the others and the process, so that a supervisor
         # restarts it.
         with ThreadPoolExecutor(len(relays)) as threads:
@@ -140,6 +160,8 @@ class Command(BaseCommand):
                 self._run(relays[0], stop, report_alive)  # in this thread, because another one needs more memory
             finally:
                 stop.set()
+        if sends_emails:
+            emails.join(EMAIL_PATIENCE)
         for run in runs:
             run.result()
 
@@ -156,6 +178,23 @@ class Command(BaseCommand):
     def _print(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()  # at once, because the log of a service is read while it runs
+
+
+def _send_emails(stop: threading.Event) -> None:
+    """Send promised emails that are due, until `stop` is set."""
+    using = accounts_database()
+    while not stop.wait(random.uniform(*EMAIL_PAUSE)):  # noqa: S311  # jitter, not a secret
+        try:
+            is_due = PromisedEmail.objects.has_due()
+        except (DatabaseError, InterfaceError):  # the relay logs it
+            is_due = False
+        finally:
+            connections[using].close()
+        if is_due:
+            # Imported when it is needed, because the services double the memory of a relay.
+            from ninja_auth_kit.services import promised_emails
+
+            promised_emails.send_due_and_log(stop)
 
 
 def _published(relays: list[Relay]) -> int:

@@ -1,4 +1,4 @@
-"""`manage.py authkit_requeue`: put refused events back into the outbox, or delete them."""
+"""`manage.py authkit_requeue`: put refused events back into the outbox, or delete them; try emails again."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from ninja_auth_kit.audit.relay.retries import discard, requeue
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors
-from ninja_auth_kit.models import AuditDeferred
+from ninja_auth_kit.models import AuditDeferred, PromisedEmail
 
 BATCH = 1000  # events per statement
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         "them at once. Use it after binding a queue or raising a limit. Events in the state 'retry' would be tried "
         "again anyway, parked events would not. Events with the reason 'poison' stay, because they can never be sent. "
         "Consumers may receive the events after younger events of the same user. Running the command again changes "
-        "nothing. With --discard, the events are deleted with their content instead, and each is printed before."
+        "nothing. With --discard, the events are deleted with their content instead, and each is printed before. With "
+        "--emails, promised emails that were given up or refused by the mail server are tried again for another day "
+        "instead, by any web process or relay; with --emails --discard they are deleted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -59,11 +61,15 @@ class Command(BaseCommand):
             action="store_true",
             help="delete the events for good, also poison: no consumer will receive them. Needs --reason or --event",
         )
+        parser.add_argument("--emails", action="store_true", help="promised emails instead of events")
         parser.add_argument("--dry-run", action="store_true", help="only count the events, and change nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Put the events back or delete them, and print how many."""
+        """Put the events back or delete them, or the emails, and print how many."""
+        if options["emails"]:
+            self._requeue_emails(options)
+            return
         if options["discard"] and not (options["reason"] or options["event"]):
             raise CommandError("--discard deletes events for good. Choose the events with --reason or --event.")
         if options["reason"] == "poison" and not options["discard"]:
@@ -79,6 +85,24 @@ class Command(BaseCommand):
             return
         verb = "deleted" if options["discard"] else "put back into the outbox"
         self.stdout.write(f"{counted(count, 'event')} {'would be ' if options['dry_run'] else ''}{verb}.")
+
+    def _requeue_emails(self, options: dict[str, Any]) -> None:
+        """Try the emails again that were given up or refused, or delete them, and print how many."""
+        if options["reason"] or options["event"] or options["older_than"]:
+            raise CommandError("--emails cannot be combined with --reason, --event or --older-than.")
+        with database_errors_as_command_errors():
+            if options["dry_run"]:
+                count = PromisedEmail.objects.exclude(state=PromisedEmail.State.WAITING).count()
+            elif options["discard"]:
+                count = PromisedEmail.objects.exclude(state=PromisedEmail.State.WAITING).delete()[0]
+            else:
+                count = PromisedEmail.objects.requeue()
+        if options["json"]:
+            verb = "discarded" if options["discard"] else "requeued"
+            self.stdout.write(json.dumps({verb: count, "dry_run": options["dry_run"]}))
+            return
+        verb = "deleted" if options["discard"] else "put back"
+        self.stdout.write(f"{counted(count, 'email')} {'would be ' if options['dry_run'] else ''}{verb}.")
 
     def _process(self, options: dict[str, Any]) -> Iterator[list[str]]:
         """Put back or delete the chosen events in batches, and yield the event ids of each batch."""

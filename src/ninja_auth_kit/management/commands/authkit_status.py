@@ -1,4 +1,4 @@
-"""`manage.py authkit_status`: report the state of the audit outbox."""
+"""`manage.py authkit_status`: report the state of the audit outbox and of the promised emails."""
 
 import json
 import sys
@@ -13,18 +13,22 @@ from django.db import connections
 from ninja_auth_kit.audit.relay.health import Health, read_health
 from ninja_auth_kit.conf import accounts_database, broker
 from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors, positive_seconds
+from ninja_auth_kit.models import PromisedEmail
+from ninja_auth_kit.models.promised_emails import EmailHealth
 
-MAX_AGE = 300  # seconds that an event may wait
+MAX_AGE = 300  # seconds that an event or an email may wait
 
 
 class Command(BaseCommand):
-    """Report the state of the outbox."""
+    """Report the state of the outbox and of the promised emails."""
 
     help = (
         "Report how many audit events wait and for how long, which the broker refused and why, and which relays are "
-        "connected to the database. The exit code is 1 if an operator must act: an event has waited longer than "
-        "--max-age, in the outbox or set aside to be tried again; events wait and no relay is connected; events are "
-        "parked (see authkit_requeue); or the database does not answer. The broker is not contacted."
+        "connected to the database. Report how many promised emails wait, are tried again, were given up, or were "
+        "refused by the mail server. The exit code is 1 if an operator must act: an event or an email has waited "
+        "longer than --max-age, or an event that was set aside to be tried again; events wait and no relay is "
+        "connected; events are parked or emails were given up (see authkit_requeue); or the database does not answer. "
+        "Neither the broker nor the mail server is contacted."
     )
     requires_system_checks = [Tags.compatibility]
 
@@ -41,7 +45,7 @@ class Command(BaseCommand):
             type=positive_seconds,
             default=MAX_AGE,
             metavar="SECONDS",
-            help="how long an event may wait (default: %(default)s)",
+            help="how long an event or an email may wait (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,15 +56,17 @@ class Command(BaseCommand):
             raise CommandError(f"--database {using} is not in DATABASES. Choose one of: {known}.", returncode=2)
         try:
             with database_errors_as_command_errors():
-                health = read_health(using=using)
+                health, emails = read_health(using=using), PromisedEmail.objects.health(using=using)
         except CommandError as error:
             if not options["json"]:
                 raise
             self.stdout.write(json.dumps({"healthy": False, "problems": [str(error)]}))
             sys.exit(1)
-        problems = _problems(health, max_age=options["max_age"])
-        report = {**asdict(health), "broker": broker() is not None, "healthy": not problems, "problems": problems}
-        self.stdout.write(json.dumps(report) if options["json"] else _text(health, problems))
+        max_age = options["max_age"]
+        problems = [*_problems(health, max_age=max_age), *_email_problems(emails, max_age=max_age)]
+        verdict = {"healthy": not problems, "problems": problems}
+        report = {**asdict(health), "broker": broker() is not None, "emails": asdict(emails), **verdict}
+        self.stdout.write(json.dumps(report) if options["json"] else _text(health, emails, problems))
         if problems:
             sys.exit(1)
 
@@ -82,7 +88,19 @@ def _problems(health: Health, *, max_age: float) -> list[str]:
     return [sentence for sentence, applies in problems.items() if applies]
 
 
-def _text(health: Health, problems: list[str]) -> str:
+def _email_problems(emails: EmailHealth, *, max_age: float) -> list[str]:
+    problems = {
+        f"The oldest promised email has waited for {emails.oldest_seconds:.0f} seconds. Check that the mail server "
+        "answers, and that a web process or authkit_relay runs. The log says why emails could not be sent.": (
+            emails.oldest_seconds > max_age
+        ),
+        f"Emails given up: {emails.given_up}. They could not be sent for a day. When the mail server answers, try "
+        "them again with authkit_requeue --emails.": emails.given_up,
+    }
+    return [sentence for sentence, applies in problems.items() if applies]
+
+
+def _text(health: Health, emails: EmailHealth, problems: list[str]) -> str:
     about = "about " if health.is_estimate else ""
     oldest = f", the oldest for {health.oldest_seconds:.0f} seconds" if health.pending else ""
     lines = [f"pending   {about}{health.pending}{oldest}"]
@@ -90,6 +108,11 @@ def _text(health: Health, problems: list[str]) -> str:
         by_reason = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         lines.append(f"{state:<9} {sum(reasons.values())}{f' ({by_reason})' if by_reason else ''}")
     lines.append(f"relays    {'; '.join(health.relays) or 'none'}")
+    waited = f", the oldest for {emails.oldest_seconds:.0f} seconds" if emails.waiting or emails.retrying else ""
+    lines.append(
+        f"emails    {emails.waiting} waiting, {emails.retrying} tried again{waited}; {emails.given_up} given up, "
+        f"{emails.refused} refused"
+    )
     if broker() is None:
         lines.append("broker    none (RABBITMQ_HOST is not set, and events are only logged)")
     return "\n".join([*lines, *(f"\n{sentence}" for sentence in problems)])

@@ -10,41 +10,34 @@ from ninja_auth_kit import emails
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.exceptions import InvalidOneTimeTokenError
-from ninja_auth_kit.models import OneTimeToken
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.users import lock_user, stored_email
-from ninja_auth_kit.services.internal.throttling import count_email_link, count_refused_token
+from ninja_auth_kit.services.internal.throttling import count_email_link, count_owner_email, count_refused_token
 from ninja_auth_kit.services.internal.uniform import burn_token_lookup, render_unsent
 from ninja_auth_kit.signals import ActionSignal
 
 
 def send_link(
-    user: Any | None,
-    *,
-    purpose: Purpose,
-    email: str,
-    page: str,
-    lifetime: timedelta,
-    client: ClientInfo | None,
-    **context: Any,
+    user: Any | None, *, promised: PromisedEmail, purpose: Purpose, lifetime: timedelta, **context: Any
 ) -> None:
-    """Send a link with a new one-time token. The earlier ones of the purpose stay valid until one of them is used.
+    """Send a promised link with a new one-time token, whose lifetime begins now.
 
-    Without a user, or beyond the rate limits, nothing is stored or sent, but an email is rendered and discarded.
+    The earlier ones of the purpose stay valid until one of them is used.
+
+    Without a user, or beyond the rate limits of the recipient, nothing is stored or sent, but an email is rendered and
+    discarded.
 
     Args:
         user: the recipient, at the stored spelling of the address, or None.
+        promised: the promise, with the page that the link opens and the client whose rate limits apply.
         purpose: what the token is valid for. The email template has the same name.
-        email: the address as typed.
-        page: the URL that the link opens.
         lifetime: how long the token is valid.
-        client: the caller, whose rate limits apply, or None for an administrator.
         context: further variables for the email template.
     """
-    may_email = count_email_link(user, email=email, client=client)
-    if user is None or not may_email:
+    if not count_email_link(user, client=promised.first_client()) or user is None:
         burn_token_lookup(purpose)
-        render_unsent(purpose.value, {**link_context(page, new_one_time_token(), lifetime), **context})
+        render_unsent(purpose.value, {**link_context(promised.page, new_one_time_token(), lifetime), **context})
         return
     to = stored_email(user)
     with atomic():
@@ -55,7 +48,15 @@ def send_link(
             return
         expires_at = timezone.now() + lifetime
         token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
-    emails.send(purpose.value, to=to, context={**link_context(page, token, lifetime), **context})
+    emails.send(purpose.value, to=to, context={**link_context(promised.page, token, lifetime), **context})
+
+
+def send_notice(promised: PromisedEmail) -> None:
+    """Send a notice to the owner of an account, at the address that the account had when it was promised."""
+    may_email = bool(promised.address) and promised.is_bound_to()
+    is_counted = promised.attempts > 1
+    if may_email and (is_counted or count_owner_email(promised.address)):
+        emails.send(promised.kind, to=promised.address, context=emails.site_context())
 
 
 def link_context(page: str, token: str, lifetime: timedelta) -> dict[str, Any]:

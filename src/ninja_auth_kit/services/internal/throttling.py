@@ -202,14 +202,20 @@ def password_check(*, user: Any, client: ClientInfo) -> Iterator[None]:
 
 
 @contextmanager
-def new_password_slot(client: ClientInfo) -> Iterator[None]:
+def new_password_slot(client: ClientInfo, *, causes_email: bool = False) -> Iterator[None]:
     """Count a new password, and hold a slot for hashing it.
 
+    Args:
+        client: the client of the request.
+        causes_email: whether to count an email from the network as well, in the same statement: see
+            `count_email_request`.
+
     Raises:
-        ThrottledError: too many passwords are hashed for this network.
+        ThrottledError: too many passwords are hashed for this network, or it causes too many emails.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    wanted, subject = network_buckets("hash_network", client), ThrottleSubject(client)
+    emails = network_buckets("mail_network", client) if causes_email else []
+    wanted, subject = [*network_buckets("hash_network", client), *emails], ThrottleSubject(client)
     with hash_slot(before_waiting=partial(require_not_full, wanted, subject)):
         take_hits(wanted, subject)
         yield
@@ -225,12 +231,24 @@ def forgive(user: Any) -> None:
 
 
 def count_request(client: ClientInfo) -> None:
-    """Count a registration, or a request that may cause an email.
+    """Count a registration.
 
     Raises:
         ThrottledError: too many requests from this network.
     """
     take_hits(network_buckets("request_network", client), ThrottleSubject(client))
+
+
+def count_email_request(client: ClientInfo) -> None:
+    """Count a request that may cause an email, and the email, in one statement.
+
+    The email is counted whether or not one follows, and before it is known. So the error does not reveal it.
+
+    Raises:
+        ThrottledError: too many requests or too many emails from this network.
+    """
+    wanted = [*network_buckets("request_network", client), *network_buckets("mail_network", client)]
+    take_hits(wanted, ThrottleSubject(client))
 
 
 def count_refused_token(client: ClientInfo) -> None:
@@ -242,42 +260,31 @@ def count_refused_token(client: ClientInfo) -> None:
     take_hits(network_buckets("token_network", client), ThrottleSubject(client))
 
 
-def count_email_from(client: ClientInfo) -> bool:
-    """Count a request that may cause an email, and return whether the email may be sent.
+def count_email_link(user: Any | None, *, client: ClientInfo | None) -> bool:
+    """Count an email with a link to its recipient, and return whether it may be sent.
 
-    The hit is counted whether or not an email follows, so that the limit does not reveal which.
-    """
-    return _may_take(network_buckets("mail_network", client), ThrottleSubject(client))
-
-
-def count_email_link(user: Any | None, *, email: str, client: ClientInfo | None) -> bool:
-    """Count a request for a link and the email with it, and return whether it may be sent.
-
-    Without a user nothing is counted for the recipient. Otherwise requests that cause no email would use up the limit
-    of the address.
+    Without a user nothing is counted. Otherwise requests that cause no email would use up the limit of the address.
 
     Args:
         user: the recipient, or None if no user has the address.
-        email: the address as typed.
-        client: the client of the request; None for an administrator, who has no limits.
+        client: the client of the request; None if no limit applies.
     """
-    if client is None:
-        return user is not None
-    may_send = count_email_from(client)
-    if user is None or not may_send:
-        burn_bucket_lookup(_recipient_buckets(email, client))
+    if user is None:
+        burn_bucket_lookup(_recipient_buckets("", client or ClientInfo()))
         return False
     return count_email_to(stored_email(user), client=client)
 
 
-def count_email_to(email: str, *, client: ClientInfo, is_notice: bool = False) -> bool:
+def count_email_to(email: str, *, client: ClientInfo | None, is_notice: bool = False) -> bool:
     """Count an email that a stranger may have caused, and return whether it may be sent.
 
     Args:
         email: the recipient.
-        client: the client of the request.
+        client: the client of the request; None if no limit applies, for example because the email is counted already.
         is_notice: whether the email only says that there is an account.
     """
+    if client is None:
+        return True
     notice = buckets_for("mail_notice", _account_name(email, by_email=True)) if is_notice else []
     return _may_take([*_recipient_buckets(email, client), *notice], ThrottleSubject(client, identifier=email))
 
