@@ -161,6 +161,19 @@ def may_authenticate(user: Any) -> bool:
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
 
 
+def may_reset_password(user: Any) -> bool:
+    """Return whether a user may set a password with an emailed link: a new one, or the first."""
+    return may_authenticate(user) and (user.has_usable_password() or settings.PASSWORD_RESET_SETS_FIRST_PASSWORD)
+
+
+def password_context(user: Any) -> dict[str, bool]:
+    """Return what an email must know about the password of its recipient.
+
+    No email tells a user to log in with a password that the account does not have.
+    """
+    return {"lacks_password": not user.has_usable_password(), "may_set_password": may_reset_password(user)}
+
+
 def account_state(user: Any) -> str:
     """Return the state of an account that must be the same when the link in an email is used.
 
