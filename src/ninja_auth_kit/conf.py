@@ -254,8 +254,8 @@ class AuthKitSettings(TypedDict, total=False):
             True,
             rules.BOOLEAN,
             EMAIL_ADDRESSES_AND_PASSWORDS,
-            "Whether a password reset gives a [first password](features/passwords.md#users-without-a-password) to users "
-            "without one, such as those of a social login.",
+            "Whether a password reset sets the [first password](features/passwords.md#users-without-a-password) "
+            "of a user without one.",
         ),
     ]
     BASE_URL: Annotated[

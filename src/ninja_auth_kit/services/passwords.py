@@ -98,7 +98,7 @@ def _send_changed_notice(user_id: Any) -> None:
 def request_password_reset(*, email: str, client: ClientInfo) -> None:
     """Send a link for a new password if an account has the address. The caller does not learn whether one has.
 
-    An account without a usable password gets its first one with it, unless `PASSWORD_RESET_SETS_FIRST_PASSWORD` is off.
+    With it, an account without a password gets its first one, unless `PASSWORD_RESET_SETS_FIRST_PASSWORD` is off.
 
     Args:
         email: as typed; the email is sent to the spelling that the account has.
