@@ -32,7 +32,7 @@ from ninja_auth_kit.models.users import (
 )
 from ninja_auth_kit.services.internal.lapsed_registrations import extend_reservation
 from ninja_auth_kit.services.internal.promises import promise
-from ninja_auth_kit.services.verification import verification_link
+from ninja_auth_kit.services.verification import has_password_for_link, verification_link
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
@@ -72,7 +72,7 @@ def revoke_selected_sessions(*, sessions: Iterable[UserSession], admin: Any, cli
         selected[session.user_id].append(session.pk)
     ended: set[UUID] = set()
     for user_id, ids in selected.items():
-        ended |= _revoke(user_id=user_id, ids=ids, client=client, actor=_by_admin(admin))
+        ended |= _revoke(user_id=user_id, ids=ids, client=client, actor=by_admin(admin))
     return ended
 
 
@@ -106,6 +106,11 @@ class Outcome(TextChoices):
         _("another account has the same email address, or the default manager of the user model hides this account"),
     )
     DISABLED = "disabled", _("the account is disabled")
+    PENDING = "pending", _("a registration, which its owner has to verify")
+    NO_PASSWORD = "no_password", _("the account has no password, which the link asks for; a password reset sets one")
+    NO_ADDRESS = "no_address", _("the account has no email address")
+    INVALID = "invalid", _("the email address cannot be used, for example because it is not ASCII before the @")
+    UNKNOWN = "unknown", _("no account has this email address")
 
 
 def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
@@ -131,7 +136,7 @@ def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientI
         if owner is None or owner.pk != user.pk:
             return Outcome.SHARED
         mark_address_verified(user, user.authkit_email.email)
-        signals.email_verified.announce(user=user, client=client, **_by_admin(admin))
+        signals.email_verified.announce(user=user, client=client, **by_admin(admin))
     return Outcome.DONE
 
 
@@ -153,10 +158,10 @@ def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInf
         return skipped
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
+    if not has_password_for_link(user):
+        return Outcome.NO_PASSWORD
     extend_reservation(address.canonical)
-    signals.verification_requested.announce(
-        user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
-    )
+    signals.verification_requested.announce(user=user, client=client, identifier=stored_email(user), **by_admin(admin))
     promise(verification_link(user, page=page, client=None))
     return Outcome.DONE
 
@@ -169,5 +174,6 @@ def _reason_to_skip(user: Any | None, address: EmailAddress) -> Outcome | None:
     return Outcome.VERIFIED if is_verified(user) else None
 
 
-def _by_admin(admin: Any) -> dict[str, str]:
+def by_admin(admin: Any) -> dict[str, str]:
+    """Return what an administrator's action adds to a signal."""
     return {"by": "admin", "actor_id": str(admin.pk)}

@@ -28,6 +28,7 @@ from ninja_auth_kit.models.users import (
     has_username,
     is_pending,
     lock_user,
+    password_context,
     release_address,
     replaceable_fields,
     settable_field,
@@ -365,7 +366,8 @@ def send_account_exists(owner: Any | None, *, email: str, client: ClientInfo | N
     if owner is None or not is_owner or not count_email_to(stored_email(owner), client=client, is_notice=True):
         render_unsent("account_exists", emails.site_context())
         return
-    emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
+    context = {**emails.site_context(), **password_context(owner)}
+    emails.send("account_exists", to=stored_email(owner), context=context)
 
 
 # Shared by the branches
