@@ -45,6 +45,7 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
             "detail",
             "code",
             "errors",
+            "retry_after",
         }
     )
     assert (body["status"], body["code"]) == (status, code)
@@ -72,7 +73,7 @@ def test_thousands_of_unknown_fields_get_a_short_answer(mounted: Api) -> None:
     response = mounted.post("login", {f"field{number}": number for number in range(3000)})
 
     errors = problem(response, 422, "validation_error")["errors"]
-    assert [error["code"] for error in errors].count("unknown_field") == 1
+    assert 1 <= [error["code"] for error in errors].count("unknown_field") <= 5
     assert len(response.content) < 1000
 
 
@@ -207,7 +208,8 @@ def test_an_unknown_path_is_a_problem_too(api: Api, path: str, method: str) -> N
 def test_no_answer_repeats_what_was_sent(mounted: Api) -> None:
     canary = "c4n4ry-7f3a"
     bodies = [
-        {"email": canary, "password": canary, "username": canary, canary: canary},
+        {"email": canary, "password": canary, "username": canary, f"{canary} {canary}": canary},
+        {"password": canary, f"a{canary * 5}": canary},
         {"email": f"{canary}\x00", "password": [canary], "token": {canary: canary}, "refresh_token": canary * 500},
         {"refresh_token": canary, "username": canary, "password": canary},
     ]

@@ -4,10 +4,19 @@ import json
 from typing import Any
 
 
+class DuplicateMemberError(ValueError):
+    """An object has a member twice."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__("JSON must not have duplicate members.")
+        self.member = member
+
+
 def parse_object(data: bytes) -> dict[str, Any]:
     """Parse one JSON object in UTF-8 without a byte order mark, duplicate members, NaN or Infinity.
 
     Raises:
+        DuplicateMemberError: an object has a member twice.
         ValueError: the data is something else, is nested too deep, or has a number with too many
             digits for Python.
     """
@@ -21,9 +30,11 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("JSON must not have duplicate members.")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise DuplicateMemberError(name)
+        members[name] = value
     return members
 
 
