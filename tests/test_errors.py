@@ -78,6 +78,50 @@ def test_thousands_of_unknown_fields_get_a_short_answer(mounted: Api) -> None:
 
 
 @pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("name", ["remember_me", "e-mail", "passwort", "Email", "x.y"])
+def test_an_unknown_field_is_named(mounted: Api, path: str, name: str) -> None:
+    for value in ("secret value", None, [], {"deep": {}}):
+        response = mounted.post(path, {**BODIES[path], name: value})
+
+        errors = problem(response, 422, "validation_error")["errors"]
+        assert (name, "unknown_field") in {(error["field"], error["code"]) for error in errors}
+        assert b"secret value" not in response.content
+
+
+@pytest.mark.parametrize(
+    "name", ["", "two words", "x" * 33, "Straße", "<b>", "7", "nakr_" + "x" * 40, "eyJh.eyJz.c2ln="]
+)
+def test_an_unknown_field_whose_name_is_no_name_is_not_repeated(mounted: Api, name: str) -> None:
+    errors = problem(mounted.post("login", {**BODIES["login"], name: 1}), 422, "validation_error")["errors"]
+
+    assert [(error["field"], error["code"]) for error in errors] == [("", "unknown_field")]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"email": "x", "password": "y", "email": "x"}', "email"),
+        (b'{"remember": 1, "remember": 2}', "remember"),
+        (b'{"email": {"inner": 1, "inner": 1}}', "inner"),
+        (b'{"two words": 1, "two words": 2}', ""),
+        (b'{"\\u0061": 1, "a": 2}', "a"),
+    ],
+)
+def test_a_field_that_is_sent_twice_is_named(mounted: Api, body: bytes, name: str) -> None:
+    said = problem(mounted.post("login", body), 400, "malformed_body")
+
+    assert [(error["field"], error["code"]) for error in said["errors"]] == [(name, "duplicate_field")]
+    assert "errors" not in problem(mounted.post("login", b"{"), 400, "malformed_body")
+
+
+@pytest.mark.security("DOS-02")
+def test_a_body_of_thousands_of_members_with_one_twice_is_answered_at_once(mounted: Api) -> None:
+    names = [f'"{number}":0' for number in range(7000)]
+
+    problem(mounted.post("login", f"{{{','.join([*names, names[-1]])}}}".encode()), 400, "malformed_body")
+
+
+@pytest.mark.parametrize("path", BODIES)
 def test_a_missing_body_and_missing_fields_are_named(mounted: Api, path: str) -> None:
     for body in (None, {}):
         errors = problem(mounted.post(path, body), 422, "validation_error")["errors"]

@@ -1,4 +1,4 @@
-"""What `JWTAuth` answers on an API that does nothing for it: a problem with a challenge, unless the project decides."""
+"""What `JWTAuth` answers on an API that does nothing for it: a problem, unless the project has its own handler."""
 
 from collections.abc import Callable
 from typing import Any

@@ -184,10 +184,8 @@ def test_a_user_of_djangos_session_is_not_the_user_of_a_request_without_a_token(
 
 @pytest.mark.parametrize("client", [TestClient, TestAsyncClient])
 def test_the_test_clients_of_ninja_have_no_user_either(client: Any) -> None:
-    if client is TestClient:
-        answer = client(shop).get("/offers")
-    else:
-        answer = async_to_sync(client(shop).get)("/async-offers")
+    is_async = client is TestAsyncClient
+    answer = async_to_sync(client(shop).get)("/async-offers") if is_async else client(shop).get("/offers")
 
     assert answer.json() == NOBODY
 

@@ -1,6 +1,7 @@
 """Strict JSON (RFC 8259): text that two parsers could read in two ways is rejected."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -30,12 +31,19 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise DuplicateMemberError(name)
-        members[name] = value
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise DuplicateMemberError(_first_duplicate(name for name, _ in pairs))
     return members
+
+
+def _first_duplicate(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("No name occurs twice.")
 
 
 def _reject_constant(constant: str) -> None:

@@ -179,12 +179,12 @@ def optional_bearer_token(request: HttpRequest) -> str | None:
 def _token(request: HttpRequest, scheme: str) -> str:
     """Return the token of a scheme, which at least one space separates from it (RFC 9110 section 11.4)."""
     header = _authorization(request)
-    if header.partition(" ")[0].lower() != scheme.lower():
-        raise MissingTokenError
     match = _credentials(scheme).fullmatch(header)
-    if match is None:
+    if match is not None:
+        return match[1]
+    if header.partition(" ")[0].lower() == scheme.lower():
         raise InvalidTokenError
-    return match[1]
+    raise MissingTokenError
 
 
 @cache
