@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
@@ -42,7 +42,7 @@ class Mails(dict[str, Any]):
 
 
 @pytest.fixture
-def mails(api: Api) -> Iterator[Mails]:
+def mails(api: Api) -> Mails:
     """Cause each email by requests."""
     found = Mails()
 
@@ -69,7 +69,7 @@ def mails(api: Api) -> Iterator[Mails]:
     for message in mail.outbox:
         found[by_subject[" ".join(message.subject.split()[:2])]] = message
     assert set(found) == LINKS | NOTICES
-    yield found
+    return found
 
 
 def cause_all(api: Api) -> None:

@@ -253,7 +253,7 @@ def test_a_page_names_its_site_and_fits_a_phone(path: str, open_link: Callable[.
         page = open_link(path, token)
         page.set_viewport_size({"width": 320, "height": 600})
 
-        assert page.title().endswith("– Ada & Sons")
+        assert page.title().endswith("| Ada & Sons")
         expect(page.get_by_text("Ada & Sons", exact=True)).to_be_visible()
         assert "token" not in page.url
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
