@@ -60,12 +60,13 @@ class Listener:
                 "RABBITMQ_HOST is empty, so the audit events are not shown: they are in the server's log."
             )
         self.address = f"{where.host}:{where.port}"
+        exchange = environment.get("AUDIT_EXCHANGE") or "auth.events"
         with self._while_it_lasts():
             self._connection = pika.BlockingConnection(where)
             self._channel = self._connection.channel()
-            self._channel.exchange_declare("auth.events", "topic", durable=True)
+            self._channel.exchange_declare(exchange, "topic", durable=True)
             self._queue = self._channel.queue_declare("", exclusive=True).method.queue
-            self._channel.queue_bind(self._queue, "auth.events", "#")
+            self._channel.queue_bind(self._queue, exchange, "#")
 
     def events(self, *, pause: float) -> Iterator[tuple[str, dict[str, Any]] | None]:
         """Yield the routing key and the body of each event; yield None after `pause` seconds without an event."""

@@ -28,7 +28,8 @@ def make(environment: Mapping[str, str]) -> Consumer[psycopg.Cursor[object]]:
     with psycopg.connect(database) as connection:
         connection.execute(TABLES)
     queue = environment.get("CONSUMER_QUEUE", "example.auth-events")
-    consumer = Consumer(broker_url(environment), queue=queue, store=store)
+    exchange = environment.get("AUDIT_EXCHANGE") or "auth.events"
+    consumer = Consumer(broker_url(environment), queue=queue, exchange=exchange, store=store)
 
     @consumer.on(Event)
     def keep(event: Event, db: psycopg.Cursor[object]) -> None:

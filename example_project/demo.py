@@ -1,7 +1,8 @@
 """Run the example project: `make demo`. The machine needs only Python.
 
 Start a PostgreSQL unless DATABASE_URL is set, migrate, create two users, and run the server with the embedded relay.
-If a broker answers, also run a consumer of the audit events. Ctrl-C stops everything that was started.
+If a broker answers, also run a consumer of the audit events. Ctrl-C stops everything that was started, and removes
+the exchange and the queues of the demo from the broker.
 """
 
 import json
@@ -17,9 +18,9 @@ from pathlib import Path
 
 from broker import BrokerSettingsError, parameters
 from embedded_postgres import CannotStartError, EmbeddedPostgres
+from own_names import LOCAL, own_exchange, own_names
 
 HERE = Path(__file__).parent
-LOCAL = Path(os.environ.get("DEMO_DIRECTORY", HERE.parent / ".local"))
 HOST = "127.0.0.1"
 KEYS = ("SECRET_KEY", "JWT_SECRET_KEY")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
@@ -95,7 +96,10 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
         stack.callback(ignore_ends)
         database_url = server.start()
         print(f"PostgreSQL: an embedded server, data in {server.home}. Set DATABASE_URL to use your own.")
-    defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": HOST, "EMAIL_FILE_PATH": str(LOCAL / "mails"), **keys}
+    names = stack.enter_context(own_names(port, os.environ))
+    stack.callback(ignore_ends)
+    defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": HOST, "EMAIL_FILE_PATH": str(LOCAL / "mails")}
+    defaults |= {**keys, **names}
     return {**defaults, **os.environ, "DATABASE_URL": database_url}
 
 
@@ -158,7 +162,9 @@ def broker_state(environment: dict[str, str]) -> str:
     address = f"{broker.host}:{broker.port}"
     if not has_broker(environment):
         return f"no broker answers at {address}. Audit events wait in the outbox until one does."
-    return f"at {address}. Audit events go to the exchange auth.events, and from there to consumer.py."
+    exchange = environment.get("AUDIT_EXCHANGE", "auth.events")
+    removed = " They are removed when the demo stops." if exchange == own_exchange(environment["PORT"]) else ""
+    return f"at {address}. Audit events go to the exchange {exchange} and its queues, and to consumer.py.{removed}"
 
 
 def has_broker(environment: dict[str, str]) -> bool:

@@ -3,7 +3,8 @@
 Print each request as a curl command ($API is the address of the API), its response, and its audit events from
 RabbitMQ. Exit with 1 at the first response or event that is not the expected one. The server must run with DEBUG,
 because the walk reads its mailbox. The broker is that of RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER,
-RABBITMQ_PASSWORD, RABBITMQ_VHOST and RABBITMQ_TLS; if it does not answer, the events are left out.
+RABBITMQ_PASSWORD, RABBITMQ_VHOST and RABBITMQ_TLS; if it does not answer, the events are left out. The exchange is
+that of the demo, or of AUDIT_EXCHANGE.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from broker import BrokerSettingsError, Events
+from broker import BrokerSettingsError, Events, parameters
+from own_names import own_exchange
 
 PATIENCE = 20  # seconds to wait for an email
 PASSWORD = "a long walk in the hills"
@@ -218,7 +220,11 @@ def main() -> int:
     parser.add_argument("--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)")
     arguments = parser.parse_args()
     try:
-        play(Walk(Server(arguments.url), Events(os.environ)))
+        server = Server(arguments.url)
+        parameters(os.environ)
+        server.request("GET", "/")  # without a server, leave the broker as it is
+        names = {"AUDIT_EXCHANGE": own_exchange(str(server.port)) or ""}
+        play(Walk(server, Events({**names, **os.environ})))
     except BrokerSettingsError as error:
         print(f"The walk cannot start. {error}", file=sys.stderr)
         return 1

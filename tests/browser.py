@@ -2,8 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from django.test import override_settings
+from playwright.sync_api import Browser, sync_playwright
+from pytest_django.live_server_helper import LiveServer
 
 from tests.with_services import install
 
@@ -31,3 +36,30 @@ def program() -> str:
 
 def _found() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = program()
+    with sync_playwright() as playwright:
+        # Playwright's event loop runs in this thread, and Django's ORM refuses to run beside one.
+        before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+        os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE") if before is None else None
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve the project of the tests, with its present settings, in a thread, and yield the URL.
+
+    The fixture `live_server` keeps the settings of the first test that uses it.
+    """
+    with override_settings(STATIC_URL="/static/"):
+        server = LiveServer("localhost")
+        try:
+            yield server.url
+        finally:
+            server.stop()

@@ -136,6 +136,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("EMAIL_VERIFICATION_LIFETIME", [0, timedelta(days=8)]),
     ("PASSWORD_RESET_LIFETIME", [0, 61 * 60, timedelta(minutes=61)]),
     ("BASE_URL", [*NO_URLS, "https://example.com?next=1", "https://example.com/?"]),
+    ("SITE_NAME", ["", " ", "Shop ", "x" * 101, "a\nBcc: b@example.com", "a\u2028b", "a\x00", "\ud800", 7, b"Shop"]),
     (
         "FRONTEND_URLS",
         [
@@ -195,6 +196,9 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(
         ("BASE_URL", "https://example.com/"),
         ("BASE_URL", "https://example.com/below/@a/path"),
         ("FRONTEND_URLS", {"verify_email": "https://example.com/verify?from=mail&to=@me"}),
+        ("SITE_NAME", None),
+        ("SITE_NAME", "Bücher & <Söhne>, 书店"),
+        ("SITE_NAME", "\u0645\u06cc\u200c\u062e\u0648"),  # Persian needs the zero-width non-joiner
         ("AUDIT_EXCHANGE", "x" * 249),
         ("THROTTLES", {"login_network": "20/m", "login_account": ["10/15m", "20/h"]}),
         ("AUDIT_DISABLED_TYPES", ["session.refreshed", "ninja-auth-kit.email.verified.v1"]),

@@ -326,7 +326,7 @@ def test_the_page_of_the_link_uses_nothing_up(api: Api, user: Any) -> None:
 
     page = api.get("email/change")
 
-    assert 'location.pathname + "/confirm"' in page.content.decode()
+    assert '"/confirm"' in page.content.decode()
     assert confirm(api, token).status_code == 204
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -63,7 +63,6 @@ class Demo:
             "DEMO_DIRECTORY": str(directory),
             "PORT": str(self.port),
             "PYTHONUNBUFFERED": "1",
-            "CONSUMER_QUEUE": f"test-{secrets.token_hex(6)}.example",
             **environment,
         }
         self.url = f"http://127.0.0.1:{self.port}"
@@ -134,8 +133,6 @@ def demos(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     for demo in started:
         if demo.process.poll() is None:
             demo.stop()
-        if "consumer.py" in demo.output:
-            remove_queue(demo)
         # As root it is not below tmp_path.
         for home in re.findall(r"data in (\S+)\. Set", demo.output):
             shutil.rmtree(home, ignore_errors=True)
@@ -171,7 +168,7 @@ def test_the_walk_goes_as_its_page_says(demos: Callable[..., Demo], database: st
     assert normalised(walk.stdout) == normalised(transcript[1])
     assert demo.stop() == 0, demo.output
     assert "Traceback" not in demo.output
-    assert "Audit events go to the exchange auth.events, and from there to consumer.py" in demo.output
+    assert left_behind(exchange_of(demo)) == []
     assert heard[:3] == ["user.registered", "session.login_failed", "email.verified"]
     assert "consumer: session.revoked user/" in demo.output
 
@@ -188,14 +185,115 @@ def activity(database: str, count: int) -> list[str]:
     raise AssertionError(f"the consumer has received {len(rows)} events")
 
 
-def remove_queue(demo: Demo) -> None:
-    """Delete the queues at the broker of the test run."""
+@contextmanager
+def at_broker() -> Iterator[Any]:
+    """Yield a channel to the broker of the test run."""
     host, port = os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))
     with pika.BlockingConnection(pika.ConnectionParameters(host, port)) as broker:
-        channel, queue = broker.channel(), demo.environment["CONSUMER_QUEUE"]
-        for name in (queue, f"{queue}.dead"):
-            channel.queue_delete(name)
-        channel.exchange_delete(f"{queue}.dead")
+        yield broker.channel()
+
+
+def exchange_of(demo: Demo) -> str:
+    """Return the exchange that a demo has printed."""
+    match = re.search(r"the exchange (ninja-auth-kit-demo-\w+)", demo.output)
+    assert match is not None, demo.output
+    return match[1]
+
+
+def left_behind(exchange: str) -> list[str]:
+    """Return the exchanges and queues of a demo that the broker has."""
+    queue = f"{exchange}.consumer"
+    checks = [("exchange", name) for name in (exchange, f"{queue}.dead")]
+    checks += [("queue", name) for name in (f"{exchange}.audit", queue, f"{queue}.dead")]
+    found = []
+    for kind, name in checks:
+        with suppress(pika.exceptions.ChannelClosedByBroker), at_broker() as channel:
+            getattr(channel, f"{kind}_declare")(name, passive=True)
+            found.append(f"{kind} {name}")
+    return found
+
+
+@pytest.fixture
+def other_queue() -> Iterator[str]:
+    """Create a queue of another project, with a message in it."""
+    name = f"test-{secrets.token_hex(6)}.ninja-auth-kit-demo"
+    with at_broker() as channel:
+        channel.queue_declare(name, durable=True)
+        channel.basic_publish("", name, b"of another project")
+    yield name
+    with at_broker() as channel:
+        channel.queue_delete(name)
+
+
+@pytest.mark.broker
+def test_a_terminated_demo_removes_what_it_had_at_the_broker_and_nothing_else(
+    demos: Callable[..., Demo], database: str, other_queue: str
+) -> None:
+    demo = demos(DATABASE_URL=database)
+    demo.wait()
+
+    assert demo.stop(signal.SIGTERM) == 0, demo.output
+
+    assert "They are removed when the demo stops." in demo.output
+    assert left_behind(exchange_of(demo)) == []
+    with at_broker() as channel:
+        assert channel.basic_get(other_queue)[2] == b"of another project"
+
+
+@pytest.mark.broker
+def test_a_killed_demo_is_cleaned_up_after_by_the_next_one_and_a_running_one_is_left_alone(
+    demos: Callable[..., Demo], database: str
+) -> None:
+    killed = demos(DATABASE_URL=database)
+    killed.wait()
+    running = demos(DATABASE_URL=database)
+    running.wait()
+    killed.stop(signal.SIGKILL)
+    assert len(left_behind(exchange_of(killed))) >= 2
+
+    another = demos(DATABASE_URL=database)
+    another.wait()
+
+    assert left_behind(exchange_of(killed)) == []
+    assert another.stop() == 0
+    assert running.walk().returncode == 0
+    assert running.stop() == 0
+    assert left_behind(exchange_of(running)) == left_behind(exchange_of(another)) == []
+
+
+@pytest.mark.broker
+def test_an_exchange_of_your_own_stays(demos: Callable[..., Demo], database: str) -> None:
+    name = f"test-{secrets.token_hex(6)}.events"
+    names = {"AUDIT_EXCHANGE": name, "CONSUMER_QUEUE": f"{name}.consumer"}
+    demo = demos(DATABASE_URL=database, **names)
+    demo.wait()
+    try:
+        walk = demo.walk()
+
+        assert walk.returncode == 0, walk.stdout + walk.stderr
+        assert "event auth.user.registered.success" in walk.stdout
+        assert demo.stop() == 0
+        assert "They are removed" not in demo.output
+        assert f"exchange {name}" in left_behind(name)
+    finally:
+        with at_broker() as channel:
+            for queue in (f"{name}.audit", f"{name}.consumer", f"{name}.consumer.dead"):
+                channel.queue_delete(queue)
+            for exchange in (name, f"{name}.consumer.dead"):
+                channel.exchange_delete(exchange)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"exchange": "amq.topic"}', '{"exchange": 7}', '{"exchange": "ninja-auth-kit-demo-"}'],
+)
+def test_a_damaged_record_of_a_demo_names_nothing_to_remove(tmp_path: Path, content: str) -> None:
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker" / "8000").write_text(content)
+
+    named = run("-c", "import own_names; print(own_names.own_exchange('8000'))", DEMO_DIRECTORY=str(tmp_path))
+
+    assert named.stdout == "None\n", named.stderr
 
 
 def test_without_a_broker_events_wait_and_the_walk_says_so(demos: Callable[..., Demo], database: str) -> None:

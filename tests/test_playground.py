@@ -1,32 +1,18 @@
 """The example's page in a real browser: the flow, two devices, events, keyboard, a narrow screen."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests import browser
+from tests.browser import chromium
 from tests.private_broker import free_port
 from tests.test_example import Demo, database, demos
 
-__all__ = ["database", "demos"]  # fixtures
+__all__ = ["chromium", "database", "demos"]  # fixtures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser, pytest.mark.demo]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = browser.program()
-    with sync_playwright() as playwright:
-        # Playwright's event loop runs in this thread, and Django's ORM refuses to run beside one.
-        before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-        opened = playwright.chromium.launch(executable_path=path, args=browser.ARGUMENTS)
-        yield opened
-        opened.close()
-        os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE") if before is None else None
 
 
 @pytest.fixture

@@ -240,6 +240,14 @@ def test_a_password_that_one_would_guess_is_refused_with_the_reason(api: Api, pa
 
 
 @pytest.mark.security("CRED-14")
+@pytest.mark.parametrize("password", ["wonderful bookshop", "Bookshop-wonderful 7", "bookshopbookshop"])
+def test_the_name_of_the_site_is_no_password(api: Api, kit: Callable[..., None], password: str) -> None:
+    kit(SITE_NAME="Wonderful Bookshop")
+
+    assert ("password", "password_too_common") in codes(api.register(password=password))
+
+
+@pytest.mark.security("CRED-14")
 def test_the_name_of_the_mailbox_is_no_password_however_long_the_domain(api: Api) -> None:
     mailbox = "ada.lovelace.math"
 

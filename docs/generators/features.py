@@ -38,6 +38,7 @@ FEATURES = {
             "EMAIL_VERIFICATION_REQUIRES_PASSWORD",
             "EMAIL_VERIFICATION_LIFETIME",
             "BASE_URL",
+            "SITE_NAME",
             "FRONTEND_URLS",
         ),
     ),
@@ -66,12 +67,12 @@ FEATURES = {
             "password.reset_completed",
             "password.reset_failed",
         ),
-        ("PASSWORD_RESET_LIFETIME", "BASE_URL", "FRONTEND_URLS"),
+        ("PASSWORD_RESET_LIFETIME", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
     ),
     "email_change": Feature(
         ("auth_request_email_change", "auth_confirm_email_change"),
         ("email.change_requested", "email.changed", "email.change_failed"),
-        ("EMAIL_VERIFICATION_LIFETIME", "BASE_URL", "FRONTEND_URLS"),
+        ("EMAIL_VERIFICATION_LIFETIME", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
     ),
     "account": Feature(
         ("auth_me", "auth_update_me", "auth_delete_me"),

@@ -107,6 +107,8 @@ NINJA_AUTH_KIT: AuthKitSettings = {
     "AUDIENCE": "example-project",
     # The lifetime of an access token. The session is checked on every request in any case.
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    # The exchange of the audit events. `make demo` has one of its own.
+    "AUDIT_EXCHANGE": os.environ.get("AUDIT_EXCHANGE") or "auth.events",
     # The number of active sessions of a user. A login on a second device ends the first session.
     "SESSION_LIMIT": 1,
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
@@ -307,6 +308,16 @@ class AuthKitSettings(TypedDict, total=False):
             "and `http://127.0.0.1:8000` in tests and other servers; without `DEBUG`, it is an error.",
         ),
     ]
+    SITE_NAME: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.SITE_NAME,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "The name of your site in emails, in their subjects, and on the kit's own pages. With None, "
+            "it is the host of `BASE_URL`.",
+        ),
+    ]
     FRONTEND_URLS: Annotated[
         Mapping[str, str],
         Setting(
@@ -437,6 +448,12 @@ class Settings:
             return None
         url = configured.rstrip("/")
         return url if "/" in url.partition("://")[2] else url + forced_path()
+
+    @property
+    def SITE_NAME(self) -> str:  # noqa: N802  # the name of the setting
+        """The name of the site for emails and pages. It is never taken from a request."""
+        configured = self.__getattr__("SITE_NAME")
+        return configured if isinstance(configured, str) else urlsplit(self.BASE_URL or "").netloc
 
     @property
     def AUDIT_EMBEDDED_RELAY(self) -> bool:  # noqa: N802  # the name of the setting

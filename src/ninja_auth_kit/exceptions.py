@@ -179,7 +179,10 @@ class InvalidOneTimeTokenError(AuthKitError):
     """The one-time token is unknown, used, expired, replaced or for another purpose, or the password is wrong."""
 
     code = "invalid_token"
-    message = _("The link is not valid or has expired. Request a new one.")
+    message = _(
+        "The link is not valid, has expired or was already used. If you have used it, log in. Otherwise, request a "
+        "new link."
+    )
 
     def __init__(self, *, or_password: bool = False) -> None:
         """Choose the message.
@@ -191,7 +194,8 @@ class InvalidOneTimeTokenError(AuthKitError):
         super().__init__()
         if or_password:
             self.message = _(
-                "The link or the password is not valid. Check the password and try again, or request a new link."
+                "The link or the password is not valid. Check the password and try again. If you have already used "
+                "the link, log in. Otherwise, request a new link."
             )
 
 

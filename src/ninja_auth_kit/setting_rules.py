@@ -1,6 +1,7 @@
 """What the value of a setting may be. Each rule is a test and the words that follow "must be" in an error."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -194,6 +195,13 @@ def _is_host(host: str) -> bool:
     return is_word(host) and not set("/@[]") & set(host) and host.count(":") != 1
 
 
+def _is_name(value: Any) -> bool:
+    """Return whether a value is a name that fits into the subject of an email: one line that UTF-8 can encode."""
+    if not isinstance(value, str) or not 0 < len(value) <= 100 or value != value.strip():
+        return False
+    return not {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, value))
+
+
 def _is_port(value: Any) -> bool:
     is_decimal = isinstance(value, str) and value.isdecimal() and len(value) <= 5
     return is_integer(int(value) if is_decimal else value, 1, 65_535)
@@ -203,6 +211,10 @@ WORD = Rule(is_word, "a non-empty string without whitespace")
 WORDS = Rule(_are_words, "a list of event names, such as ['session.refreshed']")
 BOOLEAN = Rule(lambda value: isinstance(value, bool), "True or False")
 BOOLEAN_OR_NONE = Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
+SITE_NAME = Rule(
+    lambda value: value is None or _is_name(value),
+    "a string of one line with at most 100 characters, such as 'Example Shop', or None",
+)
 STRING = Rule(lambda value: isinstance(value, str), "a string")
 ROOT_SECRET = Rule(  # `tokens.key_checks` refuses to start with any other value, and with None in the dict
     lambda value: value is None or isinstance(value, str), "a string of at least 32 random bytes, not the `SECRET_KEY`"

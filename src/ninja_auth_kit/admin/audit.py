@@ -6,10 +6,19 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.admin.columns import text_column, time_column
 from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin
 from ninja_auth_kit.audit.relay.retries import requeue
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox
+
+# The columns of both lists.
+_EVENT = (
+    "id",
+    text_column("routing_key", _("routing key")),
+    text_column("event_id", _("event ID")),
+    time_column("created_at", _("created at")),
+)
 
 
 @admin.register(AuditOutbox)
@@ -18,7 +27,7 @@ class AuditOutboxAdmin(ReadOnlyAdmin):
 
     deferred = ("payload",)
 
-    list_display = ("id", "routing_key", "event_id", "created_at")
+    list_display = _EVENT
     ordering = ("pk",)
     fields = ("event_id", "routing_key", "shard", "created_at", "payload")
 
@@ -29,7 +38,13 @@ class AuditDeferredAdmin(ReadOnlyAdmin):
 
     deferred = ("payload",)
 
-    list_display = ("id", "routing_key", "event_id", "created_at", "state", "reason", "attempts", "next_attempt_at")
+    list_display = (
+        *_EVENT,
+        "state",
+        text_column("reason", _("reason")),
+        "attempts",
+        time_column("next_attempt_at", _("next attempt at")),
+    )
     ordering = ("pk",)
     fields = (
         "event_id",

@@ -10,9 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import path
-from django.utils.translation import gettext, ngettext
+from django.utils.text import format_lazy
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.admin.columns import text_column, time_column
 from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users, show_skipped
 from ninja_auth_kit.admin.users import UsersWithoutAddressAdmin
 from ninja_auth_kit.client import ClientInfo
@@ -41,12 +43,23 @@ class EmailAddressAdmin(ReadOnlyAdmin):
 
     deferred = ("user__password",)
 
-    list_display = ("email", "user", "verified_at")
+    list_display = (
+        text_column("email", pgettext_lazy("of an account", "email address")),
+        text_column("user", _("user")),
+        time_column("verified_at", _("verified at")),
+    )
     list_select_related = ("user",)
     list_filter = (UnverifiedFilter,)
     ordering = ("-pk",)
     search_fields = ("canonical", "user")
-    search_help_text = _("Enter a complete email address, or the primary key of a user.")
+    search_help_text = format_lazy(
+        "{} {}",
+        _("Enter a complete email address, or the primary key of a user."),
+        _(
+            "If you mark an address as verified, the person who last registered it can log in with the password "
+            "chosen at registration."
+        ),
+    )
     raw_id_fields = ("user",)
     fields = ("email", "canonical", "user", "registered_at", "verified_at")
     actions = ("mark_verified", "send_link")
@@ -59,13 +72,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         return (queryset.filter(user__in=matching_users(term)) if term else queryset), False
 
-    @admin.action(
-        permissions=["act"],
-        description=_(
-            "Mark as verified (the person who last registered the address can then log in with the password chosen at "
-            "registration)"
-        ),
-    )
+    @admin.action(permissions=["act"], description=_("Mark as verified"))
     def mark_verified(self, request: HttpRequest, queryset: QuerySet[EmailAddress]) -> None:
         """Mark each address as verified, and show which were skipped and why."""
         done = self._apply(request, queryset, mark_verified_by_admin, note=gettext("Marked as verified."))

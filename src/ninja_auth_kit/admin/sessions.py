@@ -8,9 +8,12 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.admin.columns import text_column, time_column, wrapping
 from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import BlacklistedToken, UserSession
@@ -44,7 +47,14 @@ class UserSessionAdmin(ReadOnlyAdmin):
 
     deferred = ("refresh_token", "auth_hash", "user__password")
 
-    list_display = ("id", "user", "login_time", "refreshed_at", "is_active", "end_reason", "ip_address", "user_agent")
+    list_display = (
+        # Translators: the time of a login, as the short heading of a column.
+        time_column("login_time", _("login")),
+        text_column("user", _("user")),
+        time_column("refreshed_at", _("refreshed at")),
+        "state",
+        "client",
+    )
     list_select_related = ("user",)
     list_filter = (ActiveFilter,)
     ordering = ("-expires_at", "-pk")
@@ -69,6 +79,18 @@ class UserSessionAdmin(ReadOnlyAdmin):
         "user_agent",
     )
     actions = ("end_selected",)
+
+    @admin.display(description=_("state"))
+    def state(self, session: UserSession) -> str:
+        """Return why the session ended, or that it has not. A session that expired may still say "active"."""
+        return gettext("active") if session.is_active else session.get_end_reason_display()
+
+    # Translators: the IP address and the user agent of a session, as the short heading of a column.
+    @admin.display(description=_("client"))
+    def client(self, session: UserSession) -> str:
+        """Return the IP address and the start of the user agent. The tooltip has the whole user agent."""
+        lines = (wrapping(session.ip_address or ""), wrapping(session.user_agent, limit=60))
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines if line))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -6,7 +6,6 @@ if an account has the address (CVE-2024-45231), and a slow mail server must not 
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
@@ -40,7 +39,8 @@ def render(template: str, *, to: str, context: Mapping[str, Any]) -> mail.EmailM
     subject = " ".join(render_to_string(f"{path}_subject.txt", context).split())
     recipient = ascii_recipient(to)  # Django would encode the domain by IDNA 2003, which can be that of somebody else
     message = mail.EmailMultiAlternatives(subject, render_to_string(f"{path}_message.txt", context), to=[recipient])
-    message.attach_alternative(render_to_string(f"{path}_message.html", context), "text/html")
+    html = render_to_string(f"{path}_message.html", {**context, "subject": subject})
+    message.attach_alternative(html, "text/html")
     return message
 
 
@@ -76,6 +76,5 @@ def page_url(page: str) -> str:
 
 
 def site_context() -> dict[str, str]:
-    """Return the context that all emails have: `site_url` and `site_name`, both from `BASE_URL`."""
-    base = settings.BASE_URL or ""
-    return {"site_url": base, "site_name": urlsplit(base).netloc}
+    """Return the context that all emails have: `site_url` from `BASE_URL`, and `site_name` from `SITE_NAME`."""
+    return {"site_url": settings.BASE_URL or "", "site_name": settings.SITE_NAME}

@@ -94,8 +94,9 @@ class UncommonPasswordValidator(CommonPasswordValidator):
 
 def _guessable_words(user: Any) -> list[str]:
     site = urlsplit(settings.BASE_URL or "").hostname or ""
+    name = settings.SITE_NAME.casefold()
     mailbox = str(getattr(user, email_field(), "") or "").rpartition("@")[0].casefold()
-    words = {site, *site.split("."), mailbox}
+    words = {site, *site.split("."), name, *name.split(), mailbox}
     # Longest first, then alphabetically. The order in which words are removed decides what is left,
     # so it must not be the order of a set.
     return sorted((word for word in words if len(word) > _SHORT_WORD), key=lambda word: (-len(word), word))
