@@ -120,7 +120,7 @@ class Project:
             if name == "urls":
                 self.write("mysite/urls.py", found[1])
             else:
-                self.settings(re.sub(r"EMAIL_BACKEND = .*", "", found[1]))
+                self.settings(found[1])
         self.settings(f"MAILS = {str(self.mails)!r}\n{_MAILS}")
 
     def write(self, name: str, text: str) -> None:

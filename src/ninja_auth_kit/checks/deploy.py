@@ -22,6 +22,7 @@ _PROXY_SETTINGS = ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST", "USE_X_FOR
 _LOCAL_BACKENDS = {
     f"django.core.mail.backends.{name}.EmailBackend" for name in ("console", "dummy", "filebased", "locmem")
 }
+_SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 # ASVS 5.0 11.4.2 and appendix C: the lowest approved parameters.
 _PBKDF2_ITERATIONS = {"sha512": 210_000, "sha256": 600_000, "sha1": 1_300_000}
 _ARGON2_MEMORY = {1: 47_104, 2: 19_456, 3: 12_288}  # KiB for this many passes
@@ -123,11 +124,12 @@ def check_email_backend(**_: Any) -> list[CheckMessage]:
     backend = _email_backend()
     if backend and backend not in _LOCAL_BACKENDS:
         return []
-    hint = (
-        "Set EMAIL_BACKEND = 'django.core.mail.backends.smtp.EmailBackend' and EMAIL_HOST; from Django 6.1, set both "
-        "in MAILERS = {'default': {'BACKEND': ..., 'OPTIONS': {'host': ...}}}. Or use the backend of your email "
-        "service."
-    )
+    # Django 6.1 does not start with settings of both kinds.
+    if hasattr(django_settings, "MAILERS"):
+        change = f"MAILERS['default'] = {{'BACKEND': '{_SMTP_BACKEND}', 'OPTIONS': {{'host': 'mail.example.com'}}}}"
+    else:
+        change = f"EMAIL_BACKEND = '{_SMTP_BACKEND}' and EMAIL_HOST = 'mail.example.com'"
+    hint = f"Set {change}, with the name of your email server. Or use the backend of your email service."
     cause = f"the backend is {backend}" if backend else "there is no default mailer"
     return [warning("W019", f"Emails do not leave this machine: {cause}.", hint)]
 
@@ -137,8 +139,7 @@ def _email_backend() -> str:
     mailers = getattr(django_settings, "MAILERS", None)
     if mailers is not None:
         default = mailers.get("default") if isinstance(mailers, dict) else None
-        smtp = "django.core.mail.backends.smtp.EmailBackend"
-        return str(default.get("BACKEND", smtp)) if isinstance(default, dict) else ""
+        return str(default.get("BACKEND", _SMTP_BACKEND)) if isinstance(default, dict) else ""
     with warnings.catch_warnings():  # Django 6.1 deprecates the setting and has already warned
         warnings.simplefilter("ignore")
         return str(django_settings.EMAIL_BACKEND)
