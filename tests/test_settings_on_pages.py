@@ -21,6 +21,7 @@ from django.conf import global_settings
 
 from docs.generators.checks import found
 from ninja_auth_kit.conf import BROKER_SETTINGS, SETTINGS
+from tests.howto import KIT_LINES
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.one_user_model
@@ -116,6 +117,7 @@ SNIPPETS = different(chain(*(source(page) for page in PAGES for source in (in_bl
 # What the pages read from the environment.
 ENVIRONMENT = {
     "ALLOWED_HOSTS": "example.com",
+    "AUTHKIT_SECRET_KEY": secrets.token_urlsafe(64),
     "BASE_URL": "https://example.com",
     "JWT_SECRET_KEY": secrets.token_urlsafe(64),
     "PGDATABASE": "mysite",
@@ -184,8 +186,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     projects = []
     for number, snippet in enumerate(SNIPPETS):
         project = folder / str(number)
-        is_first = 'INSTALLED_APPS += ["ninja_auth_kit"]' in snippet.code  # what the others extend
-        base = "" if is_first else f"{quickstart('settings')}NINJA_AUTH_KIT = {{}}\n"
+        has_kit = 'INSTALLED_APPS += ["ninja_auth_kit"]' not in snippet.code
+        base = quickstart("settings") if has_kit else KIT_LINES.sub("", quickstart("settings"))
+        base += "NINJA_AUTH_KIT = {}\n"
         modules = {"mysite/urls.py": quickstart("urls"), **snippet.modules}
         modules["mysite/settings.py"] = "\n".join((created, base, snippet.code))
         for name, text in modules.items():
