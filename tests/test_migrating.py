@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from django.db import DatabaseError, connection
 
 from tests.howto import Project
 from tests.servers import ROOT
