@@ -116,6 +116,7 @@ WRONG_OF_A_KEY: list[dict[str, Any]] = [
 ]
 
 WRONG: list[tuple[str, list[Any]]] = [
+    ("JWT_SECRET_KEY", [b"bytes", 7, ["a list"], {"HS256": "a dict"}]),
     ("JWT_ALGORITHM", ["none", "RS256", "hs256", None]),
     ("SIGNING_KEYS", [{}, "key", 7, [None], [{}], *([{**KEY_ENTRY, **wrong}] for wrong in WRONG_OF_A_KEY)]),
     ("ISSUER", ["", "two words", "a\x00b", None, 7]),
@@ -232,6 +233,8 @@ def test_a_number_or_a_duration_that_is_not_allowed_is_shown(
         ("ISSUER", "c4n4ry c4n4ry"),
         ("SIGNING_KEYS", ["c4n4ry"]),
         ("SESSION_LIMIT", "c4n4ry"),
+        ("JWT_SECRET_KEY", b"c4n4ry"),
+        ("JWT_SECRET_KEY", ["c4n4ry"]),
     ],
 )
 def test_text_that_is_not_allowed_is_not_shown_because_it_may_be_a_secret(

@@ -69,7 +69,7 @@ def test_without_a_schema_nothing_can_be_changed(api: Api, user: Any, audited: N
 
     assert (answer.status_code, answer.json()) == (200, api.get("me", token=token).json())
     for field in ("first_name", "email", "password", "is_staff"):
-        assert problem(api.patch("me", {field: "x"}, token=token)) == {("", "unknown_field")}
+        assert problem(api.patch("me", {field: "x"}, token=token)) == {(field, "unknown_field")}
     assert api.patch("me", {}).status_code == 401
     assert event_names() == ["session.logged_in"]
 
@@ -160,10 +160,10 @@ def test_nobody_gets_rights_by_a_field_that_the_schema_does_not_have(
     before = dict(get_user_model().objects.values().get())
     api = host_api(PROFILE_SCHEMA=HOST + "Profile")
     token = api.pair()["access_token"]
-    assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {("", "unknown_field")}
+    assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {(field, "unknown_field")}
 
     api = host_api(PROFILE_SCHEMA=ODD + "AllowingProfile")
-    assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {("", "unknown_field")}
+    assert problem(api.patch("me", {"first_name": "Ada", field: True}, token=token)) == {(field, "unknown_field")}
 
     after = dict(get_user_model().objects.values().get())
     assert {**before, "last_login": after["last_login"]} == after
@@ -225,7 +225,7 @@ def test_what_the_validators_of_the_host_say_of_the_input_is_not_repeated(
     answers = [
         api.patch("me", {"first_name": "C4N4RY"}, token=token),
         api.patch("me", {"first_name": ["C4N4RY"]}, token=token),
-        api.patch("me", {"C4N4RY": "C4N4RY"}, token=token),
+        api.patch("me", {"C4N4RY?": "C4N4RY"}, token=token),
         api.register("new@example.com", first_name="C4N4RY"),
     ]
 
@@ -240,7 +240,7 @@ def test_a_schema_that_ninja_makes_of_the_model_is_a_profile_too(host_api: Calla
     token = api.pair()["access_token"]
 
     assert api.patch("me", {"first_name": "Ada"}, token=token).status_code == 200
-    assert problem(api.patch("me", {"last_name": "King"}, token=token)) == {("", "unknown_field")}
+    assert problem(api.patch("me", {"last_name": "King"}, token=token)) == {("last_name", "unknown_field")}
     assert only_user().first_name == "Ada"
 
 

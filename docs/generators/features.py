@@ -133,10 +133,10 @@ def _body(operation: dict[str, Any]) -> list[str]:
 
 def _response(status: int, response: dict[str, Any]) -> list[str]:
     (content,) = response.get("content", {"": {}}).values()
-    schema = _resolved(content.get("schema", {}))
     if status >= 400:
-        codes = [code for code in schema["properties"]["code"]["enum"] if (status, code) not in COMMON]
+        codes = [code for code in content["examples"] if (status, code) not in COMMON]
         return [f"| {status} | {', '.join(f'`{code}`' for code in codes)} |"] if codes else []
+    schema = _resolved(content.get("schema", {}))
     return [f"| {status} | {_shape(schema)} |"]
 
 

@@ -51,14 +51,20 @@ class ClientInfo:
 
         Control characters are replaced, because they can forge log lines (ASVS 16.4.1).
         """
-        request_id = request.META.get("HTTP_X_REQUEST_ID", "")
-        traceparent = request.META.get("HTTP_TRACEPARENT", "")
+        request_id = _header(request, "HTTP_X_REQUEST_ID")
+        traceparent = _header(request, "HTTP_TRACEPARENT")
         return cls(
             ip_address=_ip_address(request),
-            user_agent=_UNPRINTABLE.sub(" ", request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_LENGTH],
+            user_agent=_UNPRINTABLE.sub(" ", _header(request, "HTTP_USER_AGENT"))[:USER_AGENT_LENGTH],
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex,
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
         )
+
+
+def _header(request: HttpRequest, name: str) -> str:
+    """Return a value of `META`, or "". Servers set text, but tests also set None and other objects."""
+    value = request.META.get(name)
+    return "" if value is None else str(value)
 
 
 def _ip_address(request: HttpRequest) -> str | None:
@@ -68,7 +74,7 @@ def _ip_address(request: HttpRequest) -> str | None:
     nothing (ASVS 4.1.3). So the header is ignored without `TRUSTED_PROXY_COUNT`, and if it has
     fewer entries than that, it is forged.
     """
-    peer = _parsed(request.META.get("REMOTE_ADDR", ""))
+    peer = _parsed(_header(request, "REMOTE_ADDR"))
     trusted = settings.TRUSTED_PROXY_COUNT
     if not trusted:
         return peer
@@ -85,7 +91,7 @@ def _forwarded_for(request: HttpRequest) -> str:
     """
     scope = getattr(request, "scope", None)
     if scope is None:
-        return str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+        return _header(request, "HTTP_X_FORWARDED_FOR")
     return b",".join(value for name, value in scope["headers"] if name.lower() == b"x-forwarded-for").decode("latin1")
 
 

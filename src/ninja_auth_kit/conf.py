@@ -89,6 +89,16 @@ class SigningKey(TypedDict):
 class AuthKitSettings(TypedDict, total=False):
     """The keys of `NINJA_AUTH_KIT`. Annotate your dict with this class, and editors complete and check it."""
 
+    JWT_SECRET_KEY: Annotated[
+        str,
+        Setting(
+            None,
+            rules.ROOT_SECRET,
+            ACCESS_TOKENS,
+            "The root secret, if another package or your own code reads the plain setting `JWT_SECRET_KEY`. If this "
+            "key is in the dict, the kit does not read the plain setting.",
+        ),
+    ]
     JWT_ALGORITHM: Annotated[
         Literal["HS256", "HS384", "HS512"],
         Setting(
@@ -342,7 +352,7 @@ DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 DURATIONS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, timedelta))
 DEVELOPMENT_BASE_URL = "http://127.0.0.1:8000"
 
-# Plain Django settings. `tokens.key_checks` checks JWT_SECRET_KEY, at every start.
+# Plain Django settings. `tokens.key_checks` checks JWT_SECRET_KEY, at every start, in either place.
 BROKER_SETTINGS: dict[str, Setting] = {
     "RABBITMQ_HOST": Setting(None, rules.HOSTS, BROKER, "The hosts of RabbitMQ. Without one, events are only logged."),
     "RABBITMQ_PORT": Setting(None, rules.PORT, BROKER, "5672 by default, 5671 with TLS."),
@@ -385,12 +395,30 @@ class Settings:
 
     @property
     def JWT_SECRET_KEY(self) -> str:  # noqa: N802  # the name of the setting
-        """The root secret. `tokens.key_checks` has checked at start that it is strong."""
-        key: str = django_settings.JWT_SECRET_KEY
+        """The root secret. `tokens.key_checks` has checked at start that it is strong.
+
+        `NINJA_AUTH_KIT` wins over the plain setting, even with None: if a variable of the environment is missing, the
+        kit must not use the key of another package instead.
+        """
+        key: str = _own_root_secret()["JWT_SECRET_KEY"] if _own_root_secret() else django_settings.JWT_SECRET_KEY
         return key
 
 
 settings = Settings()
+
+
+def _own_root_secret() -> dict[str, Any]:
+    """Return `NINJA_AUTH_KIT` if it has a root secret, or {}.
+
+    Callers must not keep the dict in a variable: error reports show the variables of a frame that fails.
+    """
+    configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
+    return configured if isinstance(configured, dict) and "JWT_SECRET_KEY" in configured else {}
+
+
+def root_secret_name() -> str:
+    """Return the name of the setting that the root secret is read from, as errors and instructions write it."""
+    return "NINJA_AUTH_KIT['JWT_SECRET_KEY']" if _own_root_secret() else "JWT_SECRET_KEY"
 
 
 def imported(name: str) -> Any:

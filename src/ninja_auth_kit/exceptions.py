@@ -21,6 +21,7 @@ Codes are for programs and are never translated. Messages are for people and nev
 caller sent. The table in `api/errors.py` maps exceptions to HTTP statuses.
 """
 
+import re
 import traceback
 from dataclasses import dataclass
 
@@ -76,6 +77,17 @@ class FieldError:
     field: str
     code: str
     message: str | Promise
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+
+
+def input_name(text: str) -> str:
+    """Return the name of a member of the input as an error may repeat it: "" unless it looks like a name.
+
+    A long text, or one with other characters, may be a value that was sent in the wrong place.
+    """
+    return text if _NAME.fullmatch(text) else ""
 
 
 class InvalidInputError(AuthKitError):

@@ -198,6 +198,9 @@ WORDS = Rule(_are_words, "a list of event names, such as ['session.refreshed']")
 BOOLEAN = Rule(lambda value: isinstance(value, bool), "True or False")
 BOOLEAN_OR_NONE = Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
 STRING = Rule(lambda value: isinstance(value, str), "a string")
+ROOT_SECRET = Rule(  # `tokens.key_checks` refuses to start with any other value, and with None in the dict
+    lambda value: value is None or isinstance(value, str), "a string of at least 32 random bytes, not the `SECRET_KEY`"
+)
 SIGNING_KEYS = Rule(
     _are_signing_keys,
     "None, or a list of dicts with 'alg', 'key', 'state' ('active' or 'verify-only') and optionally 'kid'",

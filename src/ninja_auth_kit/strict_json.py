@@ -1,13 +1,23 @@
 """Strict JSON (RFC 8259): text that two parsers could read in two ways is rejected."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
+
+
+class DuplicateMemberError(ValueError):
+    """An object has a member twice."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__("JSON must not have duplicate members.")
+        self.member = member
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Parse one JSON object in UTF-8 without a byte order mark, duplicate members, NaN or Infinity.
 
     Raises:
+        DuplicateMemberError: an object has a member twice.
         ValueError: the data is something else, is nested too deep, or has a number with too many
             digits for Python.
     """
@@ -23,8 +33,17 @@ def parse_object(data: bytes) -> dict[str, Any]:
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("JSON must not have duplicate members.")
+        raise DuplicateMemberError(_first_duplicate(name for name, _ in pairs))
     return members
+
+
+def _first_duplicate(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("No name occurs twice.")
 
 
 def _reject_constant(constant: str) -> None:

@@ -14,16 +14,27 @@ from django.views.decorators.debug import sensitive_variables
 from ninja import NinjaAPI
 
 from ninja_auth_kit import exceptions
-from ninja_auth_kit.exceptions import AuthKitError, InvalidInputError, clear_local_variables
+from ninja_auth_kit.exceptions import (
+    AuthKitError,
+    FieldError,
+    InvalidInputError,
+    clear_local_variables,
+    input_name,
+)
 
 logger = logging.getLogger("ninja_auth_kit.api")
 
 
 class MalformedBodyError(AuthKitError):
-    """The body is not one JSON object in UTF-8, or has a member twice."""
+    """The body is not one JSON object in UTF-8, or has a member twice. `errors` names that member."""
 
     code = "malformed_body"
     message = _("The request body must be a single JSON object, encoded in UTF-8, without duplicate keys.")
+
+    def __init__(self, *, duplicate: str | None = None) -> None:
+        super().__init__()
+        fault = FieldError(input_name(duplicate or ""), "duplicate_field", _("The request contains this field twice."))
+        self.errors = () if duplicate is None else (fault,)
 
 
 class BodyTooLargeError(AuthKitError):
@@ -103,7 +114,10 @@ def status_of(error: type[AuthKitError]) -> HTTPStatus:
 
 
 def problem_response(error: AuthKitError) -> HttpResponse:
-    """Return the response to an error, as `application/problem+json`. It never repeats what the client sent."""
+    """Return the response to an error, as `application/problem+json`.
+
+    It never repeats a value that the client sent, and repeats a name only as `exceptions.input_name` allows.
+    """
     status = status_of(type(error))
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -112,10 +126,12 @@ def problem_response(error: AuthKitError) -> HttpResponse:
         "detail": str(error),
         "code": error.code,
     }
-    if isinstance(error, InvalidInputError):
+    if isinstance(error, InvalidInputError | MalformedBodyError) and error.errors:
         body["errors"] = [
             {"field": fault.field, "code": fault.code, "message": str(fault.message)} for fault in error.errors
         ]
+    if isinstance(error, exceptions.ThrottledError):
+        body["retry_after"] = error.retry_after  # scripts of other sites cannot read the header (Fetch, section 3.3.6)
     response = JsonResponse(body, status=status.value, content_type="application/problem+json")
     response["Cache-Control"] = "no-store"
     if status == HTTPStatus.UNAUTHORIZED:
@@ -135,10 +151,14 @@ def _challenge(error: AuthKitError) -> str:
 
 
 def add_error_handlers(api: NinjaAPI) -> None:
-    """Make an API answer the kit's errors as problems, including those of `JWTAuth` on your own routes.
+    """Make an API answer the kit's errors as problems, even if it has handlers of its own for their base classes.
+
+    Without this call, an API answers them as problems, too, unless you have added an exception handler for one of
+    their base classes, such as Ninja's `AuthenticationError` or `HttpError`, or `Exception`. Such a handler then
+    answers the errors of the kit. A handler for a class of the kit wins over both.
 
     Args:
-        api: an API of your project. `install` adds the handler itself.
+        api: an API of your project. `install` calls this function itself.
     """
 
     def respond(request: HttpRequest, error: Any) -> HttpResponse:

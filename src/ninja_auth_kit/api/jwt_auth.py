@@ -2,10 +2,12 @@
 
 import re
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject, empty
@@ -13,6 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
 
+from ninja_auth_kit.api import ninja_hooks  # noqa: F401  # importing it lets every NinjaAPI answer the errors
 from ninja_auth_kit.api.errors import status_of
 from ninja_auth_kit.exceptions import (
     AuthKitError,
@@ -25,9 +28,11 @@ from ninja_auth_kit.models.users import may_authenticate, user_by_pk
 from ninja_auth_kit.services.sessions import session_for
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
-# RFC 6750 section 2.1: the scheme in any case, one space, one token. Tokens in the query, the body
-# or a cookie are not accepted.
-_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
+# RFC 9110 section 5.6.2 defines the characters of a scheme, RFC 6750 section 2.1 those of a token.
+# Tokens in the query, the body or a cookie are not accepted.
+_SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # noqa: S105  # a pattern
+_NO_USER = object()  # true, because Ninja takes a false result for a rejection
 
 
 class MissingTokenError(InvalidTokenError):
@@ -66,8 +71,12 @@ class JWTAuth(HttpBearer):
     the user was deleted or deactivated. If the database does not answer, the response is a 503
     (ASVS 7.4.1, 16.5.3).
 
+    A rejected request is answered with a problem and the header `WWW-Authenticate`, on any NinjaAPI. Exception
+    handlers of your API win: see `add_error_handlers`.
+
     Put `JWTAuth` last in a list of authenticators. It raises an error if it rejects a request, and Django
-    Ninja then does not call the authenticators after it.
+    Ninja then does not call the authenticators after it. With `optional=True` it accepts each request
+    without the header.
 
     One object can protect sync and async endpoints, under WSGI and ASGI.
 
@@ -77,13 +86,28 @@ class JWTAuth(HttpBearer):
             user who was deleted or deactivated is rejected at that moment. In an async endpoint, call
             `await request.auser()`, because `request.user` would query the database in the event loop.
         with_email: whether the same query loads `user.authkit_email`, the `EmailAddress` of the user.
+        optional: whether a request without the `Authorization` header is let through. It has no user: `request.auth`,
+            `request.auth_session` and `request.auth_claims` are None, and `request.user` is an `AnonymousUser`, even
+            if Django's session has a user. Any other header is checked, so a token that is malformed, expired or of
+            an ended session is a 401, and so is a header of another scheme.
+        scheme: the scheme of the `Authorization` header, for clients that cannot send `Bearer`. It is compared without
+            case (RFC 9110 section 11.1). The endpoints of the kit accept `Bearer` only.
     """
 
     openapi_bearerFormat = "JWT"  # noqa: N815  # OpenAPI's spelling
 
-    def __init__(self, *, check_session: bool = True, with_email: bool = False) -> None:
+    def __init__(
+        self, *, check_session: bool = True, with_email: bool = False, optional: bool = False, scheme: str = "Bearer"
+    ) -> None:
+        if not _SCHEME.fullmatch(scheme):
+            raise ImproperlyConfigured(f"JWTAuth(scheme={scheme!r}): a scheme is one word, such as 'Token'.")
+        self.openapi_scheme = scheme.lower()
         super().__init__()
         self.check_session, self.with_email = check_session, with_email
+        self.scheme, self.is_optional_token = scheme, optional
+        if self.openapi_scheme != "bearer":
+            self.openapi_security_schema.pop("bearerFormat", None)  # OpenAPI has it for bearer only
+            self.__class__ = _class_of_scheme(type(self), self.openapi_scheme)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Return the user of a request. Django Ninja calls this method.
@@ -94,10 +118,12 @@ class JWTAuth(HttpBearer):
             ServiceUnavailableError: the database does not answer. The error is also an `HttpError` of Django
                 Ninja.
         """
+        if self.is_optional_token and not _authorization(request):
+            return _let_through(request)
         try:
-            return self.authenticate(request, _bearer_token(request))
+            return self.authenticate(request, _token(request, self.scheme))
         except (InvalidTokenError, ServiceUnavailableError) as error:
-            raise _as_ninja_error(error) from error
+            raise _as_ninja_error(error, self.scheme) from error
 
     @sensitive_variables()
     def authenticate(self, request: HttpRequest, token: str) -> Any:
@@ -107,14 +133,14 @@ class JWTAuth(HttpBearer):
             session = session_for(claims, with_email=self.with_email)
             request.auth_session = session  # type: ignore[attr-defined]
         request.auth_claims = claims  # type: ignore[attr-defined]
-        return _set_user(request, session.user if self.check_session else _LazyUser(claims))
+        return _set_user(request, session.user if self.check_session else _LazyUser(claims, self.scheme))
 
 
 class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the stubs alone
     """The user of a token whose session is not checked: loaded at first use, and rejected if deleted or inactive."""
 
-    def __init__(self, claims: AccessClaims) -> None:
-        super().__init__(lambda: _load_user(claims))
+    def __init__(self, claims: AccessClaims, scheme: str) -> None:
+        super().__init__(lambda: _load_user(claims, scheme))
 
     def __bool__(self) -> bool:
         return True  # Ninja tests the result of each authenticator, and that must not make a query
@@ -126,13 +152,13 @@ class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the s
         return self._wrapped
 
 
-def _load_user(claims: AccessClaims) -> Any:
+def _load_user(claims: AccessClaims, scheme: str) -> Any:
     try:
         user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
     except Error as error:
-        raise _as_ninja_error(ServiceUnavailableError()) from error
+        raise _as_ninja_error(ServiceUnavailableError(), scheme) from error
     if user is None or not may_authenticate(user):
-        raise _as_ninja_error(SessionEndedError())
+        raise _as_ninja_error(SessionEndedError(), scheme)
     return user
 
 
@@ -145,21 +171,75 @@ def current_session(request: HttpRequest) -> UserSession:
 def optional_bearer_token(request: HttpRequest) -> str | None:
     """Return the bearer token of a request, or None if it is missing or malformed."""
     try:
-        return _bearer_token(request)
+        return _token(request, "Bearer")
     except InvalidTokenError:
         return None
 
 
-def _bearer_token(request: HttpRequest) -> str:
-    # Servers set META. The test clients of Ninja keep the case of the header, and `headers` ignores
-    # it.
-    header = request.META.get("HTTP_AUTHORIZATION") or request.headers.get("Authorization", "")
-    if header.partition(" ")[0].lower() != "bearer":
-        raise MissingTokenError
-    match = _BEARER.fullmatch(header)
-    if match is None:
+def _token(request: HttpRequest, scheme: str) -> str:
+    """Return the token of a scheme, which at least one space separates from it (RFC 9110 section 11.4)."""
+    header = _authorization(request)
+    match = _credentials(scheme).fullmatch(header)
+    if match is not None:
+        return match[1]
+    if header.partition(" ")[0].lower() == scheme.lower():
         raise InvalidTokenError
-    return match[1]
+    raise MissingTokenError
+
+
+@cache
+def _credentials(scheme: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(scheme)} +({_TOKEN})", re.IGNORECASE | re.ASCII)
+
+
+def _authorization(request: HttpRequest) -> str:
+    """Return the header without the white space around it, which does not belong to it (RFC 9110 section 5.5).
+
+    Servers set META. The test clients of Ninja keep the case of the header, and `headers` ignores it. Both test
+    clients also pass on None and other objects.
+    """
+    header = request.META.get("HTTP_AUTHORIZATION")
+    header = request.headers.get("Authorization") if header is None else header
+    return "" if header is None else str(header).strip(" \t")
+
+
+def _let_through(request: HttpRequest) -> Any:
+    """Return a result that Ninja accepts for a request without a token, and let `request.auth` be None."""
+    _set_user(request, AnonymousUser())
+    request.auth_session = request.auth_claims = None  # type: ignore[attr-defined]
+    request.__class__ = _class_without_user(type(request))  # type: ignore[arg-type]  # as _ninja_class
+    return _NO_USER
+
+
+class _RequestWithoutUser(HttpRequest):
+    """A request that was let through without a token.
+
+    Ninja sets `auth` to what the authenticator returned. It takes None for a rejection, so the authenticator cannot
+    return None.
+    """
+
+    @property
+    def auth(self) -> Any:
+        return vars(self).get("auth")
+
+    @auth.setter
+    def auth(self, value: Any) -> None:
+        vars(self)["auth"] = None if value is _NO_USER else value
+
+
+@cache
+def _class_without_user(kind: type[HttpRequest]) -> type[HttpRequest]:
+    """Return a class of requests whose `auth` is None although Ninja sets it. It is in all else the same class."""
+    if issubclass(kind, _RequestWithoutUser):
+        return kind
+    return type(kind.__name__, (_RequestWithoutUser, kind), {"__doc__": kind.__doc__})
+
+
+@cache
+def _class_of_scheme(kind: type[Any], scheme: str) -> type[Any]:
+    """Return a subclass, because Ninja names the security schemes of OpenAPI by the class of the authenticator."""
+    name = kind.__name__ + re.sub("[^a-z0-9]", "", scheme).capitalize()
+    return type(name, (kind,), {"__doc__": kind.__doc__, "__module__": kind.__module__})
 
 
 def _set_user(request: HttpRequest, user: Any) -> Any:
@@ -171,11 +251,13 @@ def _set_user(request: HttpRequest, user: Any) -> Any:
     return user
 
 
-def _as_ninja_error(error: AuthKitError) -> Exception:
-    """Return the error as one that Django Ninja handles, because an API may not have the kit's error handlers."""
+def _as_ninja_error(error: AuthKitError, scheme: str) -> Exception:
+    """Return the error as one that Ninja's handlers know, too, with the challenge that a 401 has for the scheme."""
     ninja_class = _ninja_class(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    converted: Exception = ninja_class(status_of(type(error)).value, str(error))
-    return converted
+    converted: Any = ninja_class(status_of(type(error)).value, str(error))
+    if isinstance(error, InvalidTokenError):
+        converted.challenge = scheme if isinstance(error, MissingTokenError) else f'{scheme} error="invalid_token"'
+    return cast("Exception", converted)
 
 
 @cache

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.utils import translation
+from pydantic import BaseModel
 
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
@@ -17,6 +18,7 @@ from ninja_auth_kit.api.errors import (
     convert_failures,
     status_of,
 )
+from ninja_auth_kit.api.examples import example_of
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     InvalidInputError,
@@ -37,13 +39,62 @@ WITH_BODY: Errors = (*WRITING, InvalidInputError)
 LIMITED: Errors = (*WITH_BODY, ThrottledError)
 WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
 
-_FIELD_ERRORS = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["field", "code", "message"],
-        "properties": {name: {"type": "string"} for name in ("field", "code", "message")},
-    },
+_PREFIX = "#/components/schemas/"
+_MEMBERS: dict[str, Any] = {
+    "type": {"type": "string", "format": "uri-reference", "examples": ["about:blank"]},
+    "title": {"type": "string", "examples": ["Unauthorized"]},
+    "status": {"type": "integer", "examples": [401]},
+    "detail": {"type": "string", "description": "For people, in the language of the request."},
+    "code": {"type": "string", "description": "For programs. It is never translated.", "examples": ["invalid_token"]},
+}
+_ERRORS = {"type": "array", "items": {"$ref": f"{_PREFIX}AuthFieldError"}}
+
+
+def _object(description: str, members: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in members if name not in optional]
+    return {"type": "object", "description": description, "required": required, "properties": members}
+
+
+# The components of OpenAPI for the body of an error (RFC 9457). Their names begin with "Auth", because your API may
+# have a schema that is called Problem.
+PROBLEMS: dict[str, dict[str, Any]] = {
+    "AuthProblem": _object("An error.", _MEMBERS),
+    "AuthMalformedBodyProblem": _object(
+        "The body could not be read. `errors` names a field that was sent twice.",
+        {**_MEMBERS, "errors": _ERRORS},
+        optional=("errors",),
+    ),
+    "AuthValidationProblem": _object(
+        "The body was read, and is not valid. `errors` names the fields.", {**_MEMBERS, "errors": _ERRORS}
+    ),
+    "AuthThrottledProblem": _object(
+        "A rate limit is reached.",
+        {
+            **_MEMBERS,
+            "retry_after": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The number of seconds after which the request can be repeated, as in Retry-After.",
+            },
+        },
+    ),
+    "AuthFieldError": _object(
+        "What is wrong with a field.",
+        {
+            "field": {
+                "type": "string",
+                "description": "The name of the field, or an empty string for the whole body.",
+                "examples": ["password"],
+            },
+            "code": {"type": "string", "examples": ["required"]},
+            "message": {"type": "string", "examples": ["This field is required."]},
+        },
+    ),
+}
+_PROBLEM_OF = {
+    HTTPStatus.BAD_REQUEST: "AuthMalformedBodyProblem",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "AuthValidationProblem",
+    HTTPStatus.TOO_MANY_REQUESTS: "AuthThrottledProblem",
 }
 
 _HEADERS: dict[HTTPStatus, dict[str, Any]] = {
@@ -71,6 +122,7 @@ def operation(
     success: dict[int, Any],
     errors: Errors = (),
     auth: Any = None,
+    body: type[BaseModel] | None = None,
     body_is_optional: bool = False,
 ) -> dict[str, Any]:
     """Return the keyword arguments that describe an operation to Django Ninja.
@@ -84,6 +136,7 @@ def operation(
         errors: the errors that the operation can raise. OpenAPI lists each with its code.
         auth: the authenticator, or None if the operation needs no access token. It is always passed on, because the
             API of your project can have an authenticator for all its routes.
+        body: the schema of the body, for its example.
         body_is_optional: whether the body can be left out.
     """
     if auth is not None:  # Ninja calls it before the endpoint, so its failures must be converted as well
@@ -91,8 +144,10 @@ def operation(
         auth.authenticate = convert_failures(auth.authenticate)
     with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE is
         extra: dict[str, Any] = {"responses": _responses((*errors, *ALWAYS))}
+    if body is not None:
+        extra["requestBody"] = {"content": {"application/json": {"example": example_of(body)}}}
     if body_is_optional:
-        extra["requestBody"] = {"required": False}
+        extra["requestBody"]["required"] = False
     return {
         "operation_id": f"auth_{name}",
         "url_name": f"auth_{name}",
@@ -112,28 +167,47 @@ def _responses(errors: Errors) -> dict[int, Any]:
 
 
 def _response(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, Any]:
-    properties: dict[str, Any] = {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "const": status.value},
-        "detail": {"type": "string"},
-        "code": {"type": "string", "enum": sorted({kind.code for kind in kinds})},
+    """Return the description of a response. Its examples list every code that it can have."""
+    examples = {kind.code: {"value": _example_of_problem(status, kind)} for kind in reversed(kinds)}
+    content = {
+        "schema": {"$ref": _PREFIX + _PROBLEM_OF.get(status, "AuthProblem")},
+        "examples": dict(sorted(examples.items())),
     }
-    example: dict[str, Any] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": str(kinds[0].message),
-        "code": kinds[0].code,
-    }
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        properties["errors"] = _FIELD_ERRORS
-        example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
-    schema = {"type": "object", "title": "Problem", "required": sorted(properties), "properties": properties}
     response: dict[str, Any] = {
         "description": " ".join(dict.fromkeys(str(kind.message) for kind in kinds)),
-        "content": {"application/problem+json": {"schema": schema, "example": example}},
+        "content": {"application/problem+json": content},
     }
     if status in _HEADERS:
         response["headers"] = _HEADERS[status]
     return response
+
+
+def _example_of_problem(status: HTTPStatus, kind: type[AuthKitError]) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": str(kind.message),
+        "code": kind.code,
+    }
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        example["retry_after"] = 60
+    return example
+
+
+def problems_of(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the components that the problems of an operation need; none for an operation that is not the kit's.
+
+    Args:
+        details: the description of an operation in OpenAPI.
+    """
+    contents = [response.get("content", {}) for response in details["responses"].values()]
+    names = {
+        content["application/problem+json"].get("schema", {}).get("$ref", "").removeprefix(_PREFIX)
+        for content in contents
+        if "application/problem+json" in content
+    }
+    used = {name: PROBLEMS[name] for name in PROBLEMS if name in names}
+    return {**used, "AuthFieldError": PROBLEMS["AuthFieldError"]} if used else {}

@@ -28,13 +28,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, input_name
 from ninja_auth_kit.models.users import email_field, has_username, is_verified
 
 # The code and the message for each type of a pydantic error. Any other type is `_INVALID`.
 _MESSAGES: dict[str, tuple[str, str | Promise]] = {
     "missing": ("required", _("This field is required.")),
-    "extra_forbidden": ("unknown_field", _("The request contains an unknown field. Send only the documented fields.")),
+    "extra_forbidden": ("unknown_field", _("This field is unknown. Send only the documented fields.")),
     "string_too_long": ("too_long", _("This value is too long. Enter a shorter value.")),
     "too_long": ("too_long", _("This value is too long. Enter a shorter value.")),
     "control_character": (
@@ -43,6 +43,7 @@ _MESSAGES: dict[str, tuple[str, str | Promise]] = {
     ),
     "one_identifier": ("one_identifier", _("Send either username or email, and only one of them.")),
 }
+_MOST_UNKNOWN_FIELDS = 5
 _INVALID = ("invalid", _("This value is not valid."))
 
 
@@ -55,19 +56,25 @@ def _with_field_errors(data: Any, validate: ValidatorFunctionWrapHandler) -> Any
 
 
 def _field_errors(faults: list[ErrorDetails]) -> Iterable[FieldError]:
-    """Return each error once.
+    """Return each error once, and only the first unknown fields.
 
     Otherwise thousands of unknown fields would cause a response that is many times as large as the request.
     """
-    return {(one.field, one.code): one for one in map(_field_error, faults)}.values()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"][:_MOST_UNKNOWN_FIELDS]
+    known = [fault for fault in faults if fault["type"] != "extra_forbidden"]
+    return {(one.field, one.code): one for one in map(_field_error, [*known, *unknown])}.values()
 
 
 def _field_error(fault: ErrorDetails) -> FieldError:
+    """Return the error of one field.
+
+    A field of the schema is named without the keys of an object inside it, which are input. An unknown field is named
+    by its path, if that looks like names.
+    """
     code, message = _MESSAGES.get(fault["type"], _INVALID)
-    # Only the name of a field of the schema is returned. The name of an unknown field and the keys
-    # of an object inside a field are input, which errors do not repeat.
-    field = "" if code == "unknown_field" else str(next(iter(fault["loc"]), ""))
-    return FieldError(field, code, message)
+    if code == "unknown_field":
+        return FieldError(input_name(".".join(map(str, fault["loc"]))), code, message)
+    return FieldError(str(next(iter(fault["loc"]), "")), code, message)
 
 
 class Body(BaseModel):
@@ -107,6 +114,7 @@ Username = Annotated[Text, Field(examples=["ada"])]
 Password = Annotated[
     SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_require_encodable)
 ]
+NewPassword = Annotated[Password, Field(examples=["a long walk in the hills"])]
 OneTimeToken = Annotated[
     SecretStr,
     Field(max_length=4096, examples=["nako_the-token-from-the-email"]),
@@ -143,7 +151,11 @@ class VerifyEmailIn(Body):
     """The token from the email, and the password of the account."""
 
     token: OneTimeToken
-    password: Password | None = Field(None, description="Required unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.")
+    password: Password | None = Field(
+        None,
+        examples=["correct horse battery staple"],
+        description="Required unless EMAIL_VERIFICATION_REQUIRES_PASSWORD is off.",
+    )
 
 
 class EmailIn(Body):
@@ -156,20 +168,20 @@ class PasswordChangeIn(Body):
     """The current password and the new password."""
 
     current_password: Password
-    new_password: Password
+    new_password: NewPassword
 
 
 class PasswordResetIn(Body):
     """The token from the email, and the new password."""
 
     token: OneTimeToken
-    new_password: Password
+    new_password: NewPassword
 
 
 class EmailChangeIn(Body):
     """The new email address, and the password of the account."""
 
-    new_email: Email
+    new_email: Email = Field(examples=["ada@new.example.com"])
     password: Password
 
 
@@ -221,7 +233,13 @@ class LogoutIn(Body):
     )
 
 
-class Detail(BaseModel):
+class Answer(BaseModel):
+    """The base class of responses. A member with a default is always there, so OpenAPI calls it required."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class Detail(Answer):
     """A message for the user."""
 
     detail: str = Field(examples=["We have sent you an email."])
@@ -233,7 +251,7 @@ class VerifiedEmail(Detail):
     email: str = Field(examples=["ada@example.com"])
 
 
-class TokenPairOut(BaseModel):
+class TokenPairOut(Answer):
     """An access token and a refresh token. The lifetimes are in seconds."""
 
     access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiI3In0.c2ln"])
@@ -249,6 +267,8 @@ class UserOut(Schema):
 
     `USER_SCHEMA` can name any other Ninja schema that the user model can fill. It need not derive from this one.
     """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     id: str = Field(examples=["7"])
     username: str | None = Field(examples=["ada"])
@@ -288,7 +308,7 @@ class UserOut(Schema):
         return getattr(user, "last_login", None)
 
 
-class SessionOut(BaseModel):
+class SessionOut(Answer):
     """An active session."""
 
     id: UUID
@@ -308,7 +328,7 @@ class PublicKeyOut(BaseModel):
     kid: str = Field(description="The RFC 7638 thumbprint of the key.", examples=[_KID])
     kty: str = Field(examples=["EC"])
     alg: str = Field(examples=["ES256"])
-    use: str = Field("sig", examples=["sig"])
+    use: str = Field(examples=["sig"])
     crv: str | None = Field(None, description="Only for EC and OKP keys.", examples=["P-256"])
     x: str | None = Field(
         None, description="Only for EC and OKP keys.", examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"]

@@ -12,6 +12,11 @@ settings.py
     W003  access tokens last longer than a service that verifies them should trust
     W004  the URLs of the kit are not in the URLconf
 
+keys.py
+
+    W007  another package reads the plain setting JWT_SECRET_KEY, too
+    W008  another package signs with the same secret
+
 users_and_database.py
 
     E005  the database is not PostgreSQL
@@ -53,6 +58,6 @@ the hint in its text: the API is not built with such a schema, so no check is pr
 A weak JWT_SECRET_KEY or SIGNING_KEYS is not a check: it stops the process before any check runs (`tokens.key_checks`).
 """
 
-from ninja_auth_kit.checks import broker, deploy, settings, users_and_database
+from ninja_auth_kit.checks import broker, deploy, keys, settings, users_and_database
 
-__all__ = ["broker", "deploy", "settings", "users_and_database"]
+__all__ = ["broker", "deploy", "keys", "settings", "users_and_database"]

@@ -16,6 +16,7 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported, 
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
 _DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
+_SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
 _CLAIMS_HINT = "Write a function of user and session that returns a dict, and set the key to its full dotted path."
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
 
@@ -53,7 +54,8 @@ def _invalid_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         if key == "THROTTLES" and isinstance(configured[key], dict):
             yield from _invalid_limits(configured[key])
             continue
-        message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{_got(setting, configured[key])}."
+        got = "" if key in _SECRETS else _got(setting, configured[key])
+        message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{got}."
         yield error("E003", message, f"Correct the value, or remove the key; the default is {_default(key)}.")
 
 
@@ -74,6 +76,8 @@ def _got(setting: Setting, value: Any) -> str:
 
 def _default(key: str) -> str:
     default = SETTINGS[key].default
+    if key == "JWT_SECRET_KEY":
+        return "the plain setting JWT_SECRET_KEY"
     if isinstance(default, timedelta):
         return spoken(default)
     return "DEFAULT_THROTTLES" if default is DEFAULT_THROTTLES else repr(default)

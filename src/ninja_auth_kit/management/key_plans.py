@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import root_secret_name, settings
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS, spoken
 from ninja_auth_kit.tokens import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey
 
@@ -71,9 +71,10 @@ def plan(new: NewKey, ring: KeyRing) -> list[str]:
 
 def emergency(new: NewKey, ring: KeyRing) -> str:
     """Return what to do if the key that is replaced was compromised. The keys then must not overlap."""
+    root = root_secret_name()
     if new.algorithm in HMAC_ALGORITHMS:
         return (
-            "If JWT_SECRET_KEY was compromised, do not wait, and do not list it in SIGNING_KEYS. Set JWT_SECRET_KEY "
+            f"If {root} was compromised, do not wait, and do not list it in SIGNING_KEYS. Set {root} "
             "to the new secret on every worker at once. From then on, all sessions, access tokens, refresh tokens and "
             "emailed links of the former secret are refused, and all users must log in again. Then run "
             "`manage.py authkit_revoke --everyone --reason key_compromised`, so that the sessions are ended in the "
@@ -81,7 +82,7 @@ def emergency(new: NewKey, ring: KeyRing) -> str:
         )
     if ring.signing.jwk is None:
         rotate = f"`manage.py authkit_keys rotate --alg {ring.signing.algorithm}`"
-        return f"If JWT_SECRET_KEY was compromised, this key does not help. See the end of {rotate}."
+        return f"If {root} was compromised, this key does not help. See the end of {rotate}."
     return (
         "If the current signing key was compromised, do not wait. Make the new key active on every worker at once, "
         "and remove the current one. From then on, access tokens of the removed key are refused, and each client "
@@ -117,8 +118,8 @@ def _plan_for_first_key_pair(new: NewKey, ring: KeyRing) -> list[str]:
         _wait_for_services("and the other services are set up to verify with it (docs/verifying-tokens.md)"),
         "Let the key sign: stop all workers, then start them with these settings. A worker with these settings and "
         "one without refuse each other's access tokens. If both run at the same time, clients refresh again and "
-        "again. Do not change JWT_SECRET_KEY: sessions, refresh tokens and emailed links depend on it. Access tokens "
-        "that it has signed are refused from now on, so each client refreshes once. No user is logged out:\n\n"
+        f"again. Do not change {root_secret_name()}: sessions, refresh tokens and emailed links depend on it. Access "
+        "tokens that it has signed are refused from now on, so each client refreshes once. No user is logged out:\n\n"
         + signing_keys(*before, entry(new.kid, new.algorithm, ACTIVE, variable(new))),
     ]
 
@@ -132,7 +133,7 @@ def _plan_for_secret(new: NewKey, ring: KeyRing) -> list[str]:
         "List the new secret as verify-only, and deploy this to every worker. Nothing is signed with it yet. (Skip "
         "this step if all workers restart at the same time.)\n\n"
         + signing_keys(*listed, entry(new.kid, new.algorithm, VERIFY_ONLY, variable(new))),
-        "When every worker has these settings, swap the secrets: set JWT_SECRET_KEY to the new secret"
+        f"When every worker has these settings, swap the secrets: set {root_secret_name()} to the new secret"
         f"{and_algorithm}, list the former secret as verify-only in its place, and deploy this to every worker. No "
         "user is logged out: each session moves to the new secret with its next refresh. Pseudonyms in audit events "
         "differ from now on.\n\n" + signing_keys(*listed, kept),

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from ninja_auth_kit.conf import settings
+from ninja_auth_kit.conf import root_secret_name, settings
 from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import KeyPair, UnusableKeyError, load_key
 from ninja_auth_kit.tokens.digests import KEY_COMMAND, key_id
@@ -33,7 +33,7 @@ _MINIMUM_CHARACTERS = 10  # that are different
 _GENERATE_SECRET = (
     "Anyone who knows or guesses this key can log in as any user. Generate a strong key:\n\n"
     f"    {KEY_COMMAND}\n\n"
-    "and set JWT_SECRET_KEY to it. Read it from the environment or from a secret store; do not write it into the code."
+    "and set {name} to it. Read it from the environment or from a secret store; do not write it into the code."
 )
 _REMOVE_ENTRY = "Remove the entry: with such a key tokens can be forged, even if the key only verifies."
 _ENTRY_FORMAT = (
@@ -67,7 +67,7 @@ def check_keys() -> None:
 
 
 def _find_fault() -> Fault | None:
-    secret: object = getattr(django_settings, "JWT_SECRET_KEY", None)
+    secret: object = getattr(settings, "JWT_SECRET_KEY", None)
     return _fault_of_root_secret(secret, settings.JWT_ALGORITHM) or _fault_of_signing_keys(
         secret, settings.SIGNING_KEYS
     )
@@ -80,17 +80,19 @@ def _fault_of_root_secret(key: object, algorithm: object) -> Fault | None:
             "Choose one for NINJA_AUTH_KIT['JWT_ALGORITHM'], or remove it to use HS256. "
             f"Keys for {', '.join(ASYMMETRIC_ALGORITHMS)} belong in NINJA_AUTH_KIT['SIGNING_KEYS'].",
         )
+    name = root_secret_name()
+    generate = _GENERATE_SECRET.format(name=name)
     if key is None or key == "":
-        return Fault("the setting JWT_SECRET_KEY is missing or empty.", _GENERATE_SECRET)
+        return Fault(f"the setting {name} is missing or empty.", generate)
     if not isinstance(key, str):
         return Fault(
-            f"JWT_SECRET_KEY must be a string, not {type(key).__name__}.",
+            f"{name} must be a string, not {type(key).__name__}.",
             "Set it to text: decode it where your settings read it.",
         )
     if _has_raw_bytes(key):
-        return Fault("JWT_SECRET_KEY contains bytes that are not UTF-8.", _ENCODE_AS_TEXT)
+        return Fault(f"{name} contains bytes that are not UTF-8.", _ENCODE_AS_TEXT)
     weakness = _weakness(key, algorithm)
-    return None if weakness is None else Fault(f"JWT_SECRET_KEY {weakness}", _GENERATE_SECRET)
+    return None if weakness is None else Fault(f"{name} {weakness}", generate)
 
 
 def _has_raw_bytes(key: str) -> bool:
@@ -170,8 +172,9 @@ def _fault_of_secret(name: str, entry: dict[str, str]) -> Fault | None:
         return Fault(f"{name}['key'] {weakness}", _REMOVE_ENTRY)
     if entry["state"] == ACTIVE:
         return Fault(
-            f"{name} is active, but the active secret is always JWT_SECRET_KEY.",
-            "Change the state to 'verify-only', or put the secret into JWT_SECRET_KEY and list the former one here.",
+            f"{name} is active, but the active secret is always {root_secret_name()}.",
+            f"Change the state to 'verify-only', or put the secret into {root_secret_name()} and list the former one "
+            "here.",
         )
     return None
 
@@ -210,7 +213,7 @@ def _fault_between_keys(secret: str, listed: Sequence[dict[str, str]]) -> Fault 
             f"{' and '.join(active)} are active, but only one key can sign.",
             "Change the state of all but one to 'verify-only'.",
         )
-    seen = {key_id("access token", secret): "JWT_SECRET_KEY"}
+    seen = {key_id("access token", secret): root_secret_name()}
     for name, entry in _named(listed):
         other = seen.setdefault(_kid(entry), name)
         if other != name:

@@ -31,6 +31,7 @@ def me(request: HttpRequest) -> Schema:
     **operation(
         "update_me",
         summary="Update the profile",
+        body=Profile,
         success={200: User},
         errors=(*WITH_BODY, *WITH_BEARER),
         auth=JWTAuth(with_email=True),
@@ -55,6 +56,7 @@ def _serialize(request: HttpRequest, user: Any) -> Schema:
     **operation(
         "delete_me",
         summary="Delete the account",
+        body=PasswordIn,
         success={204: None},
         errors=(*LIMITED, *WITH_BEARER, WrongPasswordError, AccountProtectedError),
         auth=JWTAuth(),

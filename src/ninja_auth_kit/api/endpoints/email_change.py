@@ -20,6 +20,7 @@ router = Router()
     **operation(
         "request_email_change",
         summary="Request a change of the email address",
+        body=EmailChangeIn,
         success={202: Detail},
         errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
         auth=JWTAuth(with_email=True),
@@ -47,6 +48,7 @@ def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[De
     **operation(
         "confirm_email_change",
         summary="Confirm the new email address",
+        body=OneTimeTokenIn,
         success={204: None},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),

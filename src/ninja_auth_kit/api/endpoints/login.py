@@ -20,6 +20,7 @@ router = Router()
     **operation(
         "login",
         summary="Log in",
+        body=LoginIn,
         success={200: TokenPairOut},
         errors=(*LIMITED, InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError),
     ),

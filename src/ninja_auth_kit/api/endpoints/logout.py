@@ -13,7 +13,9 @@ router = Router()
 
 @router.post(
     "logout",
-    **operation("logout", summary="Log out", success={204: None}, errors=WRITING, body_is_optional=True),
+    **operation(
+        "logout", summary="Log out", body=LogoutIn, success={204: None}, errors=WRITING, body_is_optional=True
+    ),
 )
 def logout(request: HttpRequest, body: LogoutIn) -> Status[None]:
     """End the session of the access token or, without a genuine access token, of the refresh token in the body.

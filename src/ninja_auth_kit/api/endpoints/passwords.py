@@ -20,6 +20,7 @@ router = Router()
     **operation(
         "change_password",
         summary="Change the password",
+        body=PasswordChangeIn,
         success={204: None},
         errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
         auth=JWTAuth(),
@@ -45,6 +46,7 @@ def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None
     **operation(
         "request_password_reset",
         summary="Request a password reset",
+        body=EmailIn,
         success={202: Detail},
         errors=LIMITED,
     ),
@@ -71,6 +73,7 @@ def request_password_reset(request: HttpRequest, body: EmailIn) -> Status[Detail
     **operation(
         "confirm_password_reset",
         summary="Reset the password",
+        body=PasswordResetIn,
         success={204: None},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),

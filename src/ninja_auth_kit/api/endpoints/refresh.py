@@ -22,6 +22,7 @@ router = Router()
     **operation(
         "refresh",
         summary="Refresh the tokens",
+        body=RefreshIn,
         success={200: TokenPairOut},
         errors=(*LIMITED, InvalidTokenError, TokenExpiredError, TokenReusedError, SessionEndedError),
     ),

@@ -17,7 +17,13 @@ Registration = registration_schema()
 
 @router.post(
     "register",
-    **operation("register", summary="Register", success={202: Detail}, errors=(*LIMITED, RegistrationClosedError)),
+    **operation(
+        "register",
+        summary="Register",
+        body=Registration,
+        success={202: Detail},
+        errors=(*LIMITED, RegistrationClosedError),
+    ),
 )
 def register(request: HttpRequest, body: Registration) -> Status[Detail]:  # type: ignore[valid-type]
     """Register an account. A verification link is sent to the email address.

@@ -20,6 +20,7 @@ router = Router()
     **operation(
         "verify_email",
         summary="Verify an email address",
+        body=VerifyEmailIn,
         success={200: VerifiedEmail},
         errors=(*LIMITED, InvalidOneTimeTokenError),
     ),
@@ -43,6 +44,7 @@ def verify_email(request: HttpRequest, body: VerifyEmailIn) -> VerifiedEmail:
     **operation(
         "resend_verification",
         summary="Request another verification link",
+        body=EmailIn,
         success={202: Detail},
         errors=LIMITED,
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit.conf import root_secret_name
 from ninja_auth_kit.management.cli import ignore_broken_pipe
 from ninja_auth_kit.management.key_plans import (
     emergency,
@@ -109,8 +110,8 @@ class Command(BaseCommand):
     def _print_use(self, new: NewKey, ring: KeyRing) -> None:
         if new.algorithm in HMAC_ALGORITHMS:
             self.stdout.write(
-                "You can use it as JWT_SECRET_KEY. Do not simply replace the current secret, because that logs out "
-                f"all users: `manage.py authkit_keys rotate --alg {new.algorithm}` prints a plan for replacing it."
+                f"You can use it as {root_secret_name()}. Do not simply replace the current secret, because that logs "
+                f"out all users: `manage.py authkit_keys rotate --alg {new.algorithm}` prints a plan for replacing it."
             )
             return
         is_first = ring.signing.jwk is None
@@ -119,7 +120,8 @@ class Command(BaseCommand):
         lines = signing_keys(*present_entries(ring), line)
         self.stdout.write(f"Put the key into the environment, and these lines into your settings:\n\n{lines}\n\n")
         self.stdout.write(
-            "The key then signs access tokens instead of JWT_SECRET_KEY, which is still needed for everything else."
+            f"The key then signs access tokens instead of {root_secret_name()}, which is still needed for everything "
+            "else."
             if is_first
             else "The key then verifies access tokens, like the current one. `manage.py authkit_keys rotate` prints a "
             "plan for letting it sign."
@@ -165,7 +167,7 @@ def _uses(key: AccessKey, ring: KeyRing) -> list[str]:
         "signs access tokens": key is ring.signing,
         "verifies access tokens": key.kid in ring.verifying,
         "published in the JWKS": key.jwk is not None,
-        "makes refresh tokens, digests and pseudonyms (JWT_SECRET_KEY)": key is ring.keys[0],
+        f"makes refresh tokens, digests and pseudonyms ({root_secret_name()})": key is ring.keys[0],
         "verifies refresh tokens, sessions and mailed links": key.jwk is None,
     }
     return [use for use, applies in uses.items() if applies]

@@ -1,0 +1,56 @@
+"""What the kit adds to every NinjaAPI: answers to its own errors, and parts of the OpenAPI document.
+
+`JWTAuth` is called with the request alone, and Django Ninja has no hook through which an authenticator could set the
+headers of a 401 or say in OpenAPI that it is optional. Importing this module therefore wraps two methods of Django
+Ninja. Both change nothing for an API that does not use the kit.
+"""
+
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja import errors as ninja_errors
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+
+from ninja_auth_kit.api.errors import problem_response
+from ninja_auth_kit.api.openapi import problems_of
+from ninja_auth_kit.exceptions import AuthKitError
+
+_on_exception = NinjaAPI.on_exception
+_operation_details = OpenAPISchema.operation_details
+
+
+@wraps(_on_exception)
+def on_exception(self: NinjaAPI, request: HttpRequest, exc: Any) -> HttpResponse:
+    """Answer an error of the kit as a problem, unless the project has added a handler for it or for its base class.
+
+    A 401 must have a challenge (RFC 9110 section 15.5.2), and the handlers of Ninja set no header.
+    """
+    if isinstance(exc, AuthKitError) and _is_of_ninja(self._lookup_exception_handler(exc)):
+        return problem_response(exc)
+    return _on_exception(self, request, exc)
+
+
+def _is_of_ninja(handler: Any) -> bool:
+    """Return whether an exception handler is one of Ninja's defaults, which are partial functions."""
+    function = getattr(handler, "func", handler)
+    return handler is None or getattr(function, "__module__", None) == ninja_errors.__name__
+
+
+@wraps(_operation_details)
+def operation_details(self: OpenAPISchema, operation: Operation) -> dict[str, Any]:
+    """Describe an operation, and add what Ninja cannot know: the problems, and that a token is optional.
+
+    An empty requirement makes security optional (OpenAPI 3.1, "Operation Object").
+    """
+    details: dict[str, Any] = _operation_details(self, operation)
+    self.schemas.update(problems_of(details))
+    if any(getattr(auth, "is_optional_token", False) for auth in operation.auth_callbacks):
+        details["security"] = [*details.get("security", ()), {}]
+    return details
+
+
+NinjaAPI.on_exception = on_exception  # type: ignore[method-assign]
+OpenAPISchema.operation_details = operation_details  # type: ignore[method-assign]
