@@ -164,7 +164,7 @@ def project(tmp_path: Path, database: str) -> Iterator[tuple[subprocess.Popen[st
     url = urlsplit(database)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "RABBITMQ_"))},
-        "JWT_SECRET_KEY": "of the quickstart, 0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGH",
+        "JWT_SECRET_KEY": "of the quickstart, Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ-W8",
         "PGDATABASE": url.path.lstrip("/"),
         "PGHOST": parse_qs(url.query).get("host", [url.hostname or ""])[0],
         "PGPORT": str(url.port or 5432),

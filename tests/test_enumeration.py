@@ -136,13 +136,15 @@ def test_a_link_for_an_unknown_address_asks_the_same_tables(
 ) -> None:
     kit(THROTTLES=DEFAULT_THROTTLES)
     make_user("known@example.com", verified=False)
+    make_user("passwordless@example.com", password=None, verified=False)
     tables = [model._meta.db_table for model in (ThrottleBucket, OneTimeToken)]
     asked = []
-    for email in ("known@example.com", "unknown@example.com"):
+    for name, sets_first in (("known", True), ("unknown", True), ("passwordless", True), ("passwordless", False)):
+        kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=sets_first)
         with CaptureQueriesContext(connections[accounts_database()]) as queries:
-            assert api.post(path, {"email": email}).status_code == 202
+            assert api.post(path, {"email": f"{name}@example.com"}).status_code == 202
         asked.append([table for query in queries for table in tables if table in query["sql"]])
 
     # The request, the network and the recipient; then the token.
     assert asked[0] == [tables[0]] * 3 + [tables[1]]
-    assert asked[1] == asked[0]
+    assert asked[1:] == [asked[0]] * 3

@@ -152,7 +152,11 @@ def test_a_reset_proves_the_address(api: Api) -> None:
 
 
 @pytest.mark.security("CRED-07")
-def test_asking_for_a_link_tells_nothing(api: Api, make_user: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("sets_first", [True, False])
+def test_asking_for_a_link_tells_nothing(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None], sets_first: bool
+) -> None:
+    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=sets_first)
     make_user()
     make_user("disabled@example.com", is_active=False)
     make_user("passwordless@example.com", password=None)
@@ -162,7 +166,7 @@ def test_asking_for_a_link_tells_nothing(api: Api, make_user: Callable[..., Any]
 
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.content for answer in answers}) == 1
-    assert [message.to for message in mail.outbox] == [[EMAIL]]
+    assert [message.to for message in mail.outbox] == [[EMAIL], ["passwordless@example.com"]][: 1 + sets_first]
 
 
 @pytest.mark.security("CRED-07")
@@ -347,3 +351,80 @@ def test_whoever_writes_to_the_database_cannot_point_a_mailed_token_at_another_a
 
     assert api.post("password/reset/confirm", reset).status_code == 400
     assert api.login().status_code == 200
+
+
+def test_a_reset_gives_a_user_of_a_social_login_the_first_password(api: Api, make_user: Callable[..., Any]) -> None:
+    user = make_user(password=None, verified=False)
+    assert api.login().status_code == 401
+
+    token = ask(api)
+    assert "does not have a password yet" in mail.outbox[-1].body
+    assert confirm(api, token).status_code == 204
+
+    assert api.login(password=NEW_PASSWORD).status_code == 200
+    assert EmailAddress.objects.get(user=user).verified_at is not None
+    assert is_refused(confirm(api, token))
+
+
+def test_a_user_without_a_password_and_without_an_address_row_gets_both_by_a_reset(
+    api: Api, make_user: Callable[..., Any]
+) -> None:
+    user = make_user(password=None)
+    EmailAddress.objects.filter(user=user).delete()  # like a user of create_user()
+
+    assert confirm(api, ask(api)).status_code == 204
+
+    assert api.login(password=NEW_PASSWORD).status_code == 200
+
+
+def test_a_project_can_keep_users_of_a_directory_without_a_password(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None]
+) -> None:
+    make_user(password=None)
+    token = ask(api)
+    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=False)
+
+    assert is_refused(confirm(api, token))
+    api.post("password/reset", {"email": EMAIL})
+
+    assert len(mail.outbox) == 1
+    assert not get_user_model()._default_manager.get().has_usable_password()
+
+
+def test_taking_the_password_away_voids_the_links_that_were_sent_before(api: Api, user: Any) -> None:
+    token = ask(api)
+    user.set_unusable_password()
+    user.save()
+
+    assert is_refused(confirm(api, token))
+
+
+@pytest.mark.parametrize("sets_first", [True, False])
+def test_no_email_tells_users_to_log_in_with_a_password_that_they_lack(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None], sets_first: bool
+) -> None:
+    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=sets_first)
+    make_user(password=None)
+    make_user("waits@example.com", password=None, verified=False)
+
+    api.register(username="somebody_else")
+    api.post("verify-email/resend", {"email": "waits@example.com"})
+
+    (message,) = mail.outbox  # none asks for "the password that was chosen at registration"
+    ((html, _kind),) = message.alternatives  # type: ignore[attr-defined]
+    for text in (str(message.body), html):
+        assert "log in with your password" not in text
+        assert ("Request a password reset to choose one" in text) is sets_first
+        assert ("log in the way you have done so far" in text) is not sets_first
+
+
+def test_a_link_that_needs_no_password_goes_to_users_without_one(
+    api: Api, make_user: Callable[..., Any], kit: Callable[..., None]
+) -> None:
+    kit(EMAIL_VERIFICATION_REQUIRES_PASSWORD=False)
+    user = make_user(password=None, verified=False)
+
+    api.post("verify-email/resend", {"email": EMAIL})
+    assert api.post("verify-email", {"token": mailed_token()}).status_code == 200
+
+    assert EmailAddress.objects.get(user=user).verified_at is not None

@@ -257,6 +257,17 @@ class AuthKitSettings(TypedDict, total=False):
             HOUR, rules.duration(MINUTE, HOUR), EMAIL_ADDRESSES_AND_PASSWORDS, "The lifetime of a password reset link."
         ),
     ]
+    # The link proves that the mailbox is theirs. A directory such as LDAP may have to stay the only way in.
+    PASSWORD_RESET_SETS_FIRST_PASSWORD: Annotated[
+        bool,
+        Setting(
+            True,
+            rules.BOOLEAN,
+            EMAIL_ADDRESSES_AND_PASSWORDS,
+            "Whether a password reset sets the [first password](features/passwords.md#users-without-a-password) "
+            "of a user without one.",
+        ),
+    ]
     BASE_URL: Annotated[
         str | None,
         Setting(

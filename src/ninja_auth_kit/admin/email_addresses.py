@@ -5,18 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users
+from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, matching_users, show_skipped
+from ninja_auth_kit.admin.users import UsersWithoutAddressAdmin
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import EmailAddress
 from ninja_auth_kit.services.admin_actions import Outcome, mark_verified_by_admin, resend_link_by_admin
-
-NAMED = 10  # how many skipped addresses one message names
 
 
 class UnverifiedFilter(admin.SimpleListFilter):
@@ -49,6 +50,7 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     raw_id_fields = ("user",)
     fields = ("email", "canonical", "user", "verified_at")
     actions = ("mark_verified", "send_link")
+    change_list_template = "ninja_auth_kit/admin/email_addresses.html"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -97,10 +99,12 @@ class EmailAddressAdmin(ReadOnlyAdmin):
             outcomes[act(address=address, admin=request.user, client=client)].append(address)
         done = outcomes.pop(Outcome.DONE, [])
         self.note(request, [*done], note)
-        for outcome, skipped in outcomes.items():
-            names = ", ".join(address.email for address in skipped[:NAMED]) + (", …" if skipped[NAMED:] else "")
-            # Translators: the reason is one of the texts next to "the email address is already verified".
-            text = gettext("%(count)d skipped (%(names)s): %(reason)s.")
-            values = {"count": len(skipped), "names": names, "reason": outcome.label}
-            self.message_user(request, text % values, messages.WARNING)
+        names = {outcome: [address.email for address in skipped] for outcome, skipped in outcomes.items()}
+        show_skipped(self, request, names)
         return len(done)
+
+    def get_urls(self) -> list[Any]:
+        """Return the URLs of the pages, and that of the users without an address."""
+        users = UsersWithoutAddressAdmin(get_user_model(), self.admin_site)
+        view = self.admin_site.admin_view(users.changelist_view)
+        return [path("users/", view, name="ninja_auth_kit_emailaddress_users"), *super().get_urls()]

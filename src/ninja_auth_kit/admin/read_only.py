@@ -1,10 +1,11 @@
 """What the pages of the kit have in common: they are read-only, and their queries read a limited number of rows."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import ValidationError
@@ -19,6 +20,7 @@ from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_e
 
 # The number of rows that a list shows and that an action takes. A search finds the others.
 ROWS = 1000
+NAMED = 10  # how many skipped rows one message names
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # cannot be subscripted before Django 6
@@ -112,10 +114,25 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # cannot be su
 
     def note(self, request: HttpRequest, rows: list[Model], message: str) -> None:
         """Add an entry about an action to the history of the rows."""
-        from django.contrib.admin.models import CHANGE, LogEntry  # a model of another app, which must be loaded
+        add_to_history(request, rows, message)
 
-        if rows:
-            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
+
+def add_to_history(request: HttpRequest, rows: list[Any], message: str) -> None:
+    """Add an entry about an action of an administrator to the history of each row."""
+    from django.contrib.admin.models import CHANGE, LogEntry  # a model of another app, which must be loaded
+
+    if rows:
+        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
+
+
+def show_skipped(page: Any, request: HttpRequest, skipped: Mapping[Any, list[str]]) -> None:
+    """Show a message for each outcome of an action, with the names of some rows that it skipped."""
+    for outcome, names in skipped.items():
+        listed = ", ".join(names[:NAMED]) + (", …" if names[NAMED:] else "")
+        # Translators: the reason is one of the texts next to "the email address is already verified".
+        text = _("%(count)d skipped (%(names)s): %(reason)s.")
+        values = {"count": len(names), "names": listed, "reason": outcome.label}
+        page.message_user(request, text % values, messages.WARNING)
 
 
 def matching_users(term: str) -> list[Any]:

@@ -4,14 +4,15 @@ Every function works with any user model. It reads the model's own names: `EMAIL
 `USERNAME_FIELD` and the default manager.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
-from django.db.models import F, FileField, Manager, Q
+from django.db.models import F, FileField, Manager, Q, TextField, Value
+from django.db.models.functions import Cast, Upper
 from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, settings
@@ -161,6 +162,19 @@ def may_authenticate(user: Any) -> bool:
     return not asked or any(backend.user_can_authenticate(user) for backend in asked)
 
 
+def may_reset_password(user: Any) -> bool:
+    """Return whether a user may set a password with an emailed link: a new one, or the first."""
+    return may_authenticate(user) and (user.has_usable_password() or settings.PASSWORD_RESET_SETS_FIRST_PASSWORD)
+
+
+def password_context(user: Any) -> dict[str, bool]:
+    """Return what an email must know about the password of its recipient.
+
+    No email tells a user to log in with a password that the account does not have.
+    """
+    return {"lacks_password": not user.has_usable_password(), "may_set_password": may_reset_password(user)}
+
+
 def account_state(user: Any) -> str:
     """Return the state of an account that must be the same when the link in an email is used.
 
@@ -223,6 +237,33 @@ def find_holder(email: str) -> Any | None:
     primary key, so that the answer does not depend on the plan of the query.
     """
     return min(find_holders(email), key=lambda user: (is_pending(user), user.pk), default=None)
+
+
+def users_with_any(addresses: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the users whom the default manager shows and who have one of these addresses, by address.
+
+    It is one statement, which uses the index of `user_constraints`.
+
+    Args:
+        addresses: the addresses in their canonical spelling.
+    """
+    canonical, field = frozenset(addresses), email_field()
+    spellings = canonical | {readable_email(address) for address in canonical}
+    users = get_user_model()._default_manager.using(accounts_database()).order_by()
+    # In upper case by PostgreSQL, as the index: its rules and those of Python differ.
+    in_upper_case = users.annotate(authkit_upper=Upper(Cast(field, TextField())))
+    found: dict[str, list[Any]] = {}
+    for user in in_upper_case.filter(authkit_upper__in=[Upper(Value(spelling)) for spelling in spellings]):
+        for address in _canonical_of(user) & canonical:
+            found.setdefault(address, []).append(user)
+    return found
+
+
+def _canonical_of(user: Any) -> set[str]:
+    try:
+        return {canonical_email(getattr(user, email_field()) or "")}
+    except InvalidEmailError:
+        return set()
 
 
 def _users(query: CompiledQuery, **values: Any) -> Iterator[Any]:

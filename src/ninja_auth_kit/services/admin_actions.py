@@ -31,7 +31,7 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
-from ninja_auth_kit.services.verification import send_verification_link
+from ninja_auth_kit.services.verification import has_password_for_link, send_verification_link
 
 
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
@@ -71,7 +71,7 @@ def revoke_selected_sessions(*, sessions: Iterable[UserSession], admin: Any, cli
         selected[session.user_id].append(session.pk)
     ended: set[UUID] = set()
     for user_id, ids in selected.items():
-        ended |= _revoke(user_id=user_id, ids=ids, client=client, actor=_by_admin(admin))
+        ended |= _revoke(user_id=user_id, ids=ids, client=client, actor=by_admin(admin))
     return ended
 
 
@@ -105,6 +105,11 @@ class Outcome(TextChoices):
         _("another account has the same email address, or the default manager of the user model hides this account"),
     )
     DISABLED = "disabled", _("the account is disabled")
+    PENDING = "pending", _("a registration, which its owner has to verify")
+    NO_PASSWORD = "no_password", _("the account has no password, which the link asks for; a password reset sets one")
+    NO_ADDRESS = "no_address", _("the account has no email address")
+    INVALID = "invalid", _("the email address cannot be used, for example because it is not ASCII before the @")
+    UNKNOWN = "unknown", _("no account has this email address")
 
 
 def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientInfo) -> Outcome:
@@ -130,7 +135,7 @@ def mark_verified_by_admin(*, address: EmailAddress, admin: Any, client: ClientI
         if owner is None or owner.pk != user.pk:
             return Outcome.SHARED
         mark_address_verified(user, user.authkit_email.email)
-        signals.email_verified.announce(user=user, client=client, **_by_admin(admin))
+        signals.email_verified.announce(user=user, client=client, **by_admin(admin))
     return Outcome.DONE
 
 
@@ -152,9 +157,9 @@ def resend_link_by_admin(*, address: EmailAddress, admin: Any, client: ClientInf
         return skipped
     if not getattr(user, "is_active", True):
         return Outcome.DISABLED
-    signals.verification_requested.announce(
-        user=user, client=client, identifier=stored_email(user), **_by_admin(admin)
-    )
+    if not has_password_for_link(user):
+        return Outcome.NO_PASSWORD
+    signals.verification_requested.announce(user=user, client=client, identifier=stored_email(user), **by_admin(admin))
     job = partial(send_verification_link, user, email=address.email, page=page, client=None)
     emails.after_answer(job, using=accounts_database())
     return Outcome.DONE
@@ -168,5 +173,6 @@ def _reason_to_skip(user: Any | None, address: EmailAddress) -> Outcome | None:
     return Outcome.VERIFIED if is_verified(user) else None
 
 
-def _by_admin(admin: Any) -> dict[str, str]:
+def by_admin(admin: Any) -> dict[str, str]:
+    """Return what an administrator's action adds to a signal."""
     return {"by": "admin", "actor_id": str(admin.pk)}

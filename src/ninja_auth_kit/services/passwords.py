@@ -21,7 +21,8 @@ from ninja_auth_kit.models.users import (
     has_address,
     lock_user,
     mark_address_verified,
-    may_authenticate,
+    may_reset_password,
+    password_context,
     stored_email,
     user_by_pk,
 )
@@ -97,6 +98,8 @@ def _send_changed_notice(user_id: Any) -> None:
 def request_password_reset(*, email: str, client: ClientInfo) -> None:
     """Send a link for a new password if an account has the address. The caller does not learn whether one has.
 
+    With it, an account without a password gets its first one, unless `PASSWORD_RESET_SETS_FIRST_PASSWORD` is off.
+
     Args:
         email: as typed; the email is sent to the spelling that the account has.
         client: the caller.
@@ -117,7 +120,7 @@ def request_password_reset(*, email: str, client: ClientInfo) -> None:
 
 def _send_reset_link(user_id: Any, email: str, page: str, client: ClientInfo) -> None:
     user = None if user_id is None else user_by_pk(user_id)
-    may_reset = user is not None and may_authenticate(user) and user.has_usable_password()
+    may_reset = user is not None and may_reset_password(user)
     send_link(
         user if may_reset else None,
         purpose=Purpose.RESET_PASSWORD,
@@ -125,6 +128,7 @@ def _send_reset_link(user_id: Any, email: str, page: str, client: ClientInfo) ->
         page=page,
         lifetime=settings.PASSWORD_RESET_LIFETIME,
         client=client,
+        **({} if user is None else password_context(user)),
     )
 
 
@@ -163,7 +167,7 @@ def _may_still_reset(user: Any, row: OneTimeToken) -> bool:
     """
     emailed_at = row.expires_at - settings.PASSWORD_RESET_LIFETIME
     return (
-        may_authenticate(user)
+        may_reset_password(user)
         and row.is_bound_to(user)
         and has_address(user, canonical_email(row.email))
         and not UserSession.objects.filter(user=user, login_time__gt=emailed_at).exists()

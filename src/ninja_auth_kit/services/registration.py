@@ -28,6 +28,7 @@ from ninja_auth_kit.models.users import (
     is_pending,
     lock_user,
     lock_username,
+    password_context,
     release_address,
     settable_field,
     stored_email,
@@ -314,7 +315,8 @@ def send_account_exists(owner_id: Any, *, email: str, client: ClientInfo, may_em
     if owner is None or not may_notify or not count_email_to(stored_email(owner), client=client, is_notice=True):
         render_unsent("account_exists", emails.site_context())
         return
-    emails.send("account_exists", to=stored_email(owner), context=emails.site_context())
+    context = {**emails.site_context(), **password_context(owner)}
+    emails.send("account_exists", to=stored_email(owner), context=context)
 
 
 # Shared by the branches

@@ -130,4 +130,12 @@ def send_verification_link(user: Any | None, *, email: str, page: str, client: C
 
 
 def _awaits_verification(user: Any) -> bool:
-    return not is_verified(user) and getattr(user, "is_active", True)
+    return not is_verified(user) and getattr(user, "is_active", True) and has_password_for_link(user)
+
+
+def has_password_for_link(user: Any) -> bool:
+    """Return whether a user can use a verification link: it may ask for the password, which the account may lack.
+
+    A user without a password resets it instead, which verifies the address, too.
+    """
+    return not settings.EMAIL_VERIFICATION_REQUIRES_PASSWORD or user.has_usable_password()

@@ -16,6 +16,14 @@ from ninja_auth_kit.conf import root_secret_name, settings
 from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import KeyPair, UnusableKeyError, load_key
 from ninja_auth_kit.tokens.digests import KEY_COMMAND, key_id
+from ninja_auth_kit.tokens.key_strength import (
+    CHARACTERS,
+    MINIMUM_BITS,
+    REPETITION,
+    SEQUENCE,
+    WORDS,
+    estimate,
+)
 from ninja_auth_kit.tokens.keyring import ACTIVE, VERIFY_ONLY
 
 # Keys that anyone can read, and that no other check rejects.
@@ -25,10 +33,22 @@ PUBLISHED_KEYS = frozenset(
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial on OAuth2 with JWT
         "a-string-secret-at-least-256-bits-long",  # jwt.io
         "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",  # jwt.io
+        # RFC 7515, appendix A.1, and RFC 7520, section 3.5
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+        "hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's documentation
+        "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",  # tutorials on Spring Security
     }
 )
 
 _MINIMUM_CHARACTERS = 10  # that are different
+
+_WEAKNESSES = {
+    WORDS: "is made of words, like a placeholder; others can guess it.",
+    REPETITION: "repeats a part of itself; others can guess it.",
+    SEQUENCE: "follows a sequence, such as the alphabet or a row of the keyboard; others can guess it.",
+    CHARACTERS: "has too few different characters for its length; others can guess it.",
+}
 
 _GENERATE_SECRET = (
     "Anyone who knows or guesses this key can log in as any user. Generate a strong key:\n\n"
@@ -115,7 +135,8 @@ def _weakness(key: str, algorithm: str) -> str | None:
         return "is an example from documentation that everybody can read."
     if _is_asymmetric(key):
         return f"is an asymmetric key, a certificate or a JWK; {algorithm} needs a secret."
-    return None
+    bits, kind = estimate(key)
+    return _WEAKNESSES[kind] if bits < MINIMUM_BITS else None
 
 
 def _is_asymmetric(key: str) -> bool:

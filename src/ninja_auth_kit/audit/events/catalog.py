@@ -134,7 +134,7 @@ class VerificationRequested(Event):
 
 @event("email.verified", route="email.verified.success", signal="email_verified", by="user", ocsf="3007/2")
 class EmailVerified(Event):
-    """An email address was verified by its owner, or marked as verified by an administrator."""
+    """An email address was verified by its owner, or marked as verified by an administrator or an operator."""
 
     details: NoDetails
 
