@@ -156,6 +156,12 @@ class Project:
         """Run a management command and return its output."""
         return self.python("manage.py", *arguments, succeeds=succeeds)
 
+    def shell(self, commands: str) -> None:
+        """Run lines of a shell in the project."""
+        search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**self.environment, "PATH": search}
+        subprocess.run(["sh", "-e", "-c", commands], cwd=self.folder, env=environment, timeout=120, check=True)
+
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a process in the project. `stop` stops it."""
         process = subprocess.Popen(
