@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.db import DatabaseError, connection
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.security import HttpBearer
+from ninja.testing import TestClient
 
+from ninja_auth_kit import JWTAuth
+from ninja_auth_kit.testing import auth_headers, override_auth_kit
+from tests.conftest import Api
 from tests.howto import Project
 from tests.servers import ROOT
 from tests.test_example import database
@@ -360,6 +367,61 @@ def test_users_of_another_package_keep_their_tokens_and_then_log_in_by_the_kit_w
     assert answers["grace"] == ("email_not_verified" if package is ALLAUTH else None)
     assert answers["nora"] == "email_not_verified"
     assert answers["former refresh token"] == "invalid_token"
+
+
+class Former(HttpBearer):
+    """The authenticator of another package."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
+        return "a former user" if token == "former" else None
+
+
+def routes() -> NinjaAPI:
+    """Return an API that has the kinds of routes of the page."""
+    api = NinjaAPI(urls_namespace="migrating", auth=[Former(), JWTAuth()])
+
+    def who(request: Any) -> str | None:
+        return None if request.auth is None else str(request.auth)
+
+    for name, options in {
+        "inherits": {},
+        "own": {"auth": Former()},
+        "public": {"auth": [Former(), JWTAuth(optional=True)]},
+        "token": {"auth": JWTAuth(scheme="Token")},
+    }.items():
+        api.get(f"/{name}", **options)(who)
+    return api
+
+
+def test_a_route_with_its_own_auth_does_not_get_that_of_the_api(user: Any) -> None:
+    client, headers = TestClient(routes()), auth_headers(user)
+
+    def answer(path: str, **headers: str) -> tuple[int, Any]:
+        response = client.get(path, headers=headers)
+        return response.status_code, response.json() if response.status_code == 200 else None
+
+    former, new, forged = {"Authorization": "Bearer former"}, dict(headers), {"Authorization": "Bearer a.b.c"}
+    as_token = {"Authorization": new["Authorization"].replace("Bearer", "Token")}
+    assert {
+        path: [answer(path, **sent) for sent in (former, new, forged, {}, as_token)]
+        for path in ("/inherits", "/own", "/public", "/token")
+    } == {
+        "/inherits": [(200, "a former user"), (200, str(user)), (401, None), (401, None), (401, None)],
+        "/own": [(200, "a former user"), (401, None), (401, None), (401, None), (401, None)],
+        "/public": [(200, "a former user"), (200, str(user)), (401, None), (200, None), (401, None)],
+        "/token": [(401, None), (401, None), (401, None), (401, None), (200, str(user))],
+    }
+
+
+def test_a_limit_of_sessions_that_is_set_later_counts_at_the_next_login_of_each_user(api: Api, user: Any) -> None:
+    with override_auth_kit(SESSION_LIMIT=None):
+        tokens = [api.pair()["access_token"] for _ in range(4)]
+    with override_auth_kit(SESSION_LIMIT=3):
+        assert [api.is_in(token) for token in tokens] == [True] * 4
+
+        last = api.pair()["access_token"]
+
+        assert [api.is_in(token) for token in (*tokens, last)] == [False, False, True, True, True]
 
 
 # Statements of the table for psycopg2, each with its parameter, and what takes their place.
