@@ -84,14 +84,12 @@ def test_who_cannot_be_verified_is_skipped_with_the_reason(pages: Pages, elsewhe
 
     response = act(pages.client, reverse(PAGE), nothing, one, two)
 
-    assert sorted(told(response)) == [
-        "0 email addresses were marked as verified.",
-        f"1 skipped ({nothing.pk}): the account has no email address.",
-        (
-            "2 skipped (one@example.com, ONE@example.com): another account has the same email address, or the default "
-            "manager of the user model hides this account."
-        ),
-    ]
+    none, without, shared = sorted(told(response))
+    assert none == "0 email addresses were marked as verified."
+    assert without == f"1 skipped ({nothing.pk}): the account has no email address."
+    assert shared.startswith("2 skipped (")
+    assert all(address in shared for address in ("one@example.com", "ONE@example.com"))
+    assert "another account has the same email address" in shared
 
 
 @pytest.mark.security("SES-22")
