@@ -115,6 +115,9 @@ from rest_framework_simplejwt.views import TokenObtainPairView
 former_urls = [path("former/token", TokenObtainPairView.as_view())]
 """,
     """bearer(login("/former/token")["access"])""",
+    before="User.objects.filter(username='ada').update(is_staff=True)",
+    verify="python manage.py shell --verbosity 0 < staff.py > addresses.txt\n"
+    "python manage.py authkit_verify --file addresses.txt",
 )
 ALLAUTH = Package(
     "## From allauth headless",
@@ -323,13 +326,13 @@ class Migration:
     def write_the_code(self) -> None:
         """Write each block of the section where its first line says, and the others into the URLconf."""
         urls = [f"from django.urls import include, path\n{self.package.urls}"]
-        code = blocks(self.package.heading)
+        code = [*blocks("## Mark email addresses as verified"), *blocks(self.package.heading)]
         if self.is_drf:
             code += [block for block in blocks(SIMPLEJWT.heading) if block.startswith("# yourapp/authentication.py")]
         for block in code:
             if self.package is KNOX:
                 block = re.sub(r"^( *)\S.*?  # for knox: (.*)$", r"\1\2", block, flags=re.MULTILINE)
-            if file := re.match(r"# (yourapp/\w+\.py|verified\.py)", block):
+            if file := re.match(r"# (yourapp/\w+\.py|staff\.py|verified\.py)", block):
                 self.project.write(file[1], block)
             elif block.startswith("# settings.py"):
                 self.project.settings(block)
@@ -364,7 +367,7 @@ def test_users_of_another_package_keep_their_tokens_and_then_log_in_by_the_kit_w
     }
     for path in paths:
         assert {name: answers[f"{name} {path}"] for name in expected} == expected
-    assert answers["grace"] == ("email_not_verified" if package is ALLAUTH else None)
+    assert answers["grace"] == (None if package.verify.endswith("--all") else "email_not_verified")
     assert answers["nora"] == "email_not_verified"
     assert answers["former refresh token"] == "invalid_token"
 
