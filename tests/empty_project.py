@@ -100,9 +100,6 @@ def follow_the_readme(folder: Path) -> None:
     (folder / "mysite" / "urls.py").write_text(urls, encoding="utf-8")
     path = folder / "mysite" / "settings.py"
     text = path.read_text(encoding="utf-8")
-    # A new project of Django 6.1 or newer, in which the README says to omit the line.
-    if "\nMAILERS = " in text:
-        settings = re.sub(r"^EMAIL_BACKEND = .*\n", "", settings, flags=re.MULTILINE)
     path.write_text(f"{text}\n{settings}{DATABASES}", encoding="utf-8")
 
 

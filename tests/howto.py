@@ -38,6 +38,8 @@ _MAILS = (
     else 'EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\nEMAIL_FILE_PATH = MAILS'
 )
 
+KIT_LINES = re.compile(r"^(INSTALLED_APPS \+=|JWT_SECRET_KEY =) .*\n", re.MULTILINE)
+
 
 def blocks(page: str, language: str) -> list[str]:
     """Return the code blocks of a page in one language."""
@@ -93,9 +95,10 @@ class Project:
     Args:
         folder: an empty directory.
         database: the URL of an empty database.
+        has_kit: whether the kit is added, too.
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, *, has_kit: bool = True) -> None:
         url = urlsplit(database)
         self.folder, self.mails = folder, folder / "mails"
         self.port = free_port()
@@ -117,10 +120,10 @@ class Project:
         for name in ("settings", "urls"):
             found = re.search(rf"<!-- quickstart: mysite/{name}.py -->\n```python\n(.*?)```", quickstart, re.DOTALL)
             assert found is not None
-            if name == "urls":
+            if name == "settings":
+                self.settings(found[1] if has_kit else KIT_LINES.sub("", found[1]))
+            elif has_kit:
                 self.write("mysite/urls.py", found[1])
-            else:
-                self.settings(re.sub(r"EMAIL_BACKEND = .*", "", found[1]))
         self.settings(f"MAILS = {str(self.mails)!r}\n{_MAILS}")
 
     def write(self, name: str, text: str) -> None:
@@ -152,6 +155,12 @@ class Project:
     def manage(self, *arguments: str, succeeds: bool = True) -> str:
         """Run a management command and return its output."""
         return self.python("manage.py", *arguments, succeeds=succeeds)
+
+    def shell(self, commands: str) -> None:
+        """Run lines of a shell in the project."""
+        search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**self.environment, "PATH": search}
+        subprocess.run(["sh", "-e", "-c", commands], cwd=self.folder, env=environment, timeout=120, check=True)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a process in the project. `stop` stops it."""

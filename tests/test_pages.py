@@ -1,6 +1,7 @@
 """The code of the documentation pages, run as written except for the addresses."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ from django.test import RequestFactory
 from ninja_auth_kit.audit.events.base import _by_type
 from tests.conftest import events
 from tests.consumer.conftest import URL, Producer, conninfo, message, producer, running, until
+from tests.howto import PASSWORD, Project
 from tests.servers import ROOT
+from tests.test_example import database
 
-__all__ = ["conninfo", "producer"]  # fixtures
+__all__ = ["conninfo", "database", "producer"]  # fixtures
 
 
 def blocks(page: str) -> list[str]:
@@ -72,3 +75,58 @@ def test_the_event_of_the_page_is_recorded(audited: None, user: Any, rf: Request
         assert recorded["type"] == "shop.order.shown.v1"
     finally:
         _by_type.pop("shop.order.shown.v1", None)
+
+
+EXTENDED = """
+NINJA_AUTH_KIT = {
+    "REGISTRATION_SCHEMA": "accounts.schemas.Registration",
+    "PROFILE_SCHEMA": "accounts.schemas.Profile",
+    "USER_SCHEMA": "accounts.schemas.Me",
+    "ACCESS_TOKEN_CLAIMS": "accounts.claims.claims",
+}
+"""
+ROUTES = """
+from django.contrib.auth import get_user_model
+from django.urls import path
+from ninja_auth_kit import JWTAuth
+import accounts.logins, accounts.receivers
+
+@api.get("/claims", auth=JWTAuth())
+def claims(request):
+    return request.auth_claims.extra
+
+@api.post("/start")
+def start(request, name: str):
+    return {"token": tokens_for(request, get_user_model().objects.get(username=name)).access_token}
+
+urlpatterns = [path("api/", api.urls)]
+"""
+
+
+@pytest.mark.one_user_model
+@pytest.mark.django_db(transaction=True)
+def test_the_code_for_extending_the_kit_works_together_in_a_new_project(tmp_path: Path, database: str) -> None:
+    def block(text: str) -> str:
+        (found,) = [code for code in blocks("extending.md") if text in code]
+        return found
+
+    project = Project(tmp_path, database)
+    project.settings(EXTENDED)
+    modules = {"schemas": "class Registration", "claims": "def claims(", "receivers": "def reject_bots("}
+    project.app("accounts", **{name: block(text) for name, text in modules.items()}, logins=blocks("signals.md")[0])
+    project.write("mysite/urls.py", "\n".join((block("install(api"), block("def tokens_for("), ROUTES)))
+    project.manage("migrate", "--verbosity", "0")
+    project.serve()
+
+    project.sign_up("ada@example.com", username="ada", first_name="Ada")
+    status, said = project.post(
+        "register", email="bot@example.com", username="bot7", first_name="Bot", password=PASSWORD
+    )
+    assert (status, said["errors"][0]["code"]) == (422, "no_bots")
+    token = project.login("ada@example.com")["access_token"]
+    assert project.call("GET", "/api/claims", token=token) == (200, {"name": "Ada"})
+    assert project.call("PATCH", "/api/auth/me", {"first_name": "Augusta"}, token=token)[1]["first_name"] == "Augusta"
+    started = project.call("POST", "/api/start?name=ada")[1]["token"]
+    assert project.call("GET", "/api/claims", token=started) == (200, {"name": "Augusta"})
+    assert project.call("GET", "/api/claims", token=token)[1]["code"] == "session_ended"
+    assert "ada logged in from 127.0.0.1" in project.stop()

@@ -31,6 +31,10 @@ OVERRIDES = {
         "A custom schema has a field that it must not have, or changes or requires one that it must not.",
         "The message says which field and why.",
     ),
+    "W019": (
+        "Emails do not leave this machine: ….",
+        "The message says which setting to change: MAILERS in projects of Django 6.1, EMAIL_BACKEND in older ones.",
+    ),
 }
 
 

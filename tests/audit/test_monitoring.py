@@ -55,8 +55,9 @@ def test_a_relay_tells_its_figures(consumer: Consumer, start_relay: Callable[...
     assert told["blocked['default']"] == 0
     assert told["connections_total['default']"] == 1
     assert abs(told["last_success_timestamp_seconds['default']"] - time.time()) < 30
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/")
+    refused.value.close()
     assert relay.finish()[0] == 0
 
 

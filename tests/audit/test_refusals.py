@@ -1,6 +1,7 @@
 """Events that the broker or the relay refuses: they are deferred, retried, and block no others."""
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,6 +20,9 @@ from tests.audit.conftest import Consumer, address
 from tests.audit.test_relay import assert_in_order, fill, waiting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
+
+# Python 3.14 limits the size of the stack instead of its depth, and reads to the end of the text.
+TOO_DEEP = "RecursionError" if sys.version_info < (3, 14) else "JSONDecodeError"
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_the_log_says_that_events_are_set_aside_and_not_that_the_broker_is_away(
         ({"payload": "[1]"}, "poison", "The payload is not a valid CloudEvent: AttributeError."),
         ({"payload": '{"time": "yesterday"}'}, "poison", "The payload is not a valid CloudEvent: ValueError."),
         ({"payload": '{"type": {"a": 1}}'}, "poison", "The payload is not a valid CloudEvent: AssertionError."),
-        ({"payload": "[" * 60_000}, "poison", "The payload is not a valid CloudEvent: RecursionError."),
+        ({"payload": "[" * 60_000}, "poison", f"The payload is not a valid CloudEvent: {TOO_DEEP}."),
         ({"routing_key": "ü" * 150}, "poison", "The routing key has 300 bytes. AMQP allows up to 255."),
         (
             {"payload": json.dumps({"a": "b" * LARGEST_PAYLOAD})},

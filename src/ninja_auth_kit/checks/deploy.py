@@ -24,6 +24,7 @@ _LONGEST_EMAIL_TIMEOUT = 60  # seconds; the lease of an email that is being sent
 _LOCAL_BACKENDS = {
     f"django.core.mail.backends.{name}.EmailBackend" for name in ("console", "dummy", "filebased", "locmem")
 }
+_SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 # ASVS 5.0 11.4.2 and appendix C: the lowest approved parameters.
 _PBKDF2_ITERATIONS = {"sha512": 210_000, "sha256": 600_000, "sha1": 1_300_000}
 _ARGON2_MEMORY = {1: 47_104, 2: 19_456, 3: 12_288}  # KiB for this many passes
@@ -147,11 +148,12 @@ def check_email_backend(**_: Any) -> list[CheckMessage]:
     backend = _email_backend()
     if backend and backend not in _LOCAL_BACKENDS:
         return []
-    hint = (
-        "Set EMAIL_BACKEND = 'django.core.mail.backends.smtp.EmailBackend' and EMAIL_HOST; from Django 6.1, set both "
-        "in MAILERS = {'default': {'BACKEND': ..., 'OPTIONS': {'host': ...}}}. Or use the backend of your email "
-        "service."
-    )
+    # Django 6.1 does not start with settings of both kinds.
+    if hasattr(django_settings, "MAILERS"):
+        change = f"MAILERS['default'] = {{'BACKEND': '{_SMTP_BACKEND}', 'OPTIONS': {{'host': 'mail.example.com'}}}}"
+    else:
+        change = f"EMAIL_BACKEND = '{_SMTP_BACKEND}' and EMAIL_HOST = 'mail.example.com'"
+    hint = f"Set {change}, with the name of your email server. Or use the backend of your email service."
     cause = f"the backend is {backend}" if backend else "there is no default mailer"
     return [warning("W019", f"Emails do not leave this machine: {cause}.", hint)]
 
