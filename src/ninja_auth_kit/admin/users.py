@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ninja_auth_kit.admin.columns import text_column
 from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, add_to_history, matching_users, show_skipped
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
@@ -79,7 +80,8 @@ class UsersWithoutAddressAdmin(VerifyUsersMixin, ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Return the email address, and the username if there is one."""
-        return list(dict.fromkeys([email_field(), get_user_model().USERNAME_FIELD]))
+        names = dict.fromkeys([email_field(), get_user_model().USERNAME_FIELD])
+        return [text_column(name, get_user_model()._meta.get_field(name).verbose_name) for name in names]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user may view the email addresses of the kit."""
