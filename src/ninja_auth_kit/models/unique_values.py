@@ -259,8 +259,8 @@ def _values(user: Any, *, typed: bool) -> dict[str, Any]:
 
 def _value(user: Any, field: Any, *, typed: bool) -> Any:
     value = getattr(user, field.attname)
-    if hasattr(value, "resolve_expression"):  # a default of the database
-        return value
+    if hasattr(value, "resolve_expression"):  # a default of the database, which is a keyword only in an INSERT
+        return getattr(value, "expression", value)
     if not typed:
         return Value(value, field)
     cast = Cast(Value(value, field), field)

@@ -61,9 +61,12 @@ def set_fields(user: Any, sent: Mapping[str, Any]) -> set[str]:
     if has_username():
         names.add(user.USERNAME_FIELD)
     if has_hook():
-        columns = user._meta.concrete_fields
-        names |= {field.name for field in columns if getattr(user, field.attname) not in (None, "")}
+        names |= {field.name for field in user._meta.concrete_fields if _is_set(getattr(user, field.attname))}
     return names
+
+
+def _is_set(value: Any) -> bool:
+    return value not in (None, "") and not hasattr(value, "resolve_expression")  # a default of the database
 
 
 def _check_result(user: Any, *, email: str) -> None:
