@@ -133,6 +133,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("UNVERIFIED_RETENTION", [0, "30 days", timedelta(days=6), timedelta(days=3651), True]),
     ("EMAIL_VERIFICATION_REQUIRED", ["no", 0]),
     ("EMAIL_VERIFICATION_REQUIRES_PASSWORD", ["no", 0]),
+    ("PASSWORD_RESET_SETS_FIRST_PASSWORD", ["yes", 1, None]),
     ("EMAIL_VERIFICATION_LIFETIME", [0, timedelta(days=8)]),
     ("PASSWORD_RESET_LIFETIME", [0, 61 * 60, timedelta(minutes=61)]),
     ("BASE_URL", [*NO_URLS, "https://example.com?next=1", "https://example.com/?"]),
