@@ -24,12 +24,11 @@ The content type is `application/problem+json`:
 
 - `code` is for programs. It is never translated.
 - `detail` is for people, in the language of the request.
-- A 422 also has `errors`, a list of `{"field", "code", "message"}`.
+- A 422, and a 400 for a body that has a field twice, also have `errors`, a list of `{"field", "code", "message"}`.
   `field` is the name of the field, or an empty string for the whole body.
-  So has a 400 if the body has a field twice.
 - A 401 has the header `WWW-Authenticate: Bearer`. If a token was rejected, it also has `error="invalid_token"`.
 - A 429 has the header `Retry-After` and the member `retry_after`: the exact number of seconds to wait.
-  Scripts of other sites can read the member without a setting for CORS.
+  A script of another origin can read the header only if [CORS](howto/cors.md) exposes it.
 - No response repeats a value that the client sent.
   The name of an unknown field is repeated if it looks like a name: at most 32 ASCII letters, digits, `_`, `-` and `.`.
   Only the first five unknown fields are named.

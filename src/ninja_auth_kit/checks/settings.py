@@ -16,7 +16,6 @@ from ninja_auth_kit.checks.messages import did_you_mean, error, warning
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, forced_path, imported_callable, settings
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
-_SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
 _DOTTED_PATHS = (
     "REGISTRATION_SCHEMA",
     "PROFILE_SCHEMA",
@@ -26,6 +25,7 @@ _DOTTED_PATHS = (
     "DOCS_DECORATOR",
 )
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
+_SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
 
 
 @register(Tags.security)
