@@ -6,6 +6,8 @@
 import json
 import logging
 import smtplib
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +34,7 @@ from ninja_auth_kit.models import PromisedEmail, ThrottleBucket
 from ninja_auth_kit.services.promised_emails import send_due
 from tests.audit.test_operating import requeue, status
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from tests.servers import ROOT, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,6 +197,34 @@ def test_a_promise_is_one_statement_more_whoever_has_the_address(
         seen.append([query["sql"].split()[0] for query in queries if table in query["sql"]])
 
     assert seen == [["INSERT"]] * 3
+
+
+PROGRAM = """
+import os, django
+django.setup()
+from ninja_auth_kit import services
+from ninja_auth_kit.client import ClientInfo
+services.request_password_reset(email="ada@example.com", client=ClientInfo())
+{end}
+"""
+
+
+@pytest.mark.one_user_model
+@pytest.mark.parametrize(("end", "left"), [("", 0), ("os._exit(0)", 1)], ids=["a command", "a child of Celery"])
+def test_a_process_without_requests_sends_its_emails_when_it_exits_or_leaves_them(
+    user: Any, tmp_path: Path, end: str, left: int
+) -> None:
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    process = Server(environment={"TEST_MAIL_BACKEND": backend, "TEST_MAIL_PATH": str(tmp_path)})
+
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(end=end)], env=process.environment, cwd=ROOT, check=True, timeout=60
+    )
+
+    assert PromisedEmail.objects.count() == left
+    assert len(list(tmp_path.iterdir())) == 1 - left
+    let_time_pass()
+    assert send_due() == len(mail.outbox) == left
 
 
 @pytest.mark.race
