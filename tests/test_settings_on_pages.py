@@ -45,16 +45,19 @@ class Snippet(NamedTuple):
 
 
 def in_blocks(page: Path) -> Iterator[Snippet]:
-    """Yield the blocks with settings."""
+    """Yield the blocks with settings.
+
+    Of a module that the page shows several times, they use the last one above them. The URLconf is the quickstart's.
+    """
     text = page.read_text(encoding="utf-8")
-    modules: dict[str, str] = {}
-    for block in BLOCK.finditer(text):
-        code = textwrap.dedent(block[2])
+    blocks = [(block.start(), textwrap.dedent(block[2])) for block in BLOCK.finditer(text)]
+    files = [(start, named[1], code) for start, code in blocks if (named := re.match(r"# ([\w/]+\.py)", code))]
+    for start, code in blocks:
         first = code.splitlines()[0]
-        if file := re.match(r"# ([\w/]+\.py)", first):
-            modules[file[1]] = code
         if (re.match(r"# (mysite/)?settings\.py", first) or assigned(code) & PROJECT) and is_for_this_django(first):
-            yield Snippet(f"{page.name}:{text[: block.start()].count(chr(10)) + 1}", code, dict(modules))
+            below = {name: module for at, name, module in reversed(files) if at > start}
+            above = {name: module for at, name, module in files if at < start}
+            yield Snippet(f"{page.name}:{text[:start].count(chr(10)) + 1}", code, {**below, **above})
 
 
 def assigned(code: str) -> set[str]:
@@ -189,7 +192,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         has_kit = 'INSTALLED_APPS += ["ninja_auth_kit"]' not in snippet.code
         base = quickstart("settings") if has_kit else KIT_LINES.sub("", quickstart("settings"))
         base += "NINJA_AUTH_KIT = {}\n"
-        modules = {"mysite/urls.py": quickstart("urls"), **snippet.modules}
+        modules = {**snippet.modules, "mysite/urls.py": quickstart("urls")}
         modules["mysite/settings.py"] = "\n".join((created, base, snippet.code))
         for name, text in modules.items():
             path = project / name
