@@ -81,7 +81,8 @@ class UsersWithoutAddressAdmin(VerifyUsersMixin, ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """Return the email address, and the username if there is one."""
         names = dict.fromkeys([email_field(), get_user_model().USERNAME_FIELD])
-        return [text_column(name, get_user_model()._meta.get_field(name).verbose_name) for name in names]
+        fields: list[Any] = [get_user_model()._meta.get_field(name) for name in names]
+        return [text_column(field.name, field.verbose_name) for field in fields]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user may view the email addresses of the kit."""
