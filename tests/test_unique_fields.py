@@ -42,6 +42,8 @@ def full(host_api: Callable[..., Api]) -> Api:
 CONFLICTS: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
     ({"username": "wanted"}, {"username": "wanted"}, {"username"}),
     ({"handle": "Zoë"}, {"handle": "zOË"}, {"handle"}),
+    ({"nickname": "Countess"}, {"nickname": "COUNTESS"}, {"nickname"}),
+    ({"badge": "7"}, {"badge": "7"}, {"badge"}),  # both have the rank that is the default of the database
     ({"club": "chess", "number": 7}, {"club": "chess", "number": 7}, {"club", "number"}),
     ({"callsign": "dl1abc", "is_on_air": True}, {"callsign": "dl1abc", "is_on_air": True}, {"callsign"}),
     ({"username": "ada", "handle": "Ada"}, {"username": "ada", "handle": "ada"}, {"username", "handle"}),
@@ -209,7 +211,7 @@ def competitor() -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 @member
-@pytest.mark.parametrize(("first", "second", "fields"), CONFLICTS[:4])
+@pytest.mark.parametrize(("first", "second", "fields"), CONFLICTS[:6])
 def test_a_value_that_another_writer_takes_at_the_last_moment_is_named_and_no_server_error(
     full: Api, competitor: Callable[[dict[str, Any]], None], first: dict[str, Any], second: dict[str, Any], fields: Any
 ) -> None:

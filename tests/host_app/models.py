@@ -46,6 +46,12 @@ class Member(AbstractUser):
     id = models.BigAutoField(primary_key=True)
     email = models.EmailField(unique=True)
     handle = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001  # many users have none
+    nickname = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001
+    nickname_key = models.GeneratedField(
+        expression=Lower("nickname"), output_field=models.CharField(max_length=30), db_persist=True
+    )
+    rank = models.CharField(max_length=30, db_default="novice")
+    badge = models.CharField(max_length=30, blank=True)
     club = models.CharField(max_length=30, blank=True)
     number = models.PositiveSmallIntegerField(null=True, blank=True)
     callsign = models.CharField(max_length=30, blank=True)
@@ -59,5 +65,7 @@ class Member(AbstractUser):
         unique_together = [("club", "number")]
         constraints = [
             models.UniqueConstraint(Lower("handle"), name="host_app_handle"),
+            models.UniqueConstraint(fields=["nickname_key"], name="host_app_nickname"),
+            models.UniqueConstraint(fields=["rank", "badge"], name="host_app_rank", condition=~models.Q(badge="")),
             models.UniqueConstraint(fields=["callsign"], condition=models.Q(is_on_air=True), name="host_app_on_air"),
         ]

@@ -59,6 +59,8 @@ class FullMemberRegistration(MemberRegistration):
     """A registration with every kind of unique field."""
 
     handle: str | None = None
+    nickname: str | None = None
+    badge: str = Field("", max_length=30)
     club: str = Field("", max_length=30)
     number: int | None = None
     callsign: str = Field("", max_length=30)
@@ -70,6 +72,8 @@ class MemberProfile(Schema):
 
     username: str = ""
     handle: str | None = None
+    nickname: str | None = None
+    badge: str = ""
     club: str = ""
     number: int | None = None
     callsign: str = ""

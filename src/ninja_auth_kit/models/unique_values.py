@@ -259,10 +259,10 @@ def _values(user: Any, *, typed: bool) -> dict[str, Any]:
 
 def _value(user: Any, field: Any, *, typed: bool) -> Any:
     value = getattr(user, field.attname)
-    if hasattr(value, "resolve_expression"):  # a default of the database, which is a keyword only in an INSERT
-        return getattr(value, "expression", value)
+    # A default of the database is an expression. It is a keyword only in an INSERT.
+    value = getattr(value, "expression", value) if hasattr(value, "resolve_expression") else Value(value, field)
     if not typed:
-        return Value(value, field)
-    cast = Cast(Value(value, field), field)
+        return value
+    cast = Cast(value, field)
     collation = getattr(field, "db_collation", None)
     return Collate(cast, collation) if collation else cast

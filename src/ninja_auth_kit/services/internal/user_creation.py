@@ -61,7 +61,8 @@ def set_fields(user: Any, sent: Mapping[str, Any]) -> set[str]:
     if has_username():
         names.add(user.USERNAME_FIELD)
     if has_hook():
-        names |= {field.name for field in user._meta.concrete_fields if _is_set(getattr(user, field.attname))}
+        columns = [field for field in user._meta.concrete_fields if not field.generated]
+        names |= {field.name for field in columns if _is_set(getattr(user, field.attname))}
     return names
 
 

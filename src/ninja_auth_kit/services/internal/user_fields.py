@@ -172,9 +172,9 @@ def check_user_fields(user: Any) -> None:
     """
     invalid = []
     for field in user._meta.concrete_fields:
-        value = getattr(user, field.attname)
         is_own = field.primary_key or field.name in {"password", email_field()} or isinstance(field, FileField)
-        if is_own or not value or hasattr(value, "resolve_expression"):
+        value = None if is_own or field.generated else getattr(user, field.attname)
+        if not value or hasattr(value, "resolve_expression"):  # a default of the database
             continue
         try:
             setattr(user, field.attname, _clean_value(field, value))
