@@ -14,7 +14,7 @@ class Kit(Contender):
     purge_command = "authkit_prune"
     apps = ("ninja_auth_kit",)
     settings = {
-        "JWT_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRST",
+        "JWT_SECRET_KEY": "Zq3vN8wLx2Yc7Rk5Tm9Bp4Hd6Jf1Gs0AeUiOoWyQ-benchmarks",
         "RABBITMQ_HOST": "127.0.0.1",
         "NINJA_AUTH_KIT": {
             "BASE_URL": "https://example.com",

@@ -54,6 +54,7 @@ deploy.py
     W022  a session lasts longer than 30 days (--deploy)
     W023  times are local, with daylight saving time (--deploy)
     W024  rate limits are off (--deploy)
+    W025  a password reset gives users of a directory a password of their own (--deploy)
     W028  the SMTP email backend has no timeout, or a long one (--deploy)
     W029  the first password hasher takes at most 72 bytes (--deploy)
 
