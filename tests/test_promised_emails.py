@@ -30,7 +30,7 @@ from django.utils import translation
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.models import PromisedEmail, ThrottleBucket
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ThrottleBucket
 from ninja_auth_kit.services.promised_emails import send_due
 from tests.audit.test_operating import requeue, status
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
@@ -295,6 +295,7 @@ def test_while_the_mail_server_is_away_an_email_is_tried_again_and_counts_once(
             let_time_pass(timedelta(minutes=1))
             send_due()
     assert len(attempts) == 5, "at once, and after 5, 10, 20 and 40 seconds; then not before 80"
+    assert not OneTimeToken.objects.exists(), "an attempt that failed leaves no token"
     assert "ConnectionRefusedError" in caplog.text
     assert "example.com" not in caplog.text
 
