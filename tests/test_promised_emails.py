@@ -394,6 +394,19 @@ def test_one_round_does_not_wait_for_a_dead_mail_server_once_per_email(
     assert attempts == [1]
 
 
+def test_a_recipient_who_is_refused_holds_up_no_other_email(api: Api, make_user: Callable[..., Any]) -> None:
+    with stopped():
+        for number in range(5):
+            make_user(f"reader{number}@example.com")
+            api.post("password/reset", {"email": f"reader{number}@example.com"})
+    let_time_pass()
+
+    with mail_server(smtplib.SMTPRecipientsRefused({"reader0@example.com": (550, b"no such user")})) as attempts:
+        send_due()
+
+    assert attempts == [1] * 5
+
+
 def test_the_status_shows_how_many_emails_wait_and_for_how_long(api: Api, make_user: Callable[..., Any]) -> None:
     for number in range(3):
         make_user(f"reader{number}@example.com")

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import clear_local_variables, describe_database_error
 from ninja_auth_kit.models import PromisedEmail
-from ninja_auth_kit.services.internal.promises import deliver
+from ninja_auth_kit.services.internal.promises import deliver, is_outage
 
 logger = logging.getLogger("ninja_auth_kit.emails")
 
@@ -35,7 +35,7 @@ def send_due(stop: threading.Event | None = None) -> int:
     while not (stop and stop.is_set()) and (promised := PromisedEmail.objects.claim_due()) is not None:
         processed += 1
         error = deliver(promised)
-        if isinstance(error, OSError):  # every error of a connection, and those of smtplib
+        if error is not None and is_outage(error):
             break
     return processed
 
