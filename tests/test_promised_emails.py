@@ -30,7 +30,7 @@ from django.utils import translation
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
-from ninja_auth_kit.models import PromisedEmail, ThrottleBucket
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ThrottleBucket
 from ninja_auth_kit.services.promised_emails import send_due
 from tests.audit.test_operating import requeue, status
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
@@ -295,6 +295,7 @@ def test_while_the_mail_server_is_away_an_email_is_tried_again_and_counts_once(
             let_time_pass(timedelta(minutes=1))
             send_due()
     assert len(attempts) == 5, "at once, and after 5, 10, 20 and 40 seconds; then not before 80"
+    assert not OneTimeToken.objects.exists(), "an attempt that failed leaves no token"
     assert "ConnectionRefusedError" in caplog.text
     assert "example.com" not in caplog.text
 
@@ -391,6 +392,19 @@ def test_one_round_does_not_wait_for_a_dead_mail_server_once_per_email(
         send_due()
 
     assert attempts == [1]
+
+
+def test_a_recipient_who_is_refused_holds_up_no_other_email(api: Api, make_user: Callable[..., Any]) -> None:
+    with stopped():
+        for number in range(5):
+            make_user(f"reader{number}@example.com")
+            api.post("password/reset", {"email": f"reader{number}@example.com"})
+    let_time_pass()
+
+    with mail_server(smtplib.SMTPRecipientsRefused({"reader0@example.com": (550, b"no such user")})) as attempts:
+        send_due()
+
+    assert attempts == [1] * 5
 
 
 def test_the_status_shows_how_many_emails_wait_and_for_how_long(api: Api, make_user: Callable[..., Any]) -> None:

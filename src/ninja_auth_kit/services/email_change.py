@@ -30,7 +30,7 @@ from ninja_auth_kit.models.users import (
     stored_email,
     user_by_pk,
 )
-from ninja_auth_kit.services.internal.email_links import link_context, reject_token, send_notice
+from ninja_auth_kit.services.internal.email_links import email_token, link_context, reject_token, send_notice
 from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
@@ -126,7 +126,7 @@ def _email_new_address(promised: PromisedEmail, token: str, client: ClientInfo |
         send_account_exists(user_by_pk(owner.pk), email=promised.address, client=client)
         return
     context = link_context(promised.page, token, settings.EMAIL_VERIFICATION_LIFETIME)
-    emails.send("change_email", to=promised.address, context=context)
+    email_token(token, purpose=Purpose.CHANGE_EMAIL, to=promised.address, context=context)
 
 
 @sends(EmailKind.EMAIL_CHANGE_REQUESTED, EmailKind.EMAIL_CHANGED)

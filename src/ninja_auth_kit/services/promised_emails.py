@@ -11,9 +11,9 @@ import threading
 from django.db import DatabaseError, InterfaceError, connections
 
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.exceptions import describe_database_error
+from ninja_auth_kit.exceptions import clear_local_variables, describe_database_error
 from ninja_auth_kit.models import PromisedEmail
-from ninja_auth_kit.services.internal.promises import deliver
+from ninja_auth_kit.services.internal.promises import deliver, is_outage
 
 logger = logging.getLogger("ninja_auth_kit.emails")
 
@@ -35,7 +35,7 @@ def send_due(stop: threading.Event | None = None) -> int:
     while not (stop and stop.is_set()) and (promised := PromisedEmail.objects.claim_due()) is not None:
         processed += 1
         error = deliver(promised)
-        if isinstance(error, OSError):  # every error of a connection, and those of smtplib
+        if error is not None and is_outage(error):
             break
     return processed
 
@@ -60,7 +60,8 @@ def send_due_and_log(stop: threading.Event, *, log: bool = True) -> bool:
         if log:
             logger.warning("Promised emails wait. %s", describe_database_error(error))
         return False
-    except Exception:  # no supervisor would restart this thread
+    except Exception as error:  # no supervisor would restart this thread
+        clear_local_variables(error)  # a token may be among them
         logger.exception("Promised emails wait because of an unexpected error.")
     finally:
         connections[accounts_database()].close()

@@ -1,5 +1,6 @@
 """Emailed links: send one with a new one-time token, and reject the tokens that come back and are not valid."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.exceptions import InvalidOneTimeTokenError
 from ninja_auth_kit.models import OneTimeToken, PromisedEmail
-from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
+from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token, one_time_token_digest
 from ninja_auth_kit.models.users import lock_user, stored_email
 from ninja_auth_kit.services.internal.throttling import count_email_link, count_owner_email, count_refused_token
 from ninja_auth_kit.services.internal.uniform import burn_token_lookup, render_unsent
@@ -48,7 +49,22 @@ def send_link(
             return
         expires_at = timezone.now() + lifetime
         token = OneTimeToken.objects.issue(purpose=purpose, user=user, email=to, expires_at=expires_at)
-    emails.send(purpose.value, to=to, context={**link_context(promised.page, token, lifetime), **context})
+    email_token(token, purpose=purpose, to=to, context={**link_context(promised.page, token, lifetime), **context})
+
+
+def email_token(token: str, *, purpose: Purpose, to: str, context: Mapping[str, Any]) -> None:
+    """Send the email with a new token. If that fails, delete the token, because the next attempt makes another.
+
+    Otherwise the attempts during an outage of the mail server would supersede the links that were sent before it.
+
+    Raises:
+        Exception: any exception of the email backend.
+    """
+    try:
+        emails.send(purpose.value, to=to, context=context)
+    except Exception:
+        OneTimeToken.objects.filter(digest=one_time_token_digest(purpose=purpose, token=token)).delete()
+        raise
 
 
 def send_notice(promised: PromisedEmail) -> None:

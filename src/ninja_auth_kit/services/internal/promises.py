@@ -104,6 +104,13 @@ def _put_off(promised: PromisedEmail, error: Exception) -> None:
         )
 
 
+def is_outage(error: Exception) -> bool:
+    """Return whether an error concerns all emails: the mail server does not answer, or rejects the sender."""
+    about_one = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError)
+    # OSError is the base class of all errors of connections and of smtplib.
+    return isinstance(error, OSError) and not isinstance(error, about_one)
+
+
 def _smtp_code(error: Exception) -> int | None:
     """Return the reply code of the mail server, if there is one. Of several recipients, it is the lowest."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
