@@ -12,6 +12,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -744,7 +745,7 @@ def test_the_users_and_the_kit_are_in_the_second_database_and_the_rest_in_the_fi
     project.sign_up(EMAIL, username="ada")
     token = project.login(EMAIL)["access_token"]
     assert project.call("GET", "/api/auth/me", token=token)[0] == 200
-    with sqlite3.connect(project.folder / "db.sqlite3") as default:
+    with closing(sqlite3.connect(project.folder / "db.sqlite3")) as default:
         tables = {name for (name,) in default.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert "django_session" in tables
     assert not any(name.startswith(("ninja_auth_kit", "auth_")) for name in tables)
