@@ -1,5 +1,6 @@
 """`JWTAuth(optional=True)`, `JWTAuth(scheme=...)`, and the spellings of the `Authorization` header."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 import ninja_auth_kit
 from ninja_auth_kit import JWTAuth
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.testing import issue_tokens
+from ninja_auth_kit.testing import acting_as, auth_headers, issue_tokens
 from tests.conftest import PASSWORD, Api
+from tests.servers import ROOT
 from tests.test_jwt_auth_on_any_api import APIKeyFromHeader, assert_challenged
 
 pytestmark = pytest.mark.django_db
@@ -223,6 +225,14 @@ def test_the_challenge_names_the_scheme_that_the_route_reads(user: Any, token: s
     assert_challenged(get("/shop/stateless-devices", f"Token {token}"), 'Token error="invalid_token"', "session_ended")
 
 
+def test_the_helpers_for_tests_send_the_scheme(user: Any) -> None:
+    client = Client()
+    with acting_as(client, user, scheme="Token"):
+        assert client.get("/shop/devices").status_code == 200
+    assert client.get("/shop/devices", headers=auth_headers(user, scheme="token")).status_code == 200
+    assert client.get("/shop/devices", headers=auth_headers(user)).status_code == 401
+
+
 @pytest.mark.one_user_model
 @pytest.mark.one_django
 @pytest.mark.parametrize("scheme", ["", "two words", "Bearer ", "Tökén", "a:b", "x\n"])
@@ -339,3 +349,29 @@ def test_a_session_starts_and_is_used_through_the_test_client_of_ninja(user: Any
     pair = client.post("/auth/login", json={"email": user.email, "password": PASSWORD}).json()
 
     assert client.get("/members", headers={"Authorization": f"Bearer {pair['access_token']}"}).status_code == 200
+
+
+# The page
+
+
+def test_the_code_on_the_page_does_what_the_page_says(user: Any, token: str) -> None:
+    text = (ROOT / "docs" / "howto" / "guarded-routes.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(code, names)  # noqa: S102  # the code of our own page
+    client, bearer = TestClient(names["api"]), {"Authorization": f"Bearer {token}"}
+
+    def ask(path: str, **headers: str) -> tuple[int, Any]:
+        answer = client.get(path, headers=headers)
+        return answer.status_code, answer.json() if answer.status_code == 200 else answer.json()["code"]
+
+    assert ask("/health") == (200, {"ok": True})
+    assert ask("/notes", **bearer) == (200, {"of": str(user.pk)})
+    assert ask("/offers") == (200, {"for": "everyone"})
+    assert ask("/offers", **bearer) == (200, {"for": str(user.pk)})
+    assert ask("/offers", Authorization="Basic YTpi") == (401, "invalid_token")
+    assert ask("/reports", **{"X-API-Key": "the key of the robot"}) == (200, {"for": "robot"})
+    assert ask("/reports", **bearer)[0] == 200
+    assert ask("/reports") == (401, "invalid_token")
+    assert ask("/readings", Authorization=f"token {token}") == (200, {"of": str(user.pk)})
+    assert ask("/readings", **bearer) == (401, "invalid_token")

@@ -250,5 +250,5 @@ def test_another_package_that_signs_with_the_same_secret_is_named(
     kit(JWT_SECRET_KEY=OTHER)
 
     text = warnings()["W008"]
-    assert f"{name}[{key!r}] is the same secret as {NAME}" in text
+    assert f"Another package signs with the same secret: {name}[{key!r}]." in text
     assert OTHER not in text

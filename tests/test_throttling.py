@@ -95,6 +95,7 @@ def test_an_account_takes_ten_wrong_passwords_from_anywhere(api: Api, user: Any,
     assert refused.status_code == 429
     assert refused.json()["code"] == "throttled"
     assert 1 <= int(refused["Retry-After"]) <= 900
+    assert refused.json()["retry_after"] == int(refused["Retry-After"])
     assert refused["Cache-Control"] == "no-store"
     assert refused["Content-Type"] == "application/problem+json"
 

@@ -24,17 +24,24 @@ The content type is `application/problem+json`:
 
 - `code` is for programs. It is never translated.
 - `detail` is for people, in the language of the request.
-- A 422 also has `errors`, a list of `{"field", "code", "message"}`.
+- A 422, and a 400 for a body that has a field twice, also have `errors`, a list of `{"field", "code", "message"}`.
+  `field` is the name of the field, or an empty string for the whole body.
 - A 401 has the header `WWW-Authenticate: Bearer`. If a token was rejected, it also has `error="invalid_token"`.
-- A 429 has the header `Retry-After`: the exact number of seconds to wait.
-- No response repeats what the client sent.
+- A 429 has the header `Retry-After` and the member `retry_after`: the exact number of seconds to wait.
+  A script of another origin can read the header only if [CORS](howto/cors.md) exposes it.
+- No response repeats a value that the client sent.
+  The name of an unknown field is repeated if it looks like a name: at most 32 ASCII letters, digits, `_`, `-` and `.`.
+  Only the first five unknown fields are named.
 
 In Python, each error is a class that derives from `AuthKitError`.
 The services raise the classes of `ninja_auth_kit.exceptions`, which do not depend on HTTP.
 
-With `ninja_auth_kit.install(api)`, your API answers these errors in the same way, including those of `JWTAuth`.
-If you mount the kit with `include`, call `ninja_auth_kit.add_error_handlers(api)` for each of your own APIs.
+Your own APIs answer these errors in the same way, including those of `JWTAuth`, unless you have added an exception handler for one of their base classes.
+[Guard your routes](howto/guarded-routes.md#what-a-rejected-request-gets) has the details.
 With `install`, an unknown path gets the 404 of your project.
+
+In OpenAPI, the bodies are the components `AuthProblem`, `AuthMalformedBodyProblem` (400), `AuthValidationProblem` (422) and `AuthThrottledProblem` (429), so that a generated client has one class for each.
+The examples of a response list every code that it can have.
 
 | status | code | class | description |
 |--:|---|---|---|

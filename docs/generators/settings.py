@@ -8,7 +8,7 @@ from ninja_auth_kit.setting_rules import spoken
 INTRODUCTION = """\
 # Settings
 
-The key and the broker are plain Django settings.
+The key and the broker are plain Django settings; the key can also be in the dict.
 All other settings are keys of one dict, `NINJA_AUTH_KIT`.
 Settings are read each time they are used, so `override_settings` works.
 The kit never reads the environment.
@@ -28,7 +28,8 @@ NINJA_AUTH_KIT: AuthKitSettings = {"BASE_URL": "https://example.com"}
 |---|---|---|---|
 | `JWT_SECRET_KEY` | required | at least 32 random bytes, and not the `SECRET_KEY` | The root secret. Generate the first one, without \
 which the project does not start, with `python -c "import secrets; print(secrets.token_urlsafe(64))"`. To change it, follow \
-`manage.py authkit_keys rotate --alg HS256`. |
+`manage.py authkit_keys rotate --alg HS256`. If another package reads this setting, too, use the key of the same name \
+in the dict below, which wins. |
 """
 DICT = """
 ## NINJA_AUTH_KIT

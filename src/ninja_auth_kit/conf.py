@@ -418,20 +418,6 @@ class Settings:
 settings = Settings()
 
 
-def _own_root_secret() -> dict[str, Any]:
-    """Return `NINJA_AUTH_KIT` if it has a root secret, or {}.
-
-    Callers must not keep the dict in a variable: error reports show the variables of a frame that fails.
-    """
-    configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
-    return configured if isinstance(configured, dict) and "JWT_SECRET_KEY" in configured else {}
-
-
-def root_secret_name() -> str:
-    """Return the name of the setting that the root secret is read from, as errors and instructions write it."""
-    return "NINJA_AUTH_KIT['JWT_SECRET_KEY']" if _own_root_secret() else "JWT_SECRET_KEY"
-
-
 def imported(name: str) -> Any:
     """Return the object that a setting names by its dotted path, or None if the setting is None.
 
@@ -446,6 +432,20 @@ def imported(name: str) -> Any:
     except Exception as error:  # a module of the project can raise any exception
         cause = f"{type(error).__name__}: {error}"
         raise ImproperlyConfigured(f"NINJA_AUTH_KIT[{name!r}] cannot be imported: {cause}") from error
+
+
+def _own_root_secret() -> dict[str, Any]:
+    """Return `NINJA_AUTH_KIT` if it has a root secret, or {}.
+
+    Callers must not keep the dict in a variable: error reports show the variables of a frame that fails.
+    """
+    configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
+    return configured if isinstance(configured, dict) and "JWT_SECRET_KEY" in configured else {}
+
+
+def root_secret_name() -> str:
+    """Return the name of the setting that the root secret is read from, as errors and instructions write it."""
+    return "NINJA_AUTH_KIT['JWT_SECRET_KEY']" if _own_root_secret() else "JWT_SECRET_KEY"
 
 
 def accounts_database() -> str:

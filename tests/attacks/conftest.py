@@ -20,7 +20,6 @@ from tests.conftest import EMAIL, PASSWORD
 
 DOCUMENT = "/api/auth/openapi.json"
 PURPOSES = {"password/reset": Purpose.RESET_PASSWORD, "email/change": Purpose.CHANGE_EMAIL}
-MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
 def bounded(examples: int) -> settings:

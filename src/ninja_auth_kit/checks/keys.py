@@ -9,7 +9,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, register
 
 from ninja_auth_kit.checks.messages import warning
-from ninja_auth_kit.conf import root_secret_name, settings
+from ninja_auth_kit.conf import settings
 
 # Modules of packages that read the plain setting JWT_SECRET_KEY, and the name of the package.
 _READERS = {
@@ -53,4 +53,4 @@ def _same_signing_key() -> Iterator[CheckMessage]:
                 "Give the kit a secret of its own in NINJA_AUTH_KIT['JWT_SECRET_KEY']. Otherwise a leak of the secret "
                 "affects both packages, and a rotation for one invalidates the tokens of the other."
             )
-            yield warning("W008", f"{name}[{key!r}] is the same secret as {root_secret_name()}.", hint)
+            yield warning("W008", f"Another package signs with the same secret: {name}[{key!r}].", hint)

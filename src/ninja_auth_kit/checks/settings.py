@@ -16,9 +16,9 @@ from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, imported, 
 from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
 
 _DOTTED_PATHS = ("REGISTRATION_SCHEMA", "PROFILE_SCHEMA", "USER_SCHEMA", "ACCESS_TOKEN_CLAIMS")
-_SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
 _CLAIMS_HINT = "Write a function of user and session that returns a dict, and set the key to its full dotted path."
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
+_SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
 
 
 @register(Tags.security)

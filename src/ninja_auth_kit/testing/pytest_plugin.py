@@ -27,12 +27,12 @@ def auth_headers() -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-def acting_as() -> Iterator[Callable[[Any, Any], Any]]:
+def acting_as() -> Iterator[Callable[..., Any]]:
     """Return a function that logs in a client as a user until the end of the test, and returns the tokens."""
     from ninja_auth_kit import testing
 
     with ExitStack() as stack:
-        yield lambda client, user: stack.enter_context(testing.acting_as(client, user))
+        yield lambda client, user, **options: stack.enter_context(testing.acting_as(client, user, **options))
 
 
 @pytest.fixture

@@ -38,18 +38,19 @@ def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent:
         return insert_session(session, user=current, claims=custom_claims(session), client=client)
 
 
-def auth_headers(user: Any) -> dict[str, str]:
+def auth_headers(user: Any, *, scheme: str = "Bearer") -> dict[str, str]:
     """Start a session, and return the headers of a request with its access token.
 
         client.get("/api/notes", headers=auth_headers(user))
 
     Args:
         user: a saved user; see `issue_tokens`.
+        scheme: the scheme of the header, for routes with `JWTAuth(scheme=...)`.
     """
-    return _headers(issue_tokens(user))
+    return _headers(issue_tokens(user), scheme)
 
 
-def acting_as(client: Any, user: Any) -> "ActingAs":
+def acting_as(client: Any, user: Any, *, scheme: str = "Bearer") -> "ActingAs":
     """Start a session, and send its access token with every request of a client, in a `with` or `async with` block.
 
         with acting_as(client, user) as tokens:
@@ -58,20 +59,21 @@ def acting_as(client: Any, user: Any) -> "ActingAs":
     Args:
         client: Django's `Client` or `AsyncClient`, or Ninja's `TestClient` or `TestAsyncClient`.
         user: a saved user; see `issue_tokens`.
+        scheme: the scheme of the header, for routes with `JWTAuth(scheme=...)`.
     """
-    return ActingAs(client, user)
+    return ActingAs(client, user, scheme)
 
 
 class ActingAs:
     """The context manager that `acting_as` returns. Entering it starts the session and returns the `TokenPair`."""
 
-    def __init__(self, client: Any, user: Any) -> None:
-        self._client, self._user = client, user
+    def __init__(self, client: Any, user: Any, scheme: str = "Bearer") -> None:
+        self._client, self._user, self._scheme = client, user, scheme
         self._patch: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> TokenPair:
         tokens = issue_tokens(self._user)
-        self._patch = _with_headers(self._client, _headers(tokens))
+        self._patch = _with_headers(self._client, _headers(tokens, self._scheme))
         self._patch.__enter__()
         return tokens
 
@@ -86,8 +88,8 @@ class ActingAs:
         self.__exit__(*error)
 
 
-def _headers(tokens: TokenPair) -> dict[str, str]:
-    return {"Authorization": f"Bearer {tokens.access_token}"}
+def _headers(tokens: TokenPair, scheme: str) -> dict[str, str]:
+    return {"Authorization": f"{scheme} {tokens.access_token}"}
 
 
 @contextmanager
