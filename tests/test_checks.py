@@ -130,6 +130,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("REGISTRATION_OPEN", ["yes", 1, None]),
     ("EMAIL_VERIFICATION_REQUIRED", ["no", 0]),
     ("EMAIL_VERIFICATION_REQUIRES_PASSWORD", ["no", 0]),
+    ("PASSWORD_RESET_SETS_FIRST_PASSWORD", ["yes", 1, None]),
     ("EMAIL_VERIFICATION_LIFETIME", [0, timedelta(days=8)]),
     ("PASSWORD_RESET_LIFETIME", [0, 61 * 60, timedelta(minutes=61)]),
     ("BASE_URL", [*NO_URLS, "https://example.com?next=1", "https://example.com/?"]),

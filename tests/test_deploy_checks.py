@@ -332,6 +332,26 @@ def test_a_click_that_is_enough_is_named(kit: Callable[..., None]) -> None:
     warned("W021")
 
 
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "django_auth_ldap.backend.LDAPBackend",
+        "mozilla_django_oidc.auth.OIDCAuthenticationBackend",
+        "django.contrib.auth.backends.AllowAllUsersRemoteUserBackend",
+    ],
+)
+def test_a_reset_that_gives_users_of_a_directory_a_password_is_named(
+    kit: Callable[..., None], settings: Settings, backend: str
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", backend]
+    message, hint = warned("W025")
+    assert backend in message
+    assert "PASSWORD_RESET_SETS_FIRST_PASSWORD" in hint
+
+    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=False)
+    assert ids(deploy=True) == []
+
+
 @pytest.mark.security("CFG-05")
 def test_a_session_of_more_than_a_month_is_named(kit: Callable[..., None]) -> None:
     kit(SESSION_LIFETIME=timedelta(days=30, seconds=1))

@@ -172,3 +172,45 @@ def test_many_users_cost_no_more_statements_and_the_list_is_short(make_user: Cal
     assert counts[0] == counts[1]
     assert "never_verified: 930 users (" in doctor()[1]
     assert "never_verified: 930 users (" in doctor("--list", "1")[1]
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "two..dots@example.com",
+        ".first@example.com",
+        "last.@example.com",
+        "a@-example.com",
+        "a@example-.com",
+        "a@example..com",
+        "a@b.c",
+        "a b@example.com",
+        "a@example.com ",
+        "a@@example.com",
+        "no address",
+        "x" * 65 + "@example.com",
+        "a@" + "x" * 64 + ".com",
+        "a@exa_mple.com",
+        "jürgen@example.com",
+        "a@[192.0.2.7]",
+    ],
+)
+def test_an_address_that_a_login_does_not_accept_is_listed(make_user: Callable[..., Any], email: str) -> None:
+    user = change(make_user(), email=email)
+
+    assert reasons()["address_refused"] == [str(user.pk)]
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "O'Hara+tag/1=2@sub.example.co.uk",
+        "a-b_c.d@xn--bcher-kva.example",
+        "a@bücher.example",
+        "x" * 64 + "@example.com",
+    ],
+)
+def test_an_unusual_address_that_a_login_accepts_is_not_listed(make_user: Callable[..., Any], email: str) -> None:
+    make_user(email)
+
+    assert doctor()[0] == 0

@@ -47,6 +47,7 @@ deploy.py
     W022  a session lasts longer than 30 days (--deploy)
     W023  times are local, with daylight saving time (--deploy)
     W024  rate limits are off (--deploy)
+    W025  a password reset gives users of a directory a password of their own (--deploy)
 
 The checks marked (--deploy) run with `manage.py check --deploy`: what they report is fine on a laptop and unsafe on a
 server. They are warnings, so that a project with a reason, such as a private network, can list them in

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.contrib.auth import hashers
+from django.contrib.auth.backends import RemoteUserBackend
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from ninja_auth_kit.checks.broker import is_loopback
 from ninja_auth_kit.checks.messages import warning
@@ -28,6 +30,7 @@ _PBKDF2_ITERATIONS = {"sha512": 210_000, "sha256": 600_000, "sha1": 1_300_000}
 _ARGON2_MEMORY = {1: 47_104, 2: 19_456, 3: 12_288}  # KiB for this many passes
 _SCRYPT_WORK = {1: 2**17, 2: 2**16, 3: 2**15}  # N for this much parallelism
 _BCRYPT_ROUNDS = 10
+_DIRECTORIES = ("ldap", "saml", "oidc", "kerberos")  # in the dotted path of an authentication backend
 _FAST_ALGORITHMS = {"md5", "sha1", "unsalted_md5", "unsalted_sha1", "crypt"}
 
 
@@ -143,6 +146,32 @@ def _email_backend() -> str:
     with warnings.catch_warnings():  # Django 6.1 deprecates the setting and has already warned
         warnings.simplefilter("ignore")
         return str(django_settings.EMAIL_BACKEND)
+
+
+@register(Tags.security, deploy=True)
+def check_first_passwords(**_: Any) -> list[CheckMessage]:
+    """W025: a user who is disabled in the directory alone can log in with a password of this project."""
+    if not are_valid() or not settings.PASSWORD_RESET_SETS_FIRST_PASSWORD:
+        return []
+    directories = [path for path in django_settings.AUTHENTICATION_BACKENDS if _is_directory(path)]
+    hint = (
+        "Set NINJA_AUTH_KIT['PASSWORD_RESET_SETS_FIRST_PASSWORD'] = False, unless users may have a password beside "
+        "the one of the directory. A user who is disabled in the directory alone could still log in with it."
+    )
+    return [
+        warning("W025", f"A password reset gives users of {path} a password of their own.", hint)
+        for path in directories
+    ]
+
+
+def _is_directory(path: str) -> bool:
+    """Return whether an authentication backend leaves the passwords to a directory or an identity provider."""
+    if any(word in path.lower() for word in _DIRECTORIES):
+        return True
+    try:
+        return issubclass(import_string(path), RemoteUserBackend)
+    except Exception:  # the project's own code; Django reports the error at the first login
+        return False
 
 
 @register(Tags.security, deploy=True)

@@ -11,7 +11,8 @@ from typing import Any
 from django.contrib.auth import get_backends, get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
-from django.db.models import F, FileField, Manager, Q, TextField, Value
+from django.db.models import F, FileField, Manager, Q, TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Upper
 from django.utils import timezone
 
@@ -242,7 +243,7 @@ def find_holder(email: str) -> Any | None:
 def users_with_any(addresses: Iterable[str]) -> dict[str, list[Any]]:
     """Return the users whom the default manager shows and who have one of these addresses, by address.
 
-    It is one statement, which uses the index of `user_constraints`.
+    Only their keys and addresses are read. It is one statement, which uses the index of `user_constraints`.
 
     Args:
         addresses: the addresses in their canonical spelling.
@@ -251,9 +252,10 @@ def users_with_any(addresses: Iterable[str]) -> dict[str, list[Any]]:
     spellings = canonical | {readable_email(address) for address in canonical}
     users = get_user_model()._default_manager.using(accounts_database()).order_by()
     # In upper case by PostgreSQL, as the index: its rules and those of Python differ.
-    in_upper_case = users.annotate(authkit_upper=Upper(Cast(field, TextField())))
+    in_upper_case = users.annotate(authkit_upper=Upper(Cast(field, TextField()))).only(field)
+    wanted = RawSQL("SELECT UPPER(spelling) FROM unnest(%s::text[]) AS spelling", [list(spellings)])
     found: dict[str, list[Any]] = {}
-    for user in in_upper_case.filter(authkit_upper__in=[Upper(Value(spelling)) for spelling in spellings]):
+    for user in in_upper_case.filter(authkit_upper__in=wanted):
         for address in _canonical_of(user) & canonical:
             found.setdefault(address, []).append(user)
     return found

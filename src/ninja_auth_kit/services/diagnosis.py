@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, get_hashers
 from django.db.models import Count, F, Q, QuerySet, TextField
-from django.db.models.functions import Cast, Upper
+from django.db.models.functions import Cast, Length, Upper
 
 from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import email_field
 
-# Addresses that are certainly accepted: all others are examined in Python.
-_PLAIN = (
-    r"^(?=[^@]{1,64}@)(?=.{3,254}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
-    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$"
-)
+# Addresses that are certainly accepted are short, and match the first pattern and not the second. All others are
+# examined in Python. One pattern with look-ahead and bounds took PostgreSQL fifty times as long.
+_PLAIN = r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+\.[A-Za-z][A-Za-z]+$"
+_MISPLACED = r"^\.|\.@|@[.-]|[.-]\.|\.-"
+_SHORT = 64  # characters, of which each part may have as many
 _CHUNK = 2000
 
 
@@ -233,8 +233,10 @@ def _count(users: QuerySet[Any], *, limit: int) -> tuple[int, list[Finding]]:
 def _refused_addresses(users: QuerySet[Any], *, limit: int) -> Finding:
     """Find addresses that the kit does not accept."""
     name, refused = email_field(), Finding(ADDRESS_REFUSED)
-    is_plain = Q(**{f"{name}__regex": _PLAIN}) & ~_is_international()
-    odd = users.filter(_enabled(), _has_address()).exclude(is_plain).order_by("pk").values_list("pk", name)
+    has_plain_letters = Q(**{f"{name}__regex": _PLAIN}) & ~Q(**{f"{name}__regex": _MISPLACED})
+    is_plain = has_plain_letters & Q(authkit_length__lte=_SHORT) & ~_is_international()
+    measured = users.filter(_enabled(), _has_address()).annotate(authkit_length=Length(name))
+    odd = measured.exclude(is_plain).order_by("pk").values_list("pk", name)
     for key, email in odd.iterator(chunk_size=_CHUNK):
         if _canonical(email) is None:
             refused.add(key, limit=limit)

@@ -144,10 +144,10 @@ def _reason_to_skip(user: Any, vouch: Vouch) -> Outcome | None:
     address = getattr(user, "authkit_email", None)
     if not getattr(user, email_field()):
         return Outcome.NO_ADDRESS
-    if _canonical(getattr(user, email_field())) is None:
-        return Outcome.INVALID
     if is_verified(user):
         return Outcome.VERIFIED
+    if _canonical(getattr(user, email_field())) is None:
+        return Outcome.INVALID
     if not vouch.include_disabled and not getattr(user, "is_active", True):
         return Outcome.DISABLED
     if not vouch.include_pending and address is not None and has_address(user, address.canonical):
