@@ -27,6 +27,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
+from pytest_django import Settings
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.conf import DEFAULT_THROTTLES
@@ -35,6 +36,7 @@ from ninja_auth_kit.services.promised_emails import send_due
 from tests.audit.test_operating import requeue, status
 from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
 from tests.servers import ROOT, Server
+from tests.test_login import STRONGER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,6 +149,21 @@ def test_a_link_that_another_process_sends_works_and_its_time_begins_when_it_is_
     assert "24" in str(mail.outbox[0].body) or "1\xa0day" in str(mail.outbox[0].body)
     assert api.post("verify-email", {"token": mailed_token(), "password": PASSWORD}).status_code == 200
     assert api.login().status_code == 200
+
+
+def test_a_link_that_waits_is_sent_although_a_login_has_renewed_the_hash_of_the_password(
+    api: Api, user: Any, settings: Settings
+) -> None:
+    with stopped():
+        change_address(api)
+    settings.PASSWORD_HASHERS = STRONGER
+    assert api.login().status_code == 200
+
+    let_time_pass()
+    send_due()
+
+    (token,) = [mailed_token(number) for number, sent in enumerate(mail.outbox) if sent.to == ["grace@example.com"]]
+    assert api.post("email/change/confirm", {"token": token}).status_code == 204
 
 
 def test_an_email_is_promised_with_the_change_that_it_is_about_or_not_at_all(api: Api, user: Any) -> None:

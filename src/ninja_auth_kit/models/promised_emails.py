@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models.managers import PrimaryManager
+from ninja_auth_kit.models.users import account_state
 from ninja_auth_kit.tokens.digests import DIGEST_PATTERN, is_password_fingerprint, password_fingerprint
 
 # All times are those of the database, because the clocks of several machines differ.
@@ -186,6 +187,20 @@ class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
         found = self._execute(PUT_OFF, values)
         return str(found[0][0]) if found else PromisedEmail.State.WAITING.value
 
+    def rebind_to_new_hash(self, *, before: Any, after: Any) -> None:
+        """Keep promised links under a new hash of the same password.
+
+        Args:
+            before: the user with the former hash; locked.
+            after: the same user with the new one.
+        """
+        bound = {EmailKind.VERIFY_EMAIL: _password_of, EmailKind.CHANGE_EMAIL: account_state}
+        for row in self.filter(user=before, kind__in=bound):
+            account = bound[EmailKind(row.kind)]
+            if row.is_bound_to(account(before)):
+                binding = _binding(row.kind, row.user_id, row.address, row.page, account(after))
+                self.filter(pk=row.pk).update(auth_hash=password_fingerprint(binding))
+
     def requeue(self) -> int:
         """Try the emails again that were given up or refused, and return how many there are."""
         return len(self._execute(REQUEUE))
@@ -303,6 +318,10 @@ class PromisedEmail(models.Model):
         It is None for an administrator, and after the first attempt: an email counts once.
         """
         return None if self.client is None or self.attempts > 1 else ClientInfo(**self.client)
+
+
+def _password_of(user: Any) -> str:
+    return str(user.password)
 
 
 def _binding(kind: str, key: Any, address: str, page: str, account: str) -> str:

@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
-from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, UserSession
+from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import is_verified, lock_user
 from ninja_auth_kit.services.internal.password_hashing import discard_hash, is_password, spellings
@@ -228,7 +228,7 @@ def _write_upgraded_hash(sender: Any, instance: Any, update_fields: Any, **_: An
 
 @sensitive_variables()
 def _keep_bound(user_id: Any, *, old: str, new: str) -> None:
-    """Keep the sessions and the links of a user valid under a new hash of the same password, if it is in the row."""
+    """Keep the sessions and links of a user valid, sent or promised, if the row has this new hash of the password."""
     with atomic():
         user = lock_user(user_id)
         if user is None or user.password != new:
@@ -237,3 +237,4 @@ def _keep_bound(user_id: Any, *, old: str, new: str) -> None:
         before.password = old
         UserSession.objects.update_auth_hash(user=user, old=old, new=new)
         OneTimeToken.objects.rebind_to_new_hash(before=before, after=user)
+        PromisedEmail.objects.rebind_to_new_hash(before=before, after=user)
