@@ -219,7 +219,6 @@ SHAPES["JWT-13"] = {
     "a tab inside": lambda f: f.token[:20] + "\t" + f.token[20:],
     "a line feed after": lambda f: f.token + "\n",
     "a carriage return after": lambda f: f.token + "\r",
-    "a space before": lambda f: " " + f.token,
     "NUL": lambda f: f.token[:20] + "\x00" + f.token[20:],
     "a percent encoding": lambda f: f.token.replace(".", "%2e"),
     "a letter with an accent": lambda f: f.token[:20] + "\u00e9" + f.token[21:],
@@ -532,9 +531,9 @@ def test_there_is_one_way_to_send_a_token(api: Api, forger: Forger) -> None:
                 "",
                 "Bearer",
                 "Bearer ",
-                f"Bearer  {token}",
                 f"Bearer\t{token}",
-                f"Bearer {token} ",
+                f"Bearer \t{token}",
+                f"Bearer {token} x",
                 f"Bearer {token}, Bearer {token}",
                 f"Bearer {token},Bearer {token}",  # servers join two headers like this
                 f"Token {token}",
@@ -549,6 +548,9 @@ def test_there_is_one_way_to_send_a_token(api: Api, forger: Forger) -> None:
     assert len({response.content for response in refused}) == 1
     for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
         assert api.get("me", HTTP_AUTHORIZATION=f"{scheme} {token}").status_code == 200
+    # RFC 9110: one or more spaces (section 11.4), and white space around a field value (section 5.5).
+    for value in (f"Bearer  {token}", f"Bearer {token} ", f"\tBearer {token}"):
+        assert api.get("me", HTTP_AUTHORIZATION=value).status_code == 200
 
 
 @pytest.mark.security("JWT-24")

@@ -109,7 +109,10 @@ class Outcome(TextChoices):
     PENDING = "pending", _("a registration, which its owner has to verify")
     NO_PASSWORD = "no_password", _("the account has no password, which the link asks for; a password reset sets one")
     NO_ADDRESS = "no_address", _("the account has no email address")
-    INVALID = "invalid", _("the email address cannot be used, for example because it is not ASCII before the @")
+    INVALID = (
+        "invalid",
+        _("the email address cannot be used, for example because the name of the mailbox is not ASCII"),
+    )
     UNKNOWN = "unknown", _("no account has this email address")
 
 

@@ -119,8 +119,8 @@ def _is_spelling(spelling: str, encoded: str) -> bool:
     except Exception as error:  # the password is too long for bcrypt, or the stored hash is damaged
         clear_local_variables(error)
         logger.warning("A password hasher has refused a password or a stored hash: %s.", type(error).__name__)
-        discard_hash(spelling)
-        return False
+    discard_hash(spelling)
+    return False
 
 
 @sensitive_variables()
@@ -128,9 +128,11 @@ def discard_hash(spelling: str) -> None:
     """Hash one spelling and discard the hash. A spelling that the hasher does not take costs as much time."""
     try:
         make_password(spelling)
+        return
     except Exception as error:
         clear_local_variables(error)
-        make_password("a password that every hasher takes")
+    # After the handler, so that an error report of this hash does not have the frames of the other.
+    make_password("a password that every hasher takes")
 
 
 @sensitive_variables()
@@ -148,12 +150,11 @@ def set_normalized_password(user: Any, password: str, *, field: str = "password"
     """
     try:
         user.set_password(normalized(password))
+        return
     except Exception as error:  # hashers of your project have limits that the kit does not know
-        make_password("a password that every hasher takes")
         clear_local_variables(error)
-        raise InvalidInputError(
-            FieldError(field, "invalid", _("This password cannot be used. Choose another one."))
-        ) from None
+    make_password("a password that every hasher takes")
+    raise InvalidInputError(FieldError(field, "invalid", _("This password cannot be used. Choose another one.")))
 
 
 def longest_password() -> int:

@@ -35,7 +35,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _INVALID = _("This value is not valid.")
 _INVALID_EMAIL = _("This email address is not valid. Check it and try again.")
 _SMTPUTF8 = _(
-    "The part before the @ may only have letters without accents, digits and signs. Enter another email address."
+    "The name of the mailbox may only have letters without accents, digits and signs. Enter another email address."
 )
 _TAKEN = _("This value is already in use. Choose another one.")
 _TAKEN_ERRORS = (errors.UniqueViolation, errors.ExclusionViolation)
