@@ -173,7 +173,7 @@ class ScryptInSmallBlocks(ScryptEnough):
     block_size = 4
 
 
-class Bcrypt(hashers.BCryptPasswordHasher):
+class Bcrypt(hashers.BCryptSHA256PasswordHasher):
     rounds = 9
 
 
