@@ -47,7 +47,8 @@ class Snippet(NamedTuple):
 def in_blocks(page: Path) -> Iterator[Snippet]:
     """Yield the blocks with settings.
 
-    Of a module that the page shows several times, they use the last one above them. The URLconf is the quickstart's.
+    Of a module that the page shows several times, they use the last one above them, and a module below them only if
+    they name it. The URLconf is the quickstart's.
     """
     text = page.read_text(encoding="utf-8")
     blocks = [(block.start(), textwrap.dedent(block[2])) for block in BLOCK.finditer(text)]
@@ -55,7 +56,11 @@ def in_blocks(page: Path) -> Iterator[Snippet]:
     for start, code in blocks:
         first = code.splitlines()[0]
         if (re.match(r"# (mysite/)?settings\.py", first) or assigned(code) & PROJECT) and is_for_this_django(first):
-            below = {name: module for at, name, module in reversed(files) if at > start}
+            below = {
+                name: module
+                for at, name, module in reversed(files)
+                if at > start and name.removesuffix(".py").replace("/", ".") in code
+            }
             above = {name: module for at, name, module in files if at < start}
             yield Snippet(f"{page.name}:{text[:start].count(chr(10)) + 1}", code, {**below, **above})
 

@@ -136,5 +136,5 @@ def test_a_web_process_without_an_embedded_relay_never_imports_pika() -> None:
     )
 
     answer = json.loads(result.stdout.splitlines()[-1])
-    assert answer == {"status": 401, "pika": False, "threads": ["MainThread"]}
+    assert answer == {"status": 401, "pika": False, "threads": ["MainThread", "ninja_auth_kit-promised-emails"]}
     assert AuditOutbox.objects.count() == 1

@@ -30,6 +30,9 @@ THREADS = 2
 MAXIMUM_WAITING = 10_000  # jobs
 DELAY = (0.1, 1.5)  # seconds, at least and at most
 
+# Not that of the module `random`: tests of your project may seed it, and other threads must not use its numbers up.
+_jitter = random.Random()  # noqa: S311  # not a secret
+
 
 def after_answer(job: Job, *, using: str) -> None:
     """Run a job after the commit and after the response.
@@ -65,7 +68,7 @@ class _Queue:
         with self._changed:
             if len(self._waiting) >= MAXIMUM_WAITING:
                 return
-            start = time.monotonic() + random.uniform(*DELAY)  # noqa: S311  # jitter, not a secret
+            start = time.monotonic() + _jitter.uniform(*DELAY)
             heapq.heappush(self._waiting, (start, next(self._numbers), run))
             self._start_threads()
             self._changed.notify()

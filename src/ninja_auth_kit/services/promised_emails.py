@@ -19,6 +19,8 @@ logger = logging.getLogger("ninja_auth_kit.emails")
 
 PAUSE = (5.0, 15.0)  # seconds between two looks of a web process, at least and at most
 
+_jitter = random.Random()  # noqa: S311  # not a secret; apart from that of your project, which tests may seed
+
 
 def send_due(stop: threading.Event | None = None) -> int:
     """Send the promised emails that are due, the oldest first, and return how many were processed.
@@ -43,7 +45,7 @@ def send_due(stop: threading.Event | None = None) -> int:
 def run(stop: threading.Event) -> None:
     """Look for promised emails that are due, and send them, until `stop` is set."""
     is_failing = False
-    while not stop.wait(random.uniform(*PAUSE)):  # noqa: S311  # jitter, not a secret
+    while not stop.wait(_jitter.uniform(*PAUSE)):
         is_failing = not send_due_and_log(stop, log=not is_failing)
 
 
