@@ -107,7 +107,7 @@ NEVER_VERIFIED = Reason(
     "They were not made by a registration, and their email address is not verified: a login is refused with "
     "email_not_verified.",
     "Run authkit_verify with the email addresses that you know to be theirs, or authkit_verify --all. They can also "
-    "verify their address themselves, with a password reset.",
+    "verify their address themselves, with a password reset, unless it is refused or shared.",
 )
 ADDRESS_CHANGED = Reason(
     "address_changed",
