@@ -491,7 +491,7 @@ RECEIVERS = {
 def test_receivers_of_the_project_keep_its_own_rows_and_columns(project: Project, kind: str) -> None:
     parts = {
         "receivers": block(USERS_PAGE, "python", f"accounts/receivers.py: {kind}\n"),
-        "apps": block(USERS_PAGE, "python", "accounts/apps.py\n"),
+        "apps": block(USERS_PAGE, "python", "accounts/apps.py: receivers\n"),
     }
     with_users(project, kind, **parts)
     project.serve()

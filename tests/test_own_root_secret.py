@@ -199,7 +199,7 @@ def test_a_failure_in_a_request_does_not_show_it(
 
 @pytest.fixture
 def jwt_ninja(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Make an app importable that has the name of jwt-ninja."""
+    """Make an app importable that has the name of jwtninja."""
     (tmp_path / "jwt_ninja").mkdir()
     (tmp_path / "jwt_ninja" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
@@ -212,7 +212,7 @@ def test_an_app_that_reads_the_same_setting_is_named(jwt_ninja: str) -> None:
     with modify_settings(INSTALLED_APPS={"append": jwt_ninja}):
         text = warnings()["W007"]
 
-    assert "JWT_SECRET_KEY is also read by jwt-ninja." in text
+    assert "JWT_SECRET_KEY is also read by jwtninja." in text
     assert NAME in text
     assert "Code of your own" in text
     assert JWT_SECRET_KEY not in text

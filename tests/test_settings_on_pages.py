@@ -47,21 +47,17 @@ class Snippet(NamedTuple):
 def in_blocks(page: Path) -> Iterator[Snippet]:
     """Yield the blocks with settings.
 
-    Of a module that the page shows several times, they use the last one above them, and a module below them only if
-    they name it. The URLconf is the quickstart's.
+    Of a module that the page shows several times, they use the last one above them. A module below them is used too,
+    unless its first line says what it is an example of. The URLconf is the quickstart's.
     """
     text = page.read_text(encoding="utf-8")
     blocks = [(block.start(), textwrap.dedent(block[2])) for block in BLOCK.finditer(text)]
-    files = [(start, named[1], code) for start, code in blocks if (named := re.match(r"# ([\w/]+\.py)", code))]
+    files = [(start, named, code) for start, code in blocks if (named := re.match(r"# ([\w/]+\.py)(:?)", code))]
     for start, code in blocks:
         first = code.splitlines()[0]
         if (re.match(r"# (mysite/)?settings\.py", first) or assigned(code) & PROJECT) and is_for_this_django(first):
-            below = {
-                name: module
-                for at, name, module in reversed(files)
-                if at > start and name.removesuffix(".py").replace("/", ".") in code
-            }
-            above = {name: module for at, name, module in files if at < start}
+            below = {name[1]: module for at, name, module in reversed(files) if at > start and not name[2]}
+            above = {name[1]: module for at, name, module in files if at < start}
             yield Snippet(f"{page.name}:{text[:start].count(chr(10)) + 1}", code, {**below, **above})
 
 

@@ -69,7 +69,7 @@ def test_a_second_run_changes_nothing(create: Callable[..., Any], audited: None)
     before = EmailAddress.objects.values().get()
     recorded = event_names()
 
-    assert verify("--all") == (0, "0 users marked as verified.\n1 user was verified already.\n")
+    assert verify("--all") == (0, "0 users marked as verified.\n1 user already verified.\n")
     assert verify(EMAIL)[0] == 0
 
     assert EmailAddress.objects.values().get() == before

@@ -28,7 +28,7 @@ FEATURES = {
     "registration": Feature(
         ("auth_register",),
         ("user.registered", "user.registration_failed"),
-        ("REGISTRATION_OPEN", "REGISTRATION_SCHEMA"),
+        ("REGISTRATION_OPEN", "REGISTRATION_SCHEMA", "CREATE_USER", "UNVERIFIED_RETENTION"),
     ),
     "verification": Feature(
         ("auth_verify_email", "auth_resend_verification"),
@@ -67,7 +67,7 @@ FEATURES = {
             "password.reset_completed",
             "password.reset_failed",
         ),
-        ("PASSWORD_RESET_LIFETIME", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
+        ("PASSWORD_RESET_LIFETIME", "PASSWORD_RESET_SETS_FIRST_PASSWORD", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
     ),
     "email_change": Feature(
         ("auth_request_email_change", "auth_confirm_email_change"),

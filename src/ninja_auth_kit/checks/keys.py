@@ -15,7 +15,7 @@ from ninja_auth_kit.conf import settings
 _READERS = {
     "django_ninja_jwt_basic": "django-ninja-jwt-basic",
     "jwt_auth.settings": "django-jwt-auth",
-    "jwt_ninja": "jwt-ninja",
+    "jwt_ninja": "jwtninja",
 }
 # Dicts of settings in which other packages have the key that they sign with.
 _SIGNING_KEYS = {

@@ -35,7 +35,7 @@ class Reason:
         name: one word for programs.
         text: what is wrong, and what the users get.
         fix: what to do.
-        is_problem: whether it needs somebody. The others are as intended, or the users can help themselves.
+        is_problem: whether an operator must act. The others are as intended, or the users can help themselves.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether no user needs somebody."""
+        """Whether no user needs an operator."""
         return not any(finding.reason.is_problem for finding in self.findings)
 
 
@@ -107,7 +107,7 @@ NEVER_VERIFIED = Reason(
     "They were not made by a registration, and their email address is not verified: a login is refused with "
     "email_not_verified.",
     "Run authkit_verify with the email addresses that you know to be theirs, or authkit_verify --all. They can also "
-    "verify their address themselves, with a password reset.",
+    "verify their address themselves, with a password reset, unless it is refused or shared.",
 )
 ADDRESS_CHANGED = Reason(
     "address_changed",

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from django.contrib.auth.password_validation import CommonPasswordValidator
 
-# Well below the 122 bits of a random UUID, which is acceptable, and more than anybody can try.
+# Well below the 122 bits of a random UUID, which is acceptable, and more than can be tried.
 MINIMUM_BITS = 90
 
 _MAXIMUM_LENGTH = 256  # of what is examined: the rest can only add to it

@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     help = (
         "Count the users who cannot log in or reset their password, for each reason, with the primary keys of some "
-        "and with what to do. Nothing is changed. The exit code is 1 if any of them needs somebody: disabled users, "
+        "and with what to do. Nothing is changed. The exit code is 1 if any of them needs your help: disabled users, "
         "registrations that wait for their owners and users whose reset sets their first password do not. Rights that "
         "an authentication backend withholds are not examined."
     )
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print what was found, and exit with 1 if a user needs somebody."""
+        """Print what was found, and exit with 1 if a user needs an operator."""
         with database_errors_as_command_errors():
             diagnosis = diagnose(limit=options["list"])
         with ignore_broken_pipe(self.stdout):

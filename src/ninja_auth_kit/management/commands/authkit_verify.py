@@ -22,8 +22,8 @@ LISTED = 100  # users of each outcome in the JSON object
 _EXPECTED = {Outcome.DONE, Outcome.VERIFIED}
 _EXPECTED_OF_ALL = _EXPECTED | {Outcome.PENDING, Outcome.DISABLED}
 _SENTENCES = {
-    Outcome.VERIFIED: "was verified already",
-    Outcome.PENDING: "skipped: a registration that waits for its owner",
+    Outcome.VERIFIED: "already verified",
+    Outcome.PENDING: "skipped: registrations that wait for their owners",
     Outcome.DISABLED: "skipped: disabled",
 }
 
