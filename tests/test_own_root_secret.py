@@ -228,13 +228,13 @@ def test_a_package_that_is_imported_and_is_no_app_is_named_too(module: str, monk
 def test_a_secret_of_its_own_ends_the_warning_unless_it_is_the_same(
     jwt_ninja: str, kit: Callable[..., None], settings: Settings
 ) -> None:
-    with modify_settings(INSTALLED_APPS={"append": jwt_ninja}):
-        kit(JWT_SECRET_KEY=OWN)
-        assert warnings() == {}
-        settings.JWT_SECRET_KEY = OWN
-        assert list(warnings()) == ["W007"]
-        del settings.JWT_SECRET_KEY
-        assert warnings() == {}
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, jwt_ninja]
+    kit(JWT_SECRET_KEY=OWN)
+    assert warnings() == {}
+    settings.JWT_SECRET_KEY = OWN
+    assert list(warnings()) == ["W007"]
+    del settings.JWT_SECRET_KEY
+    assert warnings() == {}
 
 
 @pytest.mark.parametrize(
