@@ -13,7 +13,7 @@ import time_machine
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, models
 from django.db.models import ProtectedError
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
@@ -165,6 +165,66 @@ def test_it_is_released_in_the_same_way_whoever_has_the_address(
 
     assert seen["owner@example.com"] == seen["free@example.com"]
     assert [answer[0] for answer in seen["free@example.com"][:-1]] == [422, 422, 202, 403, 422]
+
+
+@pytest.fixture
+def lower_case_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that lets the database and the user model accept only usernames that match a pattern."""
+    needs_username()
+    model = get_user_model()
+    table, column = model._meta.db_table, model.USERNAME_FIELD
+
+    def add(pattern: str) -> None:
+        constraint = models.CheckConstraint(condition=models.Q(**{f"{column}__regex": pattern}), name="host_names")
+        monkeypatch.setattr(model._meta, "constraints", [*model._meta.constraints, constraint])
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT host_names CHECK ({column} ~ %s)", [pattern])
+
+    yield add
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS host_names")
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize(("pattern", "status"), [("^[a-z0-9]{1,50}$", 202), ("^[a-z]{1,9}$", 422)])
+def test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address(
+    api: Api,
+    make_user: Callable[..., Any],
+    clock: Any,
+    lower_case_names: Callable[[str], None],
+    pattern: str,
+    status: int,
+) -> None:
+    lower_case_names(pattern)
+    make_user("owner@example.com", username="owner")
+    seen = []
+    for address, name in (("owner@example.com", "first"), ("free@example.com", "second")):
+        assert api.register(address, username=name).status_code == 202
+        clock.shift(2 * DAY)
+        with CaptureQueriesContext(connection) as queries:
+            answer = api.register(f"mine-{address}", username=name)
+        seen.append((answer.status_code, answer.content, len(queries)))
+
+    assert seen[0] == seen[1]
+    assert seen[0][0] == status
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("name", ["", " ", "released"])
+def test_a_registration_that_lost_its_username_has_no_empty_one(
+    api: Api, make_user: Callable[..., Any], clock: Any, name: str
+) -> None:
+    needs_username()
+    make_user("owner@example.com", username="owner")
+    answers = []
+    for address, wanted in (("free@example.com", "first"), ("owner@example.com", "second")):
+        api.register(address, "the password of a stranger", username=wanted)
+        clock.shift(2 * DAY)
+        assert api.register(f"mine-{address}", username=wanted).status_code == 202
+        answers.append(api.post("login", {"username": name, "password": "the password of a stranger"}))
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert answers[0].content == answers[1].content
 
 
 @pytest.mark.race

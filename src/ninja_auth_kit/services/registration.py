@@ -206,7 +206,7 @@ def _require_free_values(new: Registration, shadows: Collection[ShadowRegistrati
     for shadow in shadows:
         if shadow.canonical != new.canonical:
             holdings += [(rule, shadow) for rule in new.unique.rules_of(shadow.held)]
-    taken = [holding[0] for holding in holdings if not may_lose_values(holding)]
+    taken = [holding[0] for holding in holdings if not may_lose_values(holding, new.candidate)]
     if taken:
         raise taken_error(taken, new.fields)
     return holdings
