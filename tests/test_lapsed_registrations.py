@@ -15,6 +15,7 @@ from django.core import mail
 from django.core.management import call_command
 from django.db import connection, models
 from django.db.models import ProtectedError
+from django.db.models.functions import Lower
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -168,21 +169,21 @@ def test_it_is_released_in_the_same_way_whoever_has_the_address(
 
 
 @pytest.fixture
-def lower_case_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Return a function that lets the database and the user model accept only usernames that match a pattern."""
+def constrain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[models.BaseConstraint], None]]:
+    """Return a function that adds a constraint to the database and to the user model."""
     needs_username()
-    model = get_user_model()
-    table, column = model._meta.db_table, model.USERNAME_FIELD
+    model, added = get_user_model(), []
 
-    def add(pattern: str) -> None:
-        constraint = models.CheckConstraint(condition=models.Q(**{f"{column}__regex": pattern}), name="host_names")
+    def add(constraint: models.BaseConstraint) -> None:
+        with connection.schema_editor() as editor:
+            editor.add_constraint(model, constraint)
+        added.append(constraint)
         monkeypatch.setattr(model._meta, "constraints", [*model._meta.constraints, constraint])
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT host_names CHECK ({column} ~ %s)", [pattern])
 
     yield add
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS host_names")
+    with connection.schema_editor() as editor:
+        for constraint in added:
+            editor.remove_constraint(model, constraint)
 
 
 @pytest.mark.security("CRED-01")
@@ -191,11 +192,11 @@ def test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address(
     api: Api,
     make_user: Callable[..., Any],
     clock: Any,
-    lower_case_names: Callable[[str], None],
+    constrain: Callable[[models.BaseConstraint], None],
     pattern: str,
     status: int,
 ) -> None:
-    lower_case_names(pattern)
+    constrain(models.CheckConstraint(condition=models.Q(username__regex=pattern), name="host_names"))
     make_user("owner@example.com", username="owner")
     seen = []
     for address, name in (("owner@example.com", "first"), ("free@example.com", "second")):
@@ -207,6 +208,24 @@ def test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address(
 
     assert seen[0] == seen[1]
     assert seen[0][0] == status
+
+
+@pytest.mark.security("CRED-01")
+def test_a_name_that_two_rules_are_about_is_released_from_both_whoever_has_the_address(
+    api: Api, make_user: Callable[..., Any], clock: Any, constrain: Callable[[models.BaseConstraint], None]
+) -> None:
+    constrain(models.UniqueConstraint(Lower("username"), name="host_names"))
+    make_user("owner@example.com", username="owner")
+    seen = []
+    for address, name in (("free@example.com", "First"), ("owner@example.com", "Second")):
+        assert api.register(address, username=name).status_code == 202
+        clock.shift(2 * DAY)
+        assert api.register(f"mine-{address}", username=name.upper()).status_code == 202
+        clock.shift(2 * DAY)
+        api.post("verify-email/resend", {"email": address})
+        seen.append(api.register(f"late-{address}", username=name).status_code)
+
+    assert seen == [202, 202]
 
 
 @pytest.mark.security("CRED-01")

@@ -330,7 +330,7 @@ def _reject_taken(owner: Any, new: Registration, *, previous: ShadowRegistration
         user=owner,
         canonical=new.canonical,
         username=new.candidate.get_username() if has_username() else "",
-        held=list(new.unique.keys.values()),
+        held=new.unique.held(),
         password=new.candidate.password,
     )
     with atomic():

@@ -13,6 +13,7 @@ Tests:
 tests/test_lapsed_registrations.py::test_it_is_released_in_the_same_way_whoever_has_the_address
 tests/test_lapsed_registrations.py::test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address
 tests/test_lapsed_registrations.py::test_a_registration_that_lost_its_username_has_no_empty_one
+tests/test_lapsed_registrations.py::test_a_name_that_two_rules_are_about_is_released_from_both_whoever_has_the_address
 """
 
 import copy
@@ -104,21 +105,23 @@ def _release(unique: UniqueValues, rules: list[UniqueRule], holder: Any) -> None
     if current is None:
         return
     if is_shadow:
-        _release_from_shadow(holder, rules, lost={unique.keys[rule] for rule in rules})
+        _release_from_shadow(holder, {field.name for field in _replaceable_fields(rules)})
     elif _has_lapsed(current):
-        fields = [field for rule in rules if (field := _replaceable_field(rule)) is not None]
         users = type(current)._base_manager.using(accounts_database()).filter(pk=current.pk)
         has_values = Q(*map(unique.matches, rules), _connector=Q.OR)
-        users.filter(has_values).update(**{field.name: _other_value(field) for field in fields})
+        users.filter(has_values).update(**{field.name: _other_value(field) for field in _replaceable_fields(rules)})
 
 
-def _release_from_shadow(shadow: ShadowRegistration, rules: list[UniqueRule], *, lost: Collection[str]) -> None:
+def _release_from_shadow(shadow: ShadowRegistration, replaced: Collection[str]) -> None:
+    """Take the values that a pending account would lose: those of each rule that is about a replaced field.
+
+    A field is often in two rules, such as a username that is unique in any case and as it is written.
+    """
     unchanged = {"password": shadow.password, "registered_at": shadow.registered_at, "held": shadow.held}
-    replaced = {field.name for rule in rules if (field := _replaceable_field(rule)) is not None}
     # Not "", which anyone can send as a username. A pending account gets a secret name, too.
     username = _made_up() if get_user_model().USERNAME_FIELD in replaced else shadow.username
     ShadowRegistration.objects.filter(pk=shadow.pk, **unchanged).update(
-        held=[key for key in shadow.held if key not in lost], username=username
+        held={key: fields for key, fields in shadow.held.items() if not set(fields) & set(replaced)}, username=username
     )
 
 
@@ -126,6 +129,10 @@ def _replaceable_field(rule: UniqueRule) -> Any | None:
     """Return a field of a rule for which the kit can make up another value, or None: a number may mean something."""
     fields: list[Any] = [get_user_model()._meta.get_field(name) for name in sorted(rule.fields)]
     return next((field for field in fields if field.null or isinstance(field, CharField | TextField)), None)
+
+
+def _replaceable_fields(rules: list[UniqueRule]) -> list[Any]:
+    return [field for rule in rules if (field := _replaceable_field(rule)) is not None]
 
 
 def _other_value(field: Any) -> str | None:
