@@ -109,7 +109,7 @@ def _require_not_about_uniqueness(error: ValidationError) -> None:
     Raises:
         ImproperlyConfigured: it has looked for other users with the same address, as `full_clean()` does.
     """
-    faults = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    faults: Any = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
     by_field = any(fault.code == "unique" for fault in faults.get(email_field(), []))
     if by_field or any(map(_is_about_address, faults.get(NON_FIELD_ERRORS, []))):
         raise _wrong(
