@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import models
+from django.db.models.functions import Lower
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
@@ -148,6 +149,35 @@ def test_a_function_that_asks_who_has_the_address_is_told_not_to(
 
     assert answer.status_code == (500 if is_unique else 202)
     assert ("must not check whether the email address is in use" in caplog.text) == is_unique
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        models.UniqueConstraint(Lower("email"), name="host_email"),
+        models.UniqueConstraint(fields=["email", "first_name"], name="host_email"),
+        models.UniqueConstraint(fields=["email"], condition=models.Q(is_active=True), name="host_email"),
+        models.UniqueConstraint("email", "is_active", name="host_email", violation_error_message="Taken."),
+    ],
+)
+def test_it_is_told_so_too_if_a_constraint_makes_the_address_unique(
+    hooked: Callable[[str], Api],
+    user: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    constraint: models.UniqueConstraint,
+) -> None:
+    meta = get_user_model()._meta
+    monkeypatch.setattr(meta, "constraints", [*meta.constraints, constraint])
+    monkeypatch.setattr(meta.get_field("email"), "_unique", False)
+    get_user_model().objects.update(first_name="Eve")
+
+    with caplog.at_level(logging.ERROR):
+        answer = hooked("cleaned").register(username="other", first_name="Eve")
+
+    assert answer.status_code == 500
+    assert "must not check whether the email address is in use" in caplog.text
 
 
 @pytest.mark.security("CRED-01", "CRED-19")

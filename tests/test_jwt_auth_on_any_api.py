@@ -16,7 +16,7 @@ from ninja.testing import TestAsyncClient, TestClient
 from pytest_django import Settings
 
 from ninja_auth_kit import JWTAuth, add_error_handlers, services
-from ninja_auth_kit.exceptions import InvalidTokenError, SessionEndedError
+from ninja_auth_kit.exceptions import AuthKitError, InvalidTokenError, SessionEndedError
 from ninja_auth_kit.testing import issue_tokens
 from tests.conftest import Api
 
@@ -196,6 +196,22 @@ def test_an_error_of_a_service_that_a_route_of_the_project_calls_is_a_problem(ba
     answer = TestClient(bare).get(f"/who?token={token}")
 
     assert_challenged(answer, 'Bearer error="invalid_token"', SessionEndedError.code)
+
+
+@pytest.mark.parametrize("has_handlers", [False, True])
+def test_an_error_of_the_project_that_has_no_status_is_raised_as_it_is(bare: NinjaAPI, has_handlers: bool) -> None:
+    class BannedError(AuthKitError):
+        code = "banned"
+
+    @bare.get("/banned")
+    def banned(request: Any) -> str:
+        raise BannedError
+
+    if has_handlers:
+        add_error_handlers(bare)
+
+    with pytest.raises(BannedError):
+        TestClient(bare).get("/banned")
 
 
 class APIKeyFromHeader(APIKeyHeader):

@@ -13,8 +13,9 @@ import time_machine
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, models
 from django.db.models import ProtectedError
+from django.db.models.functions import Lower
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -165,6 +166,84 @@ def test_it_is_released_in_the_same_way_whoever_has_the_address(
 
     assert seen["owner@example.com"] == seen["free@example.com"]
     assert [answer[0] for answer in seen["free@example.com"][:-1]] == [422, 422, 202, 403, 422]
+
+
+@pytest.fixture
+def constrain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[models.BaseConstraint], None]]:
+    """Return a function that adds a constraint to the database and to the user model."""
+    needs_username()
+    model, added = get_user_model(), []
+
+    def add(constraint: models.BaseConstraint) -> None:
+        with connection.schema_editor() as editor:
+            editor.add_constraint(model, constraint)
+        added.append(constraint)
+        monkeypatch.setattr(model._meta, "constraints", [*model._meta.constraints, constraint])
+
+    yield add
+    with connection.schema_editor() as editor:
+        for constraint in added:
+            editor.remove_constraint(model, constraint)
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize(("pattern", "status"), [("^[a-z0-9]{1,50}$", 202), ("^[a-z]{1,9}$", 422)])
+def test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address(
+    api: Api,
+    make_user: Callable[..., Any],
+    clock: Any,
+    constrain: Callable[[models.BaseConstraint], None],
+    pattern: str,
+    status: int,
+) -> None:
+    constrain(models.CheckConstraint(condition=models.Q(username__regex=pattern), name="host_names"))
+    make_user("owner@example.com", username="owner")
+    seen = []
+    for address, name in (("owner@example.com", "first"), ("free@example.com", "second")):
+        assert api.register(address, username=name).status_code == 202
+        clock.shift(2 * DAY)
+        with CaptureQueriesContext(connection) as queries:
+            answer = api.register(f"mine-{address}", username=name)
+        seen.append((answer.status_code, answer.content, len(queries)))
+
+    assert seen[0] == seen[1]
+    assert seen[0][0] == status
+
+
+@pytest.mark.security("CRED-01")
+def test_a_name_that_two_rules_are_about_is_released_from_both_whoever_has_the_address(
+    api: Api, make_user: Callable[..., Any], clock: Any, constrain: Callable[[models.BaseConstraint], None]
+) -> None:
+    constrain(models.UniqueConstraint(Lower("username"), name="host_names"))
+    make_user("owner@example.com", username="owner")
+    seen = []
+    for address, name in (("free@example.com", "First"), ("owner@example.com", "Second")):
+        assert api.register(address, username=name).status_code == 202
+        clock.shift(2 * DAY)
+        assert api.register(f"mine-{address}", username=name.upper()).status_code == 202
+        clock.shift(2 * DAY)
+        api.post("verify-email/resend", {"email": address})
+        seen.append(api.register(f"late-{address}", username=name).status_code)
+
+    assert seen == [202, 202]
+
+
+@pytest.mark.security("CRED-01")
+@pytest.mark.parametrize("name", ["", " ", "released"])
+def test_a_registration_that_lost_its_username_has_no_empty_one(
+    api: Api, make_user: Callable[..., Any], clock: Any, name: str
+) -> None:
+    needs_username()
+    make_user("owner@example.com", username="owner")
+    answers = []
+    for address, wanted in (("free@example.com", "first"), ("owner@example.com", "second")):
+        api.register(address, "the password of a stranger", username=wanted)
+        clock.shift(2 * DAY)
+        assert api.register(f"mine-{address}", username=wanted).status_code == 202
+        answers.append(api.post("login", {"username": name, "password": "the password of a stranger"}))
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert answers[0].content == answers[1].content
 
 
 @pytest.mark.race

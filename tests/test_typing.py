@@ -167,7 +167,7 @@ def test_a_wrong_password_with_two_spellings_is_one_attempt(api: Api, user: Any,
 
 
 @pytest.mark.one_user_model
-@pytest.mark.parametrize("password", ["\ufdfa" * 8, "\u0344" * 400, "ﷺ" * 1024])
+@pytest.mark.parametrize("password", ["\ufdfa" * 16, "\u0344" * 400, "ﷺ" * 1024])
 def test_the_length_of_a_password_is_that_of_its_normalised_form(api: Api, password: str) -> None:
     size = len(unicodedata.normalize("NFKC", password).encode())
     response = api.register(password=password)
@@ -175,6 +175,14 @@ def test_the_length_of_a_password_is_that_of_its_normalised_form(api: Api, passw
     assert response.status_code == (202 if size <= 1024 else 422)
     if size > 1024:
         assert response.json()["errors"][0]["code"] == "password_too_long"
+
+
+@pytest.mark.one_user_model
+@pytest.mark.parametrize("password", ["\ufdfa", "\ufdfa\ufdfb", "\u33af" * 4])
+def test_a_few_letters_that_become_many_once_normalised_are_too_short(api: Api, password: str) -> None:
+    answer = api.register(password=password)
+
+    assert [error["code"] for error in answer.json()["errors"]] == ["password_too_short"]
 
 
 @pytest.mark.one_user_model

@@ -113,6 +113,11 @@ def status_of(error: type[AuthKitError]) -> HTTPStatus:
     return next(STATUSES[cls] for cls in error.__mro__ if cls in STATUSES)
 
 
+def has_status(error: type[AuthKitError]) -> bool:
+    """Return whether `status_of` knows a class. A class of your project can derive from `AuthKitError` itself."""
+    return any(cls in STATUSES for cls in error.__mro__)
+
+
 def problem_response(error: AuthKitError) -> HttpResponse:
     """Return the response to an error, as `application/problem+json`.
 
@@ -162,6 +167,8 @@ def add_error_handlers(api: NinjaAPI) -> None:
     """
 
     def respond(request: HttpRequest, error: Any) -> HttpResponse:
+        if not has_status(type(error)):
+            raise error  # an unexpected error, which Django logs
         return problem_response(error)
 
     api.add_exception_handler(AuthKitError, respond)

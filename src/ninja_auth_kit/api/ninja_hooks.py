@@ -14,7 +14,7 @@ from ninja import errors as ninja_errors
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from ninja_auth_kit.api.errors import problem_response
+from ninja_auth_kit.api.errors import has_status, problem_response
 from ninja_auth_kit.api.openapi import problems_of
 from ninja_auth_kit.exceptions import AuthKitError
 
@@ -28,7 +28,8 @@ def on_exception(self: NinjaAPI, request: HttpRequest, exc: Any) -> HttpResponse
 
     A 401 must have a challenge (RFC 9110 section 15.5.2), and the handlers of Ninja set no header.
     """
-    if isinstance(exc, AuthKitError) and _is_of_ninja(self._lookup_exception_handler(exc)):
+    is_known = isinstance(exc, AuthKitError) and has_status(type(exc))
+    if is_known and _is_of_ninja(self._lookup_exception_handler(exc)):
         return problem_response(exc)
     return _on_exception(self, request, exc)
 

@@ -325,7 +325,7 @@ class Migration(migrations.Migration):
                 ),
                 ("canonical", models.CharField(max_length=254)),
                 ("username", models.CharField(blank=True, max_length=255)),
-                ("held", models.JSONField(default=list)),
+                ("held", models.JSONField(default=dict)),
                 ("password", models.CharField(max_length=255)),
                 ("registered_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (

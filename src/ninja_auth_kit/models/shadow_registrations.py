@@ -84,7 +84,7 @@ class ShadowRegistration(models.Model):
         user: the user who has the address.
         canonical: the address in its canonical spelling.
         username: the username, or "" if users have none.
-        held: the keys of the unique values, see `UniqueValues`.
+        held: the keys of the unique values, see `UniqueValues.held`.
         password: the hash of the password.
         registered_at: when it was stored, or its last verification link was requested.
     """
@@ -97,7 +97,7 @@ class ShadowRegistration(models.Model):
     )
     canonical = models.CharField(max_length=254)
     username = models.CharField(max_length=255, blank=True)
-    held = models.JSONField(default=list)  # the migration adds an index, which models cannot describe
+    held = models.JSONField(default=dict)  # the migration adds an index, which models cannot describe
     password = models.CharField(max_length=255)
     registered_at = models.DateTimeField(default=timezone.now)
 

@@ -225,6 +225,10 @@ class UniqueValues:
         """Return the condition for users who have the values of a rule."""
         return rule.matches({F(name): value for name, value in _values(self.user, typed=False).items()})
 
+    def held(self) -> dict[str, list[str]]:
+        """Return the names of the fields that each rule is about, by the key of its values: what a shadow stores."""
+        return {key: sorted(rule.fields) for rule, key in self.keys.items()}
+
     def rules_of(self, held: Collection[str]) -> list[UniqueRule]:
         """Return the rules whose key is among these keys."""
         return [rule for rule, key in self.keys.items() if key in held]

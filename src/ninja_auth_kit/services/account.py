@@ -78,7 +78,7 @@ def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> lis
     for shadow in ShadowRegistration.objects.related(keys=unique.keys.values()):
         if not has_address(unique.user, shadow.canonical):
             holdings += [(rule, shadow) for rule in unique.rules_of(shadow.held)]
-    taken = [holding[0] for holding in holdings if not may_lose_values(holding)]
+    taken = [holding[0] for holding in holdings if not may_lose_values(holding, unique.user)]
     if taken:
         raise taken_error(taken, values)
     return holdings

@@ -206,7 +206,7 @@ def _require_free_values(new: Registration, shadows: Collection[ShadowRegistrati
     for shadow in shadows:
         if shadow.canonical != new.canonical:
             holdings += [(rule, shadow) for rule in new.unique.rules_of(shadow.held)]
-    taken = [holding[0] for holding in holdings if not may_lose_values(holding)]
+    taken = [holding[0] for holding in holdings if not may_lose_values(holding, new.candidate)]
     if taken:
         raise taken_error(taken, new.fields)
     return holdings
@@ -330,7 +330,7 @@ def _reject_taken(owner: Any, new: Registration, *, previous: ShadowRegistration
         user=owner,
         canonical=new.canonical,
         username=new.candidate.get_username() if has_username() else "",
-        held=list(new.unique.keys.values()),
+        held=new.unique.held(),
         password=new.candidate.password,
     )
     with atomic():

@@ -6,12 +6,17 @@ can be registered again, with other values, and `authkit_prune` deletes it some 
 
 Attack: register an address, wait, and register its username for another address. If that worked for a pending account
 only, it would reveal that no other account has the address. So a shadow registration lapses at the same moment, and
-losing its values takes as many statements.
+losing its values takes as many statements. If a constraint of your project rejects the value that the kit would give a
+pending account instead, neither loses its value.
 
-Test:
+Tests:
 tests/test_lapsed_registrations.py::test_it_is_released_in_the_same_way_whoever_has_the_address
+tests/test_lapsed_registrations.py::test_a_name_for_which_there_is_no_other_stays_taken_whoever_has_the_address
+tests/test_lapsed_registrations.py::test_a_registration_that_lost_its_username_has_no_empty_one
+tests/test_lapsed_registrations.py::test_a_name_that_two_rules_are_about_is_released_from_both_whoever_has_the_address
 """
 
+import copy
 import secrets
 from collections.abc import Collection
 from typing import Any
@@ -22,10 +27,12 @@ from django.db.models import CharField, Q, TextField
 from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, atomic
+from ninja_auth_kit.exceptions import InvalidInputError
 from ninja_auth_kit.models import EmailAddress, ShadowRegistration
 from ninja_auth_kit.models.email_addresses import has_lapsed
 from ninja_auth_kit.models.unique_values import UniqueRule, UniqueValues
 from ninja_auth_kit.models.users import is_pending, lock_user
+from ninja_auth_kit.services.internal.user_fields import check_constraints
 
 # A rule, and a user or a shadow registration that has its values.
 Holding = tuple[UniqueRule, Any]
@@ -42,14 +49,35 @@ def extend_reservation(canonical: str) -> None:
         registrations.update(registered_at=timezone.now())
 
 
-def may_lose_values(holding: Holding) -> bool:
-    """Return whether a user or a shadow registration has these values only from a registration that has lapsed."""
+def may_lose_values(holding: Holding, user: Any) -> bool:
+    """Return whether a user or a shadow registration has these values only from a registration that has lapsed.
+
+    Args:
+        holding: the rule, and who has its values.
+        user: the unsaved user who is to have the values.
+    """
     rule, holder = holding
-    if _replaceable_field(rule) is None:
-        return False
+    return _has_lapsed(holder) and _can_be_replaced(rule, user)
+
+
+def _has_lapsed(holder: Any) -> bool:
     if isinstance(holder, ShadowRegistration):
         return has_lapsed(holder.registered_at)
     return is_pending(holder) and has_lapsed(holder.authkit_email.registered_at)
+
+
+def _can_be_replaced(rule: UniqueRule, user: Any) -> bool:
+    """Return whether the database would take the other value. It depends on the new user, not on who has the value."""
+    field = _replaceable_field(rule)
+    if field is None:
+        return False
+    other = copy.copy(user)
+    setattr(other, field.attname, _other_value(field))
+    try:
+        check_constraints(other)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def release_values(unique: UniqueValues, lapsed: Collection[Holding]) -> None:
@@ -67,7 +95,7 @@ def release_values(unique: UniqueValues, lapsed: Collection[Holding]) -> None:
             with atomic():
                 unique.lock()
                 _release(unique, rules, holder)
-        except IntegrityError:  # a constraint of your project rejects the other value; so this one stays taken
+        except IntegrityError:  # a rule that only the database knows rejects the other value; so this one stays taken
             continue
 
 
@@ -77,19 +105,23 @@ def _release(unique: UniqueValues, rules: list[UniqueRule], holder: Any) -> None
     if current is None:
         return
     if is_shadow:
-        _release_from_shadow(holder, rules, lost={unique.keys[rule] for rule in rules})
-    elif all(may_lose_values((rule, current)) for rule in rules):
-        fields = [field for rule in rules if (field := _replaceable_field(rule)) is not None]
+        _release_from_shadow(holder, {field.name for field in _replaceable_fields(rules)})
+    elif _has_lapsed(current):
         users = type(current)._base_manager.using(accounts_database()).filter(pk=current.pk)
         has_values = Q(*map(unique.matches, rules), _connector=Q.OR)
-        users.filter(has_values).update(**{field.name: _other_value(field) for field in fields})
+        users.filter(has_values).update(**{field.name: _other_value(field) for field in _replaceable_fields(rules)})
 
 
-def _release_from_shadow(shadow: ShadowRegistration, rules: list[UniqueRule], *, lost: Collection[str]) -> None:
+def _release_from_shadow(shadow: ShadowRegistration, replaced: Collection[str]) -> None:
+    """Take the values that a pending account would lose: those of each rule that is about a replaced field.
+
+    A field is often in two rules, such as a username that is unique in any case and as it is written.
+    """
     unchanged = {"password": shadow.password, "registered_at": shadow.registered_at, "held": shadow.held}
-    loses_username = any(get_user_model().USERNAME_FIELD in rule.fields for rule in rules)
+    # Not "", which anyone can send as a username. A pending account gets a secret name, too.
+    username = _made_up() if get_user_model().USERNAME_FIELD in replaced else shadow.username
     ShadowRegistration.objects.filter(pk=shadow.pk, **unchanged).update(
-        held=[key for key in shadow.held if key not in lost], username="" if loses_username else shadow.username
+        held={key: fields for key, fields in shadow.held.items() if not set(fields) & set(replaced)}, username=username
     )
 
 
@@ -99,5 +131,14 @@ def _replaceable_field(rule: UniqueRule) -> Any | None:
     return next((field for field in fields if field.null or isinstance(field, CharField | TextField)), None)
 
 
+def _replaceable_fields(rules: list[UniqueRule]) -> list[Any]:
+    return [field for rule in rules if (field := _replaceable_field(rule)) is not None]
+
+
 def _other_value(field: Any) -> str | None:
-    return None if field.null else f"released-{secrets.token_hex(16)}"[-(field.max_length or 64) :]
+    return None if field.null else _made_up()[-(field.max_length or 64) :]
+
+
+def _made_up() -> str:
+    """Return a text that cannot be guessed. It has letters and digits only, because many projects allow no others."""
+    return f"released{secrets.token_hex(16)}"

@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models.users import email_field
-from ninja_auth_kit.services.internal.password_hashing import MAXIMUM_BYTES, longest_password, normalized
+from ninja_auth_kit.services.internal.password_hashing import MAXIMUM_BYTES, longest_password, normalized, spellings
 
 # Applies if AUTH_PASSWORD_VALIDATORS is empty. The password is the only factor, and for that case
 # SP 800-63B-4 section 3.1.1.2 requires 15 characters.
@@ -35,7 +35,7 @@ def check_new_password(password: str, *, user: Any, field: str = "password") -> 
 
     Args:
         password: as typed, and never trimmed. The rules apply to its normalised form, which is what is hashed
-            (NIST SP 800-63B-4 section 3.1.1.2).
+            (NIST SP 800-63B-4 section 3.1.1.2), and to the password as typed: one typed letter can be 18 in NFKC.
         user: the owner of the account, who may be unsaved. A password similar to the username or the email address is
             rejected.
         field: the name of the input field, for the errors.
@@ -44,13 +44,13 @@ def check_new_password(password: str, *, user: Any, field: str = "password") -> 
         InvalidInputError: the password breaks rules; there is one error for each.
     """
     _check_length(password, field=field, longest=MAXIMUM_BYTES)  # before it is normalised, which takes time
-    password = normalized(password)
-    _check_length(password, field=field, longest=longest_password())
+    _check_length(normalized(password), field=field, longest=longest_password())
     validators = get_default_password_validators() if django_settings.AUTH_PASSWORD_VALIDATORS else _kit_validators()
-    try:
-        validate_password(password, user, [MinimumLengthValidator(_ABSOLUTE_MINIMUM), *validators])
-    except ValidationError as error:
-        raise InvalidInputError(*_field_errors(field, error)) from None
+    for spelling in spellings(password):
+        try:
+            validate_password(spelling, user, [MinimumLengthValidator(_ABSOLUTE_MINIMUM), *validators])
+        except ValidationError as error:
+            raise InvalidInputError(*_field_errors(field, error)) from None
 
 
 @sensitive_variables()

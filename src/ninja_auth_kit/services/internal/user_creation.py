@@ -1,13 +1,16 @@
 """The unsaved user of a registration, which `CREATE_USER` of your project may create."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured, ValidationError
+from django.db.models import UniqueConstraint
 
 from ninja_auth_kit.conf import atomic, imported, settings
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.unique_values import names_in, user_models
 from ninja_auth_kit.models.users import email_field, has_username, settable_field
 from ninja_auth_kit.services.internal.user_fields import as_field_errors, check_user_fields
 
@@ -106,12 +109,26 @@ def _require_not_about_uniqueness(error: ValidationError) -> None:
     Raises:
         ImproperlyConfigured: it has looked for other users with the same address, as `full_clean()` does.
     """
-    about_address = getattr(error, "error_dict", {}).get(email_field(), [])
-    if any(fault.code == "unique" for fault in about_address):
+    faults: Any = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    by_field = any(fault.code == "unique" for fault in faults.get(email_field(), []))
+    if by_field or any(map(_is_about_address, faults.get(NON_FIELD_ERRORS, []))):
         raise _wrong(
             "must not check whether the email address is in use, because the answer would reveal who has an account. "
             "Do not call full_clean() or validate_unique(): the kit checks the fields of the user."
         ) from None
+
+
+def _is_about_address(fault: ValidationError) -> bool:
+    """Return whether an error that names no field is of a unique constraint about the address."""
+    fields = (fault.params or {}).get("unique_check", ())
+    messages = {
+        constraint.get_violation_error_message()
+        for model in user_models()
+        for constraint in model._meta.constraints
+        if isinstance(constraint, UniqueConstraint)
+        and email_field() in chain.from_iterable(map(names_in, constraint.fields or constraint.expressions))
+    }
+    return email_field() in fields or not messages.isdisjoint(fault.messages)
 
 
 def _wrong(text: str) -> ImproperlyConfigured:
