@@ -299,8 +299,8 @@ def test_a_mail_server_that_may_be_waited_for_too_long_is_named(
     message, hint = warned("W028")
 
     assert cause in message
-    assert "EMAIL_TIMEOUT = 10" in hint
-    assert "'timeout': 10" in hint
+    has_mailers = hasattr(settings, "MAILERS")  # Django 6.1 does not start with settings of both kinds
+    assert ("'timeout': 10" in hint, "EMAIL_TIMEOUT = 10" in hint) == (has_mailers, not has_mailers)
 
 
 def test_a_backend_of_a_mail_service_is_fine(settings: Settings) -> None:

@@ -35,6 +35,10 @@ OVERRIDES = {
         "Emails do not leave this machine: ….",
         "The message says which setting to change: MAILERS in projects of Django 6.1, EMAIL_BACKEND in older ones.",
     ),
+    "W028": (
+        "The SMTP email backend has no timeout, or one of more than a minute.",
+        "The message says which setting to change: MAILERS in projects of Django 6.1, EMAIL_TIMEOUT in older ones.",
+    ),
 }
 
 

@@ -153,7 +153,8 @@ def check_email_backend(**_: Any) -> list[CheckMessage]:
         return []
     # Django 6.1 does not start with settings of both kinds.
     if hasattr(django_settings, "MAILERS"):
-        change = f"MAILERS['default'] = {{'BACKEND': '{_SMTP_BACKEND}', 'OPTIONS': {{'host': 'mail.example.com'}}}}"
+        options = "{'host': 'mail.example.com', 'timeout': 10}"
+        change = f"MAILERS['default'] = {{'BACKEND': '{_SMTP_BACKEND}', 'OPTIONS': {options}}}"
     else:
         change = f"EMAIL_BACKEND = '{_SMTP_BACKEND}' and EMAIL_HOST = 'mail.example.com'"
     hint = f"Set {change}, with the name of your email server. Or use the backend of your email service."
@@ -169,10 +170,11 @@ def check_email_timeout(**_: Any) -> list[CheckMessage]:
     timeout = _email_timeout()
     if timeout is not None and timeout <= _LONGEST_EMAIL_TIMEOUT:
         return []
+    has_mailers = hasattr(django_settings, "MAILERS")
+    change = "Add 'timeout': 10 to the OPTIONS of MAILERS['default']" if has_mailers else "Set EMAIL_TIMEOUT = 10"
     hint = (
-        "Set EMAIL_TIMEOUT = 10; from Django 6.1, set 'timeout': 10 in the OPTIONS of MAILERS['default']. If an "
-        "attempt takes longer than two minutes, another process tries to send the same email, which may then arrive "
-        "twice."
+        f"{change}. If an attempt takes longer than two minutes, another process tries to send the same email, which "
+        "may then arrive twice."
     )
     cause = "no timeout" if timeout is None else f"a timeout of {timeout:g} seconds"
     return [warning("W028", f"The SMTP email backend has {cause}; it should be at most a minute.", hint)]
