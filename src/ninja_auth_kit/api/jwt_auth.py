@@ -214,7 +214,7 @@ def _let_through(request: HttpRequest) -> Any:
 class _RequestWithoutUser(HttpRequest):
     """A request that was let through without a token.
 
-    Ninja sets `auth` to what the authenticator returned. It takes None for a rejection, so the authenticator cannot
+    Ninja sets `auth` to what the authenticator returned. It treats None as a rejection, so the authenticator cannot
     return None.
     """
 

@@ -17,10 +17,15 @@ from ninja_auth_kit.models import ShadowRegistration, UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.unique_values import UniqueValues
 from ninja_auth_kit.models.users import has_address, lock_user, may_authenticate, settable_field
-from ninja_auth_kit.services.internal.lapsed_registrations import Holding, may_lose_values, release_values
+from ninja_auth_kit.services.internal.lapsed_registrations import (
+    Holding,
+    release_values,
+    require_lapsed,
+    require_released,
+)
 from ninja_auth_kit.services.internal.password_hashing import is_password
 from ninja_auth_kit.services.internal.throttling import password_check
-from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values, taken_error
+from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values
 
 
 @sensitive_variables()
@@ -45,8 +50,7 @@ def update_account(*, user: Any, values: Mapping[str, Any], client: ClientInfo) 
     try:
         with atomic():
             unique.lock()
-            if still_held := _require_free_values(unique, values):
-                raise taken_error([rule for rule, _ in still_held], values)
+            require_released(_require_free_values(unique, values), sent=values)
             return _update(user, checked, client=client)
     except IntegrityError as error:
         raise as_input_error(error, values) or error from error
@@ -78,10 +82,7 @@ def _require_free_values(unique: UniqueValues, values: Mapping[str, Any]) -> lis
     for shadow in ShadowRegistration.objects.related(keys=unique.keys.values()):
         if not has_address(unique.user, shadow.canonical):
             holdings += [(rule, shadow) for rule in unique.rules_of(shadow.held)]
-    taken = [holding[0] for holding in holdings if not may_lose_values(holding, unique.user)]
-    if taken:
-        raise taken_error(taken, values)
-    return holdings
+    return require_lapsed(holdings, unique.user, sent=values)
 
 
 def _update(user: Any, checked: dict[str, Any], *, client: ClientInfo) -> Any:

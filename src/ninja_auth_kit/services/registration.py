@@ -34,7 +34,12 @@ from ninja_auth_kit.models.users import (
     settable_field,
     stored_email,
 )
-from ninja_auth_kit.services.internal.lapsed_registrations import Holding, may_lose_values, release_values
+from ninja_auth_kit.services.internal.lapsed_registrations import (
+    Holding,
+    release_values,
+    require_lapsed,
+    require_released,
+)
 from ninja_auth_kit.services.internal.password_hashing import set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.promises import promise, sends, user_of
@@ -51,7 +56,6 @@ from ninja_auth_kit.services.internal.user_fields import (
     check_email,
     check_username,
     check_values,
-    taken_error,
 )
 from ninja_auth_kit.services.verification import verification_link
 
@@ -206,10 +210,7 @@ def _require_free_values(new: Registration, shadows: Collection[ShadowRegistrati
     for shadow in shadows:
         if shadow.canonical != new.canonical:
             holdings += [(rule, shadow) for rule in new.unique.rules_of(shadow.held)]
-    taken = [holding[0] for holding in holdings if not may_lose_values(holding, new.candidate)]
-    if taken:
-        raise taken_error(taken, new.fields)
-    return holdings
+    return require_lapsed(holdings, new.candidate, sent=new.fields)
 
 
 def _reserve_values(new: Registration) -> None:
@@ -223,8 +224,7 @@ def _reserve_values(new: Registration) -> None:
         return
     new.unique.lock()
     shadows = ShadowRegistration.objects.related(keys=new.unique.keys.values())
-    if still_held := _require_free_values(new, shadows):
-        raise taken_error([rule for rule, _ in still_held], new.fields)
+    require_released(_require_free_values(new, shadows), sent=new.fields)
 
 
 # Standing.NEW

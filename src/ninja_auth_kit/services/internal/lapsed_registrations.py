@@ -1,4 +1,4 @@
-"""Unique values of registrations that were not verified in time: a typo in an address must not hold a name for ever.
+"""Unique values of registrations that were not verified in time: a typo in an address must not hold a name forever.
 
 A registration reserves its username and other unique values as long as its verification link is valid, and a new link
 starts that time again. After it, another account may take them. The registration that loses a value stays: its address
@@ -32,7 +32,7 @@ from ninja_auth_kit.models import EmailAddress, ShadowRegistration
 from ninja_auth_kit.models.email_addresses import has_lapsed
 from ninja_auth_kit.models.unique_values import UniqueRule, UniqueValues
 from ninja_auth_kit.models.users import is_pending, lock_user
-from ninja_auth_kit.services.internal.user_fields import check_constraints
+from ninja_auth_kit.services.internal.user_fields import check_constraints, taken_error
 
 # A rule, and a user or a shadow registration that has its values.
 Holding = tuple[UniqueRule, Any]
@@ -49,15 +49,31 @@ def extend_reservation(canonical: str) -> None:
         registrations.update(registered_at=timezone.now())
 
 
-def may_lose_values(holding: Holding, user: Any) -> bool:
-    """Return whether a user or a shadow registration has these values only from a registration that has lapsed.
+def require_lapsed(holdings: list[Holding], user: Any, *, sent: Collection[str]) -> list[Holding]:
+    """Check that only registrations that have lapsed have these values, and return the holdings.
 
     Args:
-        holding: the rule, and who has its values.
+        holdings: the rules, and who has their values.
         user: the unsaved user who is to have the values.
+        sent: the names of the input fields, for the error.
+
+    Raises:
+        InvalidInputError: another user or registration has a value.
     """
-    rule, holder = holding
-    return _has_lapsed(holder) and _can_be_replaced(rule, user)
+    taken = [rule for rule, holder in holdings if not (_has_lapsed(holder) and _can_be_replaced(rule, user))]
+    if taken:
+        raise taken_error(taken, sent)
+    return holdings
+
+
+def require_released(holdings: list[Holding], *, sent: Collection[str]) -> None:
+    """Check that no registration has kept a value.
+
+    Raises:
+        InvalidInputError: a registration that has lapsed could not be made to release a value.
+    """
+    if holdings:
+        raise taken_error([rule for rule, _ in holdings], sent)
 
 
 def _has_lapsed(holder: Any) -> bool:
@@ -87,7 +103,7 @@ def release_values(unique: UniqueValues, lapsed: Collection[Holding]) -> None:
 
     Args:
         unique: the values that another account is to have.
-        lapsed: who has them; `may_lose_values` is true for each.
+        lapsed: who has them, as `require_lapsed` returned it.
     """
     for holder in {(type(holder), holder.pk): holder for _, holder in lapsed}.values():
         rules = [rule for rule, other in lapsed if other == holder]
