@@ -10,6 +10,7 @@ from typing import Any
 import pika
 
 from config.environment import is_on
+from ninja_auth_kit.setting_rules import parse_host
 
 PATIENCE = 20  # seconds to wait for an event
 
@@ -19,22 +20,28 @@ class BrokerSettingsError(Exception):
 
 
 def parameters(environment: Mapping[str, str]) -> pika.ConnectionParameters | None:
-    """Return the connection parameters, or None if RABBITMQ_HOST is set but empty, which means no broker.
+    """Return the connection parameters, or None if RABBITMQ_HOST is set but empty.
+
+    An empty RABBITMQ_HOST means no broker. Of several hosts, the first is used.
 
     Raises:
-        BrokerSettingsError: RABBITMQ_PORT is not valid.
+        BrokerSettingsError: RABBITMQ_HOST or RABBITMQ_PORT is not valid.
     """
     tls = is_on("RABBITMQ_TLS", environment)
     port = environment.get("RABBITMQ_PORT") or ("5671" if tls else "5672")
     if not port.isdecimal() or not 0 < int(port) < 65_536:
         raise BrokerSettingsError(f"RABBITMQ_PORT must be a number from 1 to 65535, such as 5672 (got {port!r}).")
-    host = environment.get("RABBITMQ_HOST", "127.0.0.1")
-    if not host:
+    first, _, _others = environment.get("RABBITMQ_HOST", "127.0.0.1").partition(",")
+    if not first.strip():
         return None
+    try:
+        host, own_port = parse_host(first.strip())
+    except ValueError as error:
+        raise BrokerSettingsError(f"RABBITMQ_HOST is not valid: {error}") from error
     user, password = environment.get("RABBITMQ_USER") or "guest", environment.get("RABBITMQ_PASSWORD") or "guest"
     return pika.ConnectionParameters(
         host,
-        int(port),
+        own_port or int(port),
         environment.get("RABBITMQ_VHOST") or "/",
         pika.PlainCredentials(user, password),
         ssl_options=pika.SSLOptions(ssl.create_default_context(), host) if tls else None,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import psycopg
 
+import ninja_auth_kit.contrib.factors.events  # noqa: F401  # so that it knows the events of the optional app
 from broker import parameters
 from ninja_auth_kit.audit.events import Event, LoginFailed, ReuseDetected
 from ninja_auth_kit.consumer import Consumer, Postgres

@@ -21,7 +21,7 @@ from embedded_postgres import CannotStartError, EmbeddedPostgres
 from own_names import LOCAL, own_exchange, own_names
 
 HERE = Path(__file__).parent
-HOST = "127.0.0.1"
+HOST = "localhost"  # browsers bind no passkey to an IP address
 KEYS = ("SECRET_KEY", "JWT_SECRET_KEY")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 
@@ -70,10 +70,19 @@ def refuse_taken_port(port: str) -> None:
     """Raise CannotStartError if the port is in use, before anything else starts."""
     if not port.isdecimal() or not 0 < int(port) < 65_536:
         raise CannotStartError(f"PORT must be a number from 1 to 65535 (got {port!r}).")
+    if is_taken(int(port)):
+        raise CannotStartError(f"Port {port} is in use. Choose another one: PORT=8001 make demo")
+
+
+def is_taken(port: int) -> bool:
+    """Return whether another server uses the port, also if only on ::1, which browsers try first for localhost."""
+    with suppress(OSError), socket.create_connection(("::1", port), timeout=1):
+        return True
     try:
-        socket.create_server((HOST, int(port))).close()
-    except OSError as error:
-        raise CannotStartError(f"Port {port} is in use. Choose another one: PORT=8001 make demo") from error
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def prepare(stack: ExitStack, port: str) -> dict[str, str]:
@@ -98,7 +107,7 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
         print(f"PostgreSQL: an embedded server, data in {server.home}. Set DATABASE_URL to use your own.")
     names = stack.enter_context(own_names(port, os.environ))
     stack.callback(ignore_ends)
-    defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": HOST, "EMAIL_FILE_PATH": str(LOCAL / "mails")}
+    defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": "127.0.0.1", "EMAIL_FILE_PATH": str(LOCAL / "mails")}
     defaults |= {**keys, **names}
     return {**defaults, **os.environ, "DATABASE_URL": database_url}
 

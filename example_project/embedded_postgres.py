@@ -66,7 +66,7 @@ class EmbeddedPostgres:
         arguments += [part for name, value in self.options.items() for part in ("-c", f"{name}={value}")]
         with (self.home / "server.log").open("ab") as log:
             self._server = subprocess.Popen(
-                [str(programs / "postgres"), *arguments], stdout=log, stderr=log, start_new_session=True, **_user()
+                [str(programs / "postgres"), *arguments], stdout=log, stderr=log, start_new_session=True, **run_as()
             )
         url = f"postgres://postgres@/postgres?host={quote(str(self._socket))}"
         self._wait_until_it_answers(url)
@@ -109,7 +109,7 @@ class EmbeddedPostgres:
     def _make_data(self, programs: Path) -> None:
         command = [str(programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--auth=trust"]
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        made = subprocess.run(command, capture_output=True, text=True, check=False, **_user())
+        made = subprocess.run(command, capture_output=True, text=True, check=False, **run_as())
         if made.returncode != 0:
             reason = made.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise CannotStartError(f"initdb failed in {self.data}: {reason[0]} {INSTEAD}")
@@ -162,7 +162,7 @@ def _home(directory: Path) -> Path:
     return home
 
 
-def _user() -> dict[str, Any]:
+def run_as() -> dict[str, Any]:
     """Return the arguments of Popen for a program of PostgreSQL: for root, an unprivileged user."""
     if os.geteuid() != 0:
         return {}

@@ -1,4 +1,4 @@
-"""Run the whole flow against a running server: `python walk.py [--url http://127.0.0.1:8000]`.
+"""Run the whole flow against a running server: `python walk.py [--url http://localhost:8000]`.
 
 Print each request as a curl command ($API is the address of the API), its response, and its audit events from
 RabbitMQ. Exit with 1 at the first response or event that is not the expected one. The server must run with DEBUG,
@@ -18,6 +18,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyotp
+
 from broker import BrokerSettingsError, Events, parameters
 from own_names import own_exchange
 
@@ -34,7 +36,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
+        self.host, self.port = parts.hostname or "localhost", parts.port or 80
 
     def request(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, request_id: str = ""
@@ -121,19 +123,24 @@ def curl(method: str, path: str, body: Any, token: str | None) -> str:
         words.append(f"--json '{shown(body)}'")
     elif method != "GET":
         words.append(f"-X {method}")
-    return " ".join([*words, f"$API{path.removeprefix('/api')}"])
+    return " ".join([*words, f"$API{shortened(path.removeprefix('/api'))}"])
 
 
 def shown(value: Any) -> str:
-    """Return a body as JSON, with shortened tokens and ids; of a problem, only `code` and `detail`."""
-    if isinstance(value, dict) and "code" in value:
+    """Return a body as JSON, with shortened tokens, ids and secrets; of a problem, only `code` and `detail`."""
+    if isinstance(value, dict) and "code" in value and "detail" in value:
         value = {"code": value["code"], "detail": value["detail"]}
     return "" if value is None else shortened(json.dumps(value, ensure_ascii=False))
 
 
 def shortened(text: str) -> str:
-    """Return the text with shortened tokens and ids."""
-    text = re.sub(r"(eyJ\w{5}|nak[ro]_)[\w.-]{20,}", r"\1…", text)
+    """Return the text with shortened tokens, ids and secrets."""
+    text = re.sub(r"(eyJ\w{5}|nak[rot]_)[\w.-]{20,}", r"\1…", text)
+    text = re.sub(r"[A-Z2-7]{32}", "SECRET", text)
+    text = re.sub(r"<svg.*?</svg>", "<svg>…</svg>", text)
+    text = re.sub(r'"(?:[0-9A-Z]{4}-){5}[0-9A-Z]{4}"(?:, )?', "", text).replace(
+        '"recovery_codes": []', '"recovery_codes": [10 codes]'
+    )
     return re.sub(r"\b([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", r"\1…", text)
 
 
@@ -197,10 +204,12 @@ def play(walk: Walk) -> None:
     )
     access = laptop["access_token"]
     step("List the active sessions", "GET /api/auth/sessions", token=access, expect=200)
+    desktop = play_second_factor(walk, credentials, access)
+    access = desktop["access_token"]
     step(
         "Log out",
         "POST /api/auth/logout",
-        {"refresh_token": laptop["refresh_token"]},
+        {"refresh_token": desktop["refresh_token"]},
         expect=204,
         events=("auth.session.logout.success",),
     )
@@ -213,11 +222,49 @@ def play(walk: Walk) -> None:
     )
 
 
+def play_second_factor(walk: Walk, credentials: dict[str, str], access: str) -> Any:
+    """Add an authenticator app, and log in with its code; return the tokens."""
+    step = walk.step
+    step(
+        "A route that requires a second factor refuses the password alone",
+        "DELETE /api/notes",
+        token=access,
+        expect=401,
+        code="insufficient_user_authentication",
+    )
+    begun = step("Add an authenticator app", "POST /api/auth/factors/totp", {"name": "app"}, token=access, expect=201)
+    app = pyotp.TOTP(begun["secret"])
+    now = int(time.time())
+    laptop = step(
+        "Confirm it with a code, which replaces all sessions by one with two factors",
+        f"POST /api/auth/factors/totp/{begun['id']}/confirm",
+        {"code": app.at(now)},
+        token=access,
+        expect=200,
+        events=("auth.session.revoked.success", "auth.factor.added.success", "auth.session.login.success"),
+    )["tokens"]
+    step("The route lets the new session in", "DELETE /api/notes", token=laptop["access_token"], expect=204)
+    pending = step(
+        "From now on, the password alone starts no session and ends none",
+        "POST /api/auth/login",
+        credentials,
+        expect=202,
+        events=("auth.session.factor.success",),
+    )
+    return step(
+        "Log in on the desktop with the next code",
+        "POST /api/auth/login/totp",
+        {"challenge_token": pending["challenge_token"], "code": app.at(now, counter_offset=1)},
+        expect=200,
+        events=("auth.session.revoked.success", "auth.session.login.success"),
+    )
+
+
 def main() -> int:
     """Run the flow, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     port = os.environ.get("PORT", "8000")
-    parser.add_argument("--url", default=f"http://127.0.0.1:{port}", help="the server (default: %(default)s)")
+    parser.add_argument("--url", default=f"http://localhost:{port}", help="the server (default: %(default)s)")
     arguments = parser.parse_args()
     try:
         server = Server(arguments.url)

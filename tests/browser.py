@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 from django.test import override_settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from tests.with_services import install
 
+expect.set_options(timeout=20_000)  # milliseconds; other tests run beside these on a slow machine
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # The browser must connect only to the server of the test.
 ARGUMENTS = [

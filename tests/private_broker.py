@@ -15,16 +15,31 @@ from pathlib import Path
 START_TIMEOUT = 90.0  # seconds; Erlang starts slowly on a busy machine
 
 
-def program(name: str) -> Path | None:
+def program(name: str, directory: Path | None = None) -> Path | None:
     """Return the path of a RabbitMQ program.
 
     Debian's wrappers in /usr/sbin require the user rabbitmq, so they are bypassed.
+
+    Args:
+        name: the name of the program.
+        directory: where the programs of one version are. The default is the first of `versions`.
     """
-    for directory in sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), reverse=True):
-        if (directory / name).exists():
-            return directory / name
+    for place in [directory] if directory else versions():
+        if (place / name).exists():
+            return place / name
     found = shutil.which(name)
     return Path(found) if found else None
+
+
+def versions() -> list[Path]:
+    """Return the directory of the programs of each RabbitMQ that private brokers can be started from.
+
+    RABBITMQ_SBIN names them, separated by colons. The default is the installed RabbitMQ.
+    """
+    named = os.environ.get("RABBITMQ_SBIN")
+    if named:
+        return [Path(directory) for directory in named.split(os.pathsep)]
+    return sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), reverse=True)
 
 
 def is_installed() -> bool:
@@ -32,10 +47,23 @@ def is_installed() -> bool:
     return program("rabbitmq-server") is not None
 
 
-class PrivateBroker:
-    """A node in its own directory. It is ended by its process id."""
+def version() -> str:
+    """Return the version of the RabbitMQ that private brokers have, or "none"."""
+    command = program("rabbitmqctl")
+    if command is None:
+        return "none"
+    return subprocess.run([str(command), "version"], capture_output=True, text=True, check=True).stdout.strip()
 
-    def __init__(self) -> None:
+
+class PrivateBroker:
+    """A node in its own directory. It is ended by its process id.
+
+    Args:
+        sbin: the directory of its programs. The default is the first of `versions`.
+    """
+
+    def __init__(self, sbin: Path | None = None) -> None:
+        self.sbin = sbin
         self.home = Path(tempfile.mkdtemp(prefix="nak-rabbit-"))
         self.port = free_port()
         self._server: subprocess.Popen[bytes] | None = None
@@ -62,7 +90,11 @@ class PrivateBroker:
         """Start the node and wait until it responds."""
         with (self.home / "out").open("ab") as out:
             self._server = subprocess.Popen(
-                [str(program("rabbitmq-server"))], env=self.environment, stdout=out, stderr=out, start_new_session=True
+                [str(program("rabbitmq-server", self.sbin))],
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self._server.poll() is None:
@@ -107,8 +139,8 @@ class PrivateBroker:
             "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
             "disk": ("set_disk_free_limit", "9000000000000000", "1000000"),
         }[resource]
-        self.control(command, short)
         try:
+            self.control(command, short)
             yield
         finally:
             self.control(command, plenty)
@@ -120,11 +152,17 @@ class PrivateBroker:
 
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node and return its output."""
-        command = [str(program("rabbitmqctl")), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        command = [str(program("rabbitmqctl", self.sbin)), *arguments]
+        try:
+            done = self._run(command)
+        except subprocess.TimeoutExpired:  # seen once with 4.3.6 on a busy machine; the same command then took 1 s
+            done = self._run(command)
         if done.returncode != 0:
             raise RuntimeError(f"rabbitmqctl {arguments[0]}: {done.stderr or done.stdout}")
         return done.stdout
+
+    def _run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
 
     def remove(self) -> None:
         """Stop the node and delete its directory."""

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "security-audit.md"
-NOT_OFFERED = "not offered"
 OTHER_SETTINGS = "for other settings"
 _ID = re.compile(r"[A-Z]+-\d\d")
 
 
 class Row(NamedTuple):
-    """A requirement, as the page lists it; `tests` is `NOT_OFFERED` or names tests."""
+    """A requirement, as the page lists it."""
 
     id: str
     claim: str
@@ -70,16 +69,15 @@ class SecurityReport:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the table and the totals."""
         terminalreporter.section("security requirements")
-        not_offered = {row.id for row in requirements() if row.tests == NOT_OFFERED}
         found: dict[str, list[str]] = {}
         for id, counts in self.outcomes.items():
-            state = NOT_OFFERED if id in not_offered else _state(counts)
+            state = _state(counts)
             found.setdefault(state, []).append(id)
             numbers = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
             terminalreporter.write_line(f"{id:8} {numbers or state}", red=state == "failed")
         sums = [
             f"{len(ids)} {state}" if state == "proved" or len(ids) > 20 else f"{len(ids)} {state} ({', '.join(ids)})"
-            for state in ("proved", "proved in part", "failed", "not run", NOT_OFFERED)
+            for state in ("proved", "proved in part", "failed", "not run")
             if (ids := found.get(state))
         ]
         terminalreporter.write_line(f"{len(self.outcomes)} requirements: {', '.join(sums)}", bold=True)

@@ -105,12 +105,17 @@ class Server:
         return response.status, json.loads(data) if data else None
 
     def race(self, *calls: tuple[Any, ...], token: str | None = None) -> list[tuple[int, Any]]:
-        """Send all requests at once, and return the responses in the order of the calls."""
+        """Send all requests at once, and return the responses in the order of the calls.
+
+        Args:
+            calls: method, path and body; and a token, if a call has its own.
+            token: the token of the others.
+        """
         barrier = threading.Barrier(len(calls))
 
         def one(call: tuple[Any, ...]) -> tuple[int, Any]:
             barrier.wait()
-            return self.request(*call, token=token)
+            return self.request(*call[:3], token=call[3] if len(call) > 3 else token)
 
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(one, calls))

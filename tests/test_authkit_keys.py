@@ -303,7 +303,16 @@ def test_a_plan_says_when_the_hash_changes_and_what_an_emergency_is(
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256"))])
     text = " ".join(keys("rotate").split())
     assert revoke in text
-    assert "Restart the services that verify by the JWKS" in text
+    assert "purge it there. Restart the services that verify by the JWKS: they hold the set" in text
+
+
+def test_the_plan_for_the_first_key_pair_asks_for_an_issuer_that_leads_to_the_keys(kit: Callable[..., None]) -> None:
+    advice = "set ISSUER to the URL that the kit is mounted at"
+    assert advice in " ".join(keys("rotate", "--alg", "ES256").split())
+
+    kit(ISSUER="https://auth.example.com/api/auth")
+
+    assert advice not in " ".join(keys("rotate", "--alg", "ES256").split())
 
 
 def test_it_works_while_other_settings_are_wrong(settings: Settings) -> None:

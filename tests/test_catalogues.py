@@ -12,6 +12,7 @@ from typing import Any
 
 import polib
 import pytest
+from django.template.backends.django import DjangoTemplates
 from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import templatize
@@ -172,14 +173,16 @@ def test_a_translation_ends_as_its_original_does(catalogue: polib.POFile) -> Non
             assert last not in ".:" or last == entry.msgid[-1], translated
 
 
-@pytest.mark.parametrize("template", sorted(path.name for path in ROOT.rglob("email/*")))
-def test_no_word_of_a_mail_is_left_in_english(template: str) -> None:
-    context = {"site_name": "1", "link": "2", "lifetime": "3", "password_required": True}
+@pytest.mark.parametrize("template", sorted(ROOT.rglob("email/*")), ids=lambda path: path.name)
+def test_no_word_of_a_mail_is_left_in_english(template: Path) -> None:
+    context = {"site_name": "1", "link": "2", "lifetime": "3", "password_required": True, "left": 4}
+    folders = [ROOT / "templates", template.parents[2]]  # those of optional apps are not installed here
+    engine = DjangoTemplates({"NAME": "mails", "DIRS": folders, "APP_DIRS": False, "OPTIONS": {}})
 
     with translation.override("zh-hans"):
-        text = render_to_string(f"ninja_auth_kit/email/{template}", context)
+        text = engine.get_template(f"ninja_auth_kit/email/{template.name}").render(context)
 
-    assert latin_words(text) == []
+    assert set(latin_words(text)) <= {"API"}
 
 
 @pytest.mark.parametrize("page", ["verify_email", "reset_password", "change_email"])

@@ -8,8 +8,9 @@ import pytest
 from django.test import override_settings
 from pytest_django import Settings
 
-from ninja_auth_kit.conf import Broker, broker
+from ninja_auth_kit.conf import Broker, BrokerAddress, broker
 from ninja_auth_kit.conf import settings as kit_settings
+from ninja_auth_kit.tls import TLS
 
 pytestmark = pytest.mark.one_user_model
 
@@ -57,15 +58,38 @@ def test_the_broker_is_none_without_a_host_and_has_defaults_with_one(settings: S
     settings.RABBITMQ_HOST = "broker.example.com"
 
     assert broker() == Broker(
-        hosts=("broker.example.com",),
-        port=5672,
+        addresses=(BrokerAddress("broker.example.com", 5672),),
         user="guest",
         password="guest",
         vhost="/",
-        tls=False,
+        tls=None,
     )
     settings.RABBITMQ_TLS = True
-    assert broker().port == 5671
+    assert broker().addresses == (BrokerAddress("broker.example.com", 5671),)
+    assert broker().tls == TLS()
+
+
+def test_hosts_may_have_ports_of_their_own(settings: Settings) -> None:
+    settings.RABBITMQ_HOST = "one.example, two.example:5673, ::1, [::1]:5674, [fe80::1%eth0], 192.0.2.1:5675"
+
+    assert [str(address) for address in broker().addresses] == [
+        "one.example:5672",
+        "two.example:5673",
+        "[::1]:5672",
+        "[::1]:5674",
+        "[fe80::1%eth0]:5672",
+        "192.0.2.1:5675",
+    ]
+    settings.RABBITMQ_PORT = "5680"
+    assert [address.port for address in broker().addresses] == [5680, 5673, 5680, 5674, 5680, 5675]
+
+
+def test_neither_the_password_of_the_broker_nor_that_of_the_key_is_in_a_repr(settings: Settings) -> None:
+    settings.RABBITMQ_HOST, settings.RABBITMQ_TLS, settings.RABBITMQ_PASSWORD = "one.example", True, "c4n4ry"
+    settings.RABBITMQ_TLS_CERTFILE, settings.RABBITMQ_TLS_KEY_PASSWORD = "client.pem", "c4n4ry"
+
+    assert "client.pem" in repr(broker())
+    assert "c4n4ry" not in repr(broker())
 
 
 @pytest.mark.parametrize("named", ["a.example, b.example,", ["a.example", " b.example"], ("a.example", "b.example")])
@@ -75,4 +99,4 @@ def test_the_broker_may_have_several_hosts(settings: Settings, named: Any) -> No
     configured = broker()
 
     assert configured is not None
-    assert configured.hosts == ("a.example", "b.example")
+    assert [address.host for address in configured.addresses] == ["a.example", "b.example"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import django
 import pytest
-from django.contrib.auth import hashers
+from django.contrib.auth import get_user_model, hashers
 from django.db import connection
 from django.test import override_settings
 from pytest_django import Settings
@@ -55,6 +55,38 @@ def warned(number: str) -> tuple[str, str]:
 
 def test_a_good_deployment_hears_nothing() -> None:
     assert ids(deploy=True) == []
+
+
+class ReadsElsewhere:
+    """A database router that sends reads of the users to a replica."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return "replica" if model._meta.app_label == get_user_model()._meta.app_label else None
+
+
+@pytest.mark.security("CFG-05")
+def test_several_servers_must_be_asked_which_of_them_is_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "HOST", "db1.example.com,db2.example.com")
+    message, hint = warned("W026")
+    assert "DATABASES['default']['HOST'] names several servers" in message
+    assert "'target_session_attrs'] to 'read-write'" in hint
+
+    for wanted in ("any", "prefer-standby", "standby", "read-only"):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"target_session_attrs": wanted})
+        warned("W026")
+    for wanted in ("read-write", "primary"):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"target_session_attrs": wanted})
+        assert ids(deploy=True) == []
+
+
+@pytest.mark.security("CFG-05")
+def test_a_router_that_reads_the_users_from_a_replica_is_named(settings: Settings) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReadsElsewhere"]
+
+    message, hint = warned("W026")
+
+    assert "send reads of User to 'replica', and writes to 'default'" in message
+    assert "Let db_for_read() of your database router return 'default'" in hint
 
 
 def test_what_is_a_matter_of_deployment_is_not_said_on_a_laptop(kit: Callable[..., None], settings: Settings) -> None:
@@ -361,9 +393,9 @@ def test_a_reset_that_gives_users_of_a_directory_a_password_is_named(
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", backend]
     message, hint = warned("W025")
     assert backend in message
-    assert "PASSWORD_RESET_SETS_FIRST_PASSWORD" in hint
+    assert "USERS_SET_FIRST_PASSWORD" in hint
 
-    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=False)
+    kit(USERS_SET_FIRST_PASSWORD=False)
     assert ids(deploy=True) == []
 
 

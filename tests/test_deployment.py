@@ -122,6 +122,29 @@ def test_every_port_of_compose_is_for_this_machine_alone() -> None:
     assert all(port.strip().startswith('"127.0.0.1:') for row in ports for port in row.split(","))
 
 
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/**/*.md")]
+IMAGE = re.compile(
+    r"^\s*(?:-\s*)?image: *[\"']?(\S+?)[\"']?$|^FROM (\S+)|docker run .*?\b((?:rabbitmq|postgres):\S+)", re.M
+)
+OWN_IMAGES = "registry.example.com/"
+
+
+def test_every_image_names_a_minor_version() -> None:
+    """So that a pull does not change the version of a broker or a database behind the back of a deployment."""
+    files = [ROOT / "compose.yaml", *ROOT.rglob("*Dockerfile"), *ROOT.glob(".github/**/*.yml"), *PAGES]
+    images = {
+        (file.name, "".join(names)) for file in files for names in IMAGE.findall(file.read_text(encoding="utf-8"))
+    }
+
+    assert {name for _, name in images} >= {"postgres:18.4", "rabbitmq:4.3-management", "python:3.13-slim"}
+    unnamed = [
+        (file, name)
+        for file, name in sorted(images)
+        if not name.startswith(OWN_IMAGES) and not re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$", name)
+    ]
+    assert unnamed == []
+
+
 def test_the_unit_of_systemd_makes_the_directory_of_its_health_file() -> None:
     page = (ROOT / "docs" / "deployment.md").read_text()
     directory = re.search(r"--health-file (/\S+)/\S+", page)

@@ -134,7 +134,7 @@ def test_the_settings_decide_what_is_a_failure(make_user: Callable[..., Any], ki
 
     make_user("directory@example.com", password=None)
     assert doctor()[0] == 0
-    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=False)
+    kit(USERS_SET_FIRST_PASSWORD=False)
     assert doctor()[0] == 1
 
 

@@ -1,7 +1,9 @@
 """Invalid input and failures: a problem response, no change, and no internal details."""
 
+import gzip
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -217,13 +219,100 @@ def test_other_methods_are_refused_with_what_is_allowed(mounted: Api, path: str)
         assert response["Cache-Control"] == "no-store"
 
 
-def test_a_chunked_body_that_the_server_does_not_read_is_refused_and_not_taken_for_none(
-    mounted: Api, user: Any
+class Endless:
+    """The input of a server that does not end it: reading it without a known length waits for ever."""
+
+    def read(self, *_: int) -> bytes:
+        raise AssertionError("The body was read without a known length.")
+
+    readline = read
+
+
+class InPieces(Endless):
+    """The input of a server that ends it, and returns a few bytes at a time."""
+
+    def __init__(self, body: bytes) -> None:
+        self.left = body
+
+    def read(self, size: int = -1) -> bytes:
+        end = min(size, 7)
+        piece, self.left = self.left[:end], self.left[end:]
+        return piece
+
+
+HTTP2 = {"SERVER_PROTOCOL": "HTTP/2"}
+
+
+def ended(stream: Any) -> dict[str, Any]:
+    """Return the variables of a server that ends the input."""
+    return {"wsgi.input": stream, "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json"}
+
+
+@pytest.mark.parametrize("headers", [{"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}, HTTP2])
+def test_a_body_that_the_server_does_not_end_is_refused_and_not_taken_for_none(
+    mounted: Api, user: Any, headers: dict[str, str]
 ) -> None:
     pair = mounted.pair()
 
-    problem(mounted.post("logout", HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""), 411, "length_required")
+    problem(mounted.post("logout", **headers, **{"wsgi.input": Endless()}), 411, "length_required")
 
+    assert mounted.is_in(pair["access_token"])
+
+
+@pytest.mark.parametrize("headers", [{}, {"CONTENT_LENGTH": ""}, {**HTTP2, "CONTENT_LENGTH": ""}])
+def test_a_request_that_has_no_body_is_not_read(mounted: Api, user: Any, headers: dict[str, str]) -> None:
+    token = mounted.pair()["access_token"]
+
+    assert mounted.post("logout", token=token, **headers, **{"wsgi.input": Endless()}).status_code == 204
+
+    assert not mounted.is_in(token)
+
+
+@pytest.mark.parametrize("headers", [{}, HTTP2, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+@pytest.mark.parametrize("kind", ["in pieces", "in memory"])
+def test_a_body_that_the_server_ends_is_read_without_a_length(
+    mounted: Api, user: Any, headers: dict[str, str], kind: str
+) -> None:
+    pair = mounted.pair()
+    body = json.dumps({"refresh_token": pair["refresh_token"]}).encode()
+    stream = ended(InPieces(body) if kind == "in pieces" else BytesIO(body))
+    if kind == "in memory":  # Hypercorn has read it, and does not say so
+        del stream["wsgi.input_terminated"]
+
+    assert mounted.post("logout", **headers, **stream).status_code == 204
+
+    assert not mounted.is_in(pair["access_token"])
+
+
+def test_a_body_without_a_length_has_the_limits_of_every_other(mounted: Api, settings: Settings) -> None:
+    large = InPieces(b"{}".ljust(70_000))
+    problem(mounted.post("login", **ended(large)), 413, "body_too_large")
+    assert len(large.left) > 4_000  # the rest was not read
+
+    for limit in (10, None):
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = limit
+        response = mounted.post("login", **ended(InPieces(b"{}".ljust(20))))
+        problem(response, 413 if limit else 422, "body_too_large" if limit else "validation_error")
+
+
+def test_a_body_that_is_shorter_than_it_says_is_refused(mounted: Api, user: Any) -> None:
+    pair = mounted.pair()
+    body = json.dumps({"refresh_token": pair["refresh_token"]}).encode()
+
+    stream = {**ended(BytesIO(body)), "CONTENT_LENGTH": str(len(body) + 1)}
+    problem(mounted.post("logout", **stream), 400, "malformed_body")
+
+    assert mounted.is_in(pair["access_token"])
+
+
+def test_a_compressed_body_is_refused_and_not_taken_for_none(mounted: Api, user: Any) -> None:
+    pair = mounted.pair()
+    body = gzip.compress(json.dumps({"refresh_token": pair["refresh_token"]}).encode())
+
+    response = mounted.post("logout", body, HTTP_CONTENT_ENCODING="gzip")
+
+    problem(response, 415, "unsupported_content_coding")
+    assert response["Accept-Encoding"] == "identity"
     assert mounted.is_in(pair["access_token"])
 
 

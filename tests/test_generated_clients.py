@@ -137,6 +137,7 @@ def test_members_that_are_always_there_are_required(document: dict[str, Any]) ->
     # The members of a JWK depend on its algorithm.
     assert optional.pop("PublicKeyOut") == {"crv", "x", "y", "n", "e"}
     assert optional.pop("AuthMalformedBodyProblem") == {"errors"}
+    assert optional.pop("AuthStepUpProblem") == {"acr_values", "max_age"}
     assert not any(optional.values()), optional
 
 

@@ -1,7 +1,7 @@
 """The pages behind the links in emails, in a real browser: double clicks, reloads, new links, keyboard."""
 
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -47,18 +47,29 @@ def open_link(chromium: Browser, kit: Callable[..., None]) -> Iterator[Callable[
     assert failures == []
 
 
-def requests_of(page: Page) -> list[str]:
-    """Return a list to which each later POST request of a page is added. Responses take a moment."""
-    sent: list[str] = []
+class Requests:
+    """The POST requests of a page. Those sent in `with requests.held():` are answered after it."""
 
-    def slow(route: Route) -> None:
+    def __init__(self, page: Page) -> None:
+        self.sent: list[str] = []
+        self._waiting: list[Route] | None = None
+        page.route("**/api/auth/**", self._handle)
+
+    def _handle(self, route: Route) -> None:
         if route.request.method == "POST":
-            sent.append(route.request.url.rpartition("/api/auth/")[2])
-            time.sleep(0.2)
+            self.sent.append(route.request.url.rpartition("/api/auth/")[2])
+            if self._waiting is not None:
+                self._waiting.append(route)
+                return
         route.continue_()
 
-    page.route("**/api/auth/**", slow)
-    return sent
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._waiting = []
+        yield
+        waiting, self._waiting = self._waiting, None
+        for route in waiting:
+            route.continue_()
 
 
 def answer(page: Page) -> Any:
@@ -88,14 +99,15 @@ def change_requested(api: Api, make_user: Callable[..., Any]) -> str:
 
 def test_a_double_click_verifies_once_and_the_result_stays(api: Api, open_link: Callable[..., Page]) -> None:
     page = open_link("verify-email", registered(api))
-    sent = requests_of(page)
+    requests = Requests(page)
     page.get_by_label("The password").fill(PASSWORD)
 
-    page.get_by_role("button", name="Verify").dblclick()
+    with requests.held():
+        page.get_by_role("button", name="Verify").dblclick()
 
     expect(answer(page)).to_have_text("Your email address is verified. You can log in now.")
     expect(page.get_by_role("button")).to_have_count(0)
-    assert sent == ["verify-email"]
+    assert requests.sent == ["verify-email"]
     page.reload()
     expect(answer(page)).to_have_text("Your email address is verified. You can log in now.")
     expect(page.get_by_role("button")).to_have_count(0)
@@ -107,14 +119,15 @@ def test_a_double_click_sets_the_password_once_and_the_result_stays(
     api: Api, make_user: Callable[..., Any], open_link: Callable[..., Page]
 ) -> None:
     page = open_link("password/reset", reset_requested(api, make_user))
-    sent = requests_of(page)
+    requests = Requests(page)
     page.get_by_label("New password").fill(NEW)
 
-    page.get_by_role("button", name="Set the new password").dblclick()
+    with requests.held():
+        page.get_by_role("button", name="Set the new password").dblclick()
 
     expect(answer(page)).to_have_text("Your new password has been set. You can log in now.")
     expect(page.get_by_label("New password")).to_be_hidden()
-    assert sent == ["password/reset/confirm"]
+    assert requests.sent == ["password/reset/confirm"]
     page.reload()
     expect(answer(page)).to_have_text("Your new password has been set. You can log in now.")
     assert api.login(password=NEW).status_code == 200
@@ -124,14 +137,15 @@ def test_a_double_click_changes_the_address_once_and_the_result_stays(
     api: Api, make_user: Callable[..., Any], open_link: Callable[..., Page]
 ) -> None:
     page = open_link("email/change", change_requested(api, make_user))
-    sent = requests_of(page)
+    requests = Requests(page)
 
-    page.get_by_role("button", name="Confirm").dblclick()
+    with requests.held():
+        page.get_by_role("button", name="Confirm").dblclick()
 
     done = "Your email address has been changed. Log in with the new email address."
     expect(answer(page)).to_have_text(done)
     expect(page.get_by_role("button")).to_have_count(0)
-    assert sent == ["email/change/confirm"]
+    assert requests.sent == ["email/change/confirm"]
     page.reload()
     expect(answer(page)).to_have_text(done)
     assert get_user_model().objects.get().email == "new@example.com"
@@ -141,16 +155,20 @@ def test_enter_held_down_sends_once_and_the_keyboard_stays_where_it_was(
     api: Api, open_link: Callable[..., Page]
 ) -> None:
     page = open_link("verify-email", registered(api))
-    sent = requests_of(page)
+    requests = Requests(page)
 
     expect(page.get_by_label("The password")).to_be_focused()
     page.keyboard.type("not the password")
-    for _ in range(3):
+    with requests.held():
         page.keyboard.press("Enter")
-
+        page.keyboard.press("Enter")
+        page.keyboard.down("Enter")
     expect(answer(page)).to_contain_text("The link or the password is not valid.")
+    page.keyboard.down("Enter")  # the key repeats
+    page.keyboard.up("Enter")
+
     expect(page.get_by_label("The password")).to_be_focused()
-    assert sent == ["verify-email"]
+    assert requests.sent == ["verify-email"]
     page.get_by_label("The password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(answer(page)).to_contain_text("is verified")
@@ -191,7 +209,8 @@ def test_a_new_link_is_promised_in_the_same_words_whoever_asks(api: Api, open_li
             page = open_link(path, None)
             expect(answer(page)).to_contain_text("This link is incomplete.")
             page.get_by_label("Your email address").fill(email)
-            page.get_by_role("button", name="Send a new link").dblclick()
+            with Requests(page).held():
+                page.get_by_role("button", name="Send a new link").dblclick()
             expect(answer(page)).to_contain_text("you will receive an email")
             said.append((path, answer(page).text_content()))
 

@@ -365,7 +365,44 @@ def test_django_is_told_of_logins_and_failed_logins(api: Api, user: Any) -> None
         user_logged_in.disconnect(logged_in)
         user_login_failed.disconnect(failed)
 
-    assert heard == [("in", user.pk), ("failed", {"username": EMAIL, "password": "*" * 20})]
+    assert heard == [("in", user.pk), ("failed", {"username": user.get_username(), "password": "*" * 20})]
+
+
+class AskedNames(ModelBackend):
+    """Records the usernames that it is asked with."""
+
+    names: list[str] = []
+
+    def authenticate(self, request: Any, username: str | None = None, password: str | None = None, **_: Any) -> None:
+        self.names.append(str(username))
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        pytest.param(["nora@example.com", "Nora@Example.COM", " nora@example.com"], id="unknown"),
+        pytest.param([EMAIL, EMAIL.upper()], id="known"),
+        pytest.param(["no address", "No Address "], id="invalid"),
+    ],
+)
+def test_lockout_packages_get_the_name_that_the_backends_get_in_one_spelling(
+    api: Api, user: Any, spellings: list[str], settings: Settings
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.AskedNames"]
+    AskedNames.names, failed = [], list[str]()
+
+    def hear(credentials: dict[str, str], **_: Any) -> None:
+        failed.append(credentials["username"])
+
+    user_login_failed.connect(hear)
+    try:
+        for email in spellings:
+            assert api.login(email, "wrong wrong wrong").status_code == 401
+    finally:
+        user_login_failed.disconnect(hear)
+
+    assert len(failed) == len(spellings)
+    assert len({*failed, *AskedNames.names}) == 1
 
 
 @pytest.mark.security("SES-11")

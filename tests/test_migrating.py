@@ -372,6 +372,80 @@ def test_users_of_another_package_keep_their_tokens_and_then_log_in_by_the_kit_w
     assert answers["former refresh token"] == "invalid_token"
 
 
+OTP_BEFORE = """
+from django_otp.plugins.otp_totp.models import TOTPDevice
+device = TOTPDevice.objects.create(user=ada, name="my phone")
+secret = device.bin_key
+"""
+MFA_BEFORE = """
+import base64
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+text = generate_totp_secret()
+TOTP.activate(ada, text)
+secret = base64.b32decode(text)
+"""
+# The code of two time steps ahead, whose moment has come by then: no code of the import's time counts.
+SECOND_STEP = """
+import hashlib, hmac, time_machine
+moment = (int(time.time()) // 30 + 2) * 30
+mac = hmac.digest(bytes.fromhex(os.environ["SECRET"]), (moment // 30).to_bytes(8), hashlib.sha1)
+number = int.from_bytes(mac[mac[-1] & 15 :][:4]) & 0x7FFFFFFF
+with time_machine.travel(moment):
+    pending = post("/api/auth/login", email="ada@example.com", password=password)
+    code = f"{number % 10**6:06}"
+    pair = post("/api/auth/login/totp", challenge_token=pending["challenge_token"], code=code)
+say([pending["status"], pair["acr"]])
+"""
+
+
+@pytest.mark.one_django
+@pytest.mark.parametrize(
+    ("source", "apps", "before"),
+    [
+        ("django-otp", ["django_otp", "django_otp.plugins.otp_totp"], OTP_BEFORE),
+        ("allauth", ["allauth", "allauth.account", "allauth.mfa"], MFA_BEFORE),
+    ],
+)
+def test_the_second_factors_of_another_package_are_imported_by_the_commands_of_the_page(
+    tmp_path: Path, database: str, source: str, apps: list[str], before: str
+) -> None:
+    heading = "## From django-otp or allauth.mfa"
+    if find_spec(apps[0]) is None:
+        pytest.skip(f"{apps[0]} does not support this version of Python")
+    project = Project(tmp_path, database, has_kit=False)
+    project.settings(f"INSTALLED_APPS += {apps}")
+    if source == "allauth":
+        project.settings(ALLAUTH.settings)
+    project.settings('ALLOWED_HOSTS = ["*"]')
+    made = f"ada = User.objects.create_user('ada', 'ada@example.com', password)\n{before}\nsay(secret.hex())"
+
+    def run(code: str) -> Any:
+        project.write("step.py", START + code)
+        (said,) = re.findall(r"^said: (.*)$", project.python("step.py"), re.MULTILINE)
+        return json.loads(said)
+
+    project.environment["SECRET"] = run(f"call_command('migrate', verbosity=0)\n{made}")
+    project.environment["AUTHKIT_SECRET_KEY"] = secrets.token_urlsafe(64)
+    for block in (*blocks("# Migrating"), *blocks(heading)):
+        assert block.startswith("# settings.py")
+        project.settings(block)
+    (commands,) = blocks(heading, "console")
+    printed = [
+        project.manage(*line.replace("django-otp", source).removeprefix("$ python manage.py ").split())
+        for line in commands.splitlines()
+        if line.startswith("$ ")
+    ]
+    assert "1 factor would be imported (1 totp).\n" in printed[1]
+    assert "1 factor imported (1 totp).\n" in printed[2]
+    project.manage("authkit_verify", "--all")
+    project.write(
+        "mysite/urls.py",
+        "from django.urls import include, path\nurlpatterns = [path('api/auth/', include('ninja_auth_kit.urls'))]",
+    )
+
+    assert run(SECOND_STEP) == ["factor_required", "aal2"]
+
+
 class Former(HttpBearer):
     """The authenticator of another package."""
 

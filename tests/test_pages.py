@@ -1,6 +1,7 @@
 """The code of the documentation pages, run as written except for the addresses."""
 
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,14 +20,16 @@ from tests.test_example import database
 __all__ = ["conninfo", "database", "producer"]  # fixtures
 
 
-def blocks(page: str) -> list[str]:
-    """Return the Python code blocks of a page."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+def block(page: str, text: str) -> str:
+    """Return the Python code block of a page that contains a text."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = [each for each in code if text in each]
+    return str(found)
 
 
 @pytest.mark.broker
 def test_the_consumer_of_the_page_handles_an_event(producer: Producer, conninfo: str) -> None:
-    code = blocks("consumers.md")[0]
+    code = block("consumers.md", "def install(")
     code = code.replace("amqp://guest:guest@127.0.0.1", URL)
     code = code.replace("postgresql://postgres@127.0.0.1/billing", conninfo)
     code = code.replace('queue="billing.auth-events"', f'queue="{producer.queue}", exchange="{producer.exchange}"')
@@ -48,14 +51,14 @@ def test_the_consumer_of_the_page_handles_an_event(producer: Producer, conninfo:
 def test_the_replay_of_the_page_prints_last_week(producer: Producer, capsys: Any) -> None:
     from datetime import UTC, datetime
 
-    from ninja_auth_kit.audit.broker.connection import CATCH_ALL
+    from ninja_auth_kit.audit.broker.stream import CATCH_ALL
 
     stream = f"{producer.name}.audit"
     producer.channel.queue_declare(stream, durable=True, arguments=CATCH_ALL)
     producer.channel.queue_bind(stream, producer.exchange, "#")
     producer.send(message(time=datetime.now(UTC).isoformat()))
     until(lambda: producer.depth(stream) == 1)
-    code = blocks("consumers.md")[1].replace('"amqp://guest:guest@127.0.0.1"', f'"{URL}", stream="{stream}"')
+    code = block("consumers.md", "in replay(").replace('"amqp://guest:guest@127.0.0.1"', f'"{URL}", stream="{stream}"')
 
     exec(compile(code, "consumers.md", "exec"), {})  # noqa: S102
 
@@ -67,7 +70,7 @@ def test_the_event_of_the_page_is_recorded(audited: None, user: Any, rf: Request
     request = rf.post("/")
     request.user = user
     space: dict[str, Any] = {"__name__": "page"}
-    code = blocks("audit.md")[0].replace('"order.approved"', '"order.shown"')
+    code = block("audit.md", "def approve(").replace('"order.approved"', '"order.shown"')
     try:
         exec(compile(code, "audit.md", "exec"), space)  # noqa: S102
         space["approve"](request, SimpleNamespace(pk=7))
@@ -106,15 +109,16 @@ urlpatterns = [path("api/", api.urls)]
 @pytest.mark.one_user_model
 @pytest.mark.django_db(transaction=True)
 def test_the_code_for_extending_the_kit_works_together_in_a_new_project(tmp_path: Path, database: str) -> None:
-    def block(text: str) -> str:
-        (found,) = [code for code in blocks("extending.md") if text in code]
-        return found
-
+    extending = partial(block, "extending.md")
     project = Project(tmp_path, database)
     project.settings(EXTENDED)
     modules = {"schemas": "class Registration", "claims": "def claims(", "receivers": "def reject_bots("}
-    project.app("accounts", **{name: block(text) for name, text in modules.items()}, logins=blocks("signals.md")[0])
-    project.write("mysite/urls.py", "\n".join((block("install(api"), block("def tokens_for("), ROUTES)))
+    project.app(
+        "accounts",
+        **{name: extending(text) for name, text in modules.items()},
+        logins=block("signals.md", "import signals"),
+    )
+    project.write("mysite/urls.py", "\n".join((extending("install(api"), extending("def tokens_for("), ROUTES)))
     project.manage("migrate", "--verbosity", "0")
     project.serve()
 

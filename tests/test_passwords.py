@@ -158,7 +158,7 @@ def test_a_reset_proves_the_address(api: Api) -> None:
 def test_asking_for_a_link_tells_nothing(
     api: Api, make_user: Callable[..., Any], kit: Callable[..., None], sets_first: bool
 ) -> None:
-    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=sets_first)
+    kit(USERS_SET_FIRST_PASSWORD=sets_first)
     make_user()
     make_user("disabled@example.com", is_active=False)
     make_user("passwordless@example.com", password=None)
@@ -408,7 +408,7 @@ def test_a_project_can_keep_users_of_a_directory_without_a_password(
 ) -> None:
     make_user(password=None)
     token = ask(api)
-    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=False)
+    kit(USERS_SET_FIRST_PASSWORD=False)
 
     assert is_refused(confirm(api, token))
     api.post("password/reset", {"email": EMAIL})
@@ -429,7 +429,7 @@ def test_taking_the_password_away_voids_the_links_that_were_sent_before(api: Api
 def test_no_email_tells_users_to_log_in_with_a_password_that_they_lack(
     api: Api, make_user: Callable[..., Any], kit: Callable[..., None], sets_first: bool
 ) -> None:
-    kit(PASSWORD_RESET_SETS_FIRST_PASSWORD=sets_first)
+    kit(USERS_SET_FIRST_PASSWORD=sets_first)
     make_user(password=None)
     make_user("waits@example.com", password=None, verified=False)
 

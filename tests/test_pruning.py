@@ -108,7 +108,7 @@ def test_a_link_that_a_login_voided_stays_void_after_pruning(api: Api, user: Any
 
 def test_a_dry_run_counts_and_deletes_nothing(token_pair: dict[str, Any]) -> None:
     before = rows()
-    expected = {**before, "PromisedEmail": 0, "ShadowRegistration": 0, get_user_model().__name__: 0}
+    expected = {**before, "PromisedEmail": 0, "ShadowRegistration": 0, "SpentTicket": 0, get_user_model().__name__: 0}
 
     with time_machine.travel(timezone.now() + timedelta(days=61)):
         counted = json.loads(prune("--dry-run", "--json"))

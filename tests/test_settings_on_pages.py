@@ -33,7 +33,23 @@ MEMBER = re.compile(r'`("[A-Z][A-Z_]{2,}": [^`]+)`')
 HINTED = re.compile(r"([A-Z][A-Z_]{2,}(?:\[\S+?\])* = (?:\[.*?\]|\{.*?\}|'[^']*'|\w+))(?=[ ,.;])")
 DJANGO = {name for name in dir(global_settings) if name.isupper()} | {"MAILERS", "ROOT_URLCONF", "SECRET_KEY"}
 PROJECT = DJANGO | {"JWT_SECRET_KEY", "NINJA_AUTH_KIT", *BROKER_SETTINGS}
-PACKAGES = ("CORS_", "REST_FRAMEWORK", "SIMPLE_JWT", "NINJA_JWT", "HEADLESS_", "REST_KNOX", "DJOSER", "JWT_")
+PACKAGES = (
+    "ACCOUNT_",
+    "AUDITLOG_",
+    "AXES_",
+    "CACHALOT_",
+    "CACHEOPS",
+    "CORS_",
+    "REST_FRAMEWORK",
+    "SIMPLE_JWT",
+    "NINJA_JWT",
+    "HEADLESS_",
+    "REST_KNOX",
+    "DJOSER",
+    "JWT_",
+    "SHARED_APPS",
+    "TENANT_",
+)
 
 
 class Snippet(NamedTuple):

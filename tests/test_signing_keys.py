@@ -20,16 +20,16 @@ from jwt.algorithms import get_default_algorithms
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ninja_auth_kit.exceptions import InvalidTokenError
+from ninja_auth_kit.management.key_plans import JWKS_CACHE
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.tokens import (
     asymmetric,
     check_keys,
     generate_key,
-    issue_access_token,
     key_ring,
     read_access_token,
 )
-from tests.conftest import Api
+from tests.conftest import Api, new_access_token
 from tests.keys import ASYMMETRIC_ALGORITHMS, as_pem, entry, kid, pem, private, public_forms, public_pem
 from tests.settings import JWT_SECRET_KEY
 from tests.test_tokens import HASHES, Forger, decode, encode
@@ -118,7 +118,6 @@ def test_the_published_set_has_public_members_and_no_others(algorithm: str, api:
     assert answer.status_code == 200
     assert set(answer.json()) == {"keys"}
     assert [set(key) for key in answer.json()["keys"]] == [{"kty", "kid", "alg", "use"} | members]
-    assert answer["Cache-Control"] == "no-store"
     numbers = getattr(private(pem(algorithm)), "private_numbers", None)
     if numbers is not None:
         secret = getattr(numbers(), "d", None) or numbers().private_value
@@ -136,6 +135,22 @@ def test_without_an_asymmetric_key_there_is_no_set(api: Api, kit: Callable[..., 
 
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert answer["Content-Type"] == "application/problem+json"
+        assert answer["Cache-Control"] == "no-store"
+
+
+def test_caches_may_store_the_set_for_everyone_and_no_other_response(algorithm: str, api: Api) -> None:
+    for answer in (api.get(JWKS), api("HEAD", JWKS), api.get(JWKS, token="bad")):
+        assert answer["Cache-Control"] == "public, max-age=300"
+        assert "Authorization" not in answer.get("Vary", "")
+
+    for answer in (api.post(JWKS, {}), api.get("me", token="bad"), api.login(), api.get("nowhere")):
+        assert answer["Cache-Control"] == "no-store"
+
+
+def test_a_rotation_waits_longer_than_caches_store_the_set(algorithm: str, api: Api) -> None:
+    seconds = int(api.get(JWKS)["Cache-Control"].rpartition("=")[2])
+
+    assert timedelta(seconds=seconds) < JWKS_CACHE
 
 
 def test_the_set_is_there_for_everybody_by_get_and_head_alone(algorithm: str, api: Api) -> None:
@@ -202,6 +217,19 @@ def test_going_to_another_kind_costs_one_refresh_and_logs_nobody_out(
         assert refusals(api, {"of the other kind": pair["access_token"]}) == {}
         pair = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
         assert api.is_in(pair["access_token"])
+
+
+@pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE"])
+def test_another_issuer_or_audience_costs_one_refresh_and_logs_nobody_out(
+    name: str, api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    pair = api.pair()
+
+    kit(**{name: "https://auth.example.com/api/auth"})
+
+    assert refusals(api, {"of the former one": pair["access_token"]}) == {}
+    pair = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+    assert api.is_in(pair["access_token"])
 
 
 @pytest.mark.security("CFG-02", "JWT-04")
@@ -326,7 +354,7 @@ def test_a_kid_chooses_among_the_configured_keys_and_nothing_else(algorithm: str
 def test_a_strange_kid_opens_no_file_no_connection_and_asks_no_database(
     named: str, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    token = Forger(issue_access_token(user_id="7", session_id=uuid.uuid4())).with_header(kid=named)
+    token = Forger(new_access_token(user_id="7", session_id=uuid.uuid4())).with_header(kid=named)
     for place in ("builtins.open", "os.open", "socket.socket", "socket.getaddrinfo"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("the kid was looked up"))
 
@@ -393,7 +421,7 @@ def test_no_key_is_in_what_a_traceback_shows(settings: Settings, kit: Callable[.
     settings.DEBUG = True
     kit(SIGNING_KEYS=[entry("ES256", pem("ES256")), entry("HS256", JWT_SECRET_KEY[::-1], "verify-only")])
     ring = key_ring()
-    issue_access_token(user_id="7", session_id=uuid.uuid4())
+    new_access_token(user_id="7", session_id=uuid.uuid4())
 
     shown = [
         repr(ring),

@@ -193,3 +193,21 @@ def test_a_user_that_is_not_saved_is_a_mistake_of_the_caller(audited: None) -> N
         start(get_user_model()(email="ada@example.com"))
 
     assert events() == []
+
+
+def claims_of_level(user: Any, session: Any) -> dict[str, Any]:
+    """Return claims for the tests below."""
+    return {"level": session.aal}
+
+
+def claims_of_login(user: Any, session: Any) -> dict[str, Any]:
+    """Return claims for the tests below."""
+    return {"by": list(session.authentication.methods)}
+
+
+@pytest.mark.parametrize("claims", ["claims_of_level", "claims_of_login"])
+def test_the_claims_of_a_project_can_read_how_the_session_began(
+    user: Any, kit: Callable[..., None], claims: str
+) -> None:
+    kit(ACCESS_TOKEN_CLAIMS=f"{__name__}.{claims}")
+    assert start(user).access_token

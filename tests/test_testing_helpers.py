@@ -201,9 +201,11 @@ def test_a_key_that_is_none_and_a_value_that_does_not_fit_are_refused(keys: dict
 def test_the_tests_of_the_page_pass_in_the_project_of_the_quickstart(tmp_path: Path, database: str) -> None:
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     project = Project(tmp_path, database)
+    apps = [f"ninja_auth_kit.contrib.{name}" for name in ("factors", "totp", "passkeys")]
+    project.settings(f"INSTALLED_APPS += {apps}")
     for name, code in re.findall(r"```python\n# (\S+\.py)\n(.*?)```", page, re.DOTALL):
         project.write(name, code)
 
     said = project.python("-m", "pytest", "--ds=mysite.settings", "-q", "-p", "no:cacheprovider", "-c", os.devnull)
 
-    assert "5 passed" in said
+    assert "7 passed" in said

@@ -35,7 +35,6 @@ from ninja_auth_kit.tokens import (
     access,
     bucket_id,
     generate_key,
-    issue_access_token,
     issue_refresh_token,
     key_ring,
     password_fingerprint,
@@ -45,7 +44,7 @@ from ninja_auth_kit.tokens import (
     refresh_token_digest,
 )
 from ninja_auth_kit.tokens.key_checks import PUBLISHED_KEYS
-from tests.conftest import EMAIL, PASSWORD, Api, mailed_token
+from tests.conftest import EMAIL, PASSWORD, Api, mailed_token, new_access_token
 from tests.settings import JWT_SECRET_KEY as KEY
 from tests.settings import SECRET_KEY
 
@@ -397,7 +396,7 @@ def test_a_genuine_token_gets_in(algorithm: str, api: Api, forger: Forger) -> No
     assert api.is_in(forger.token)
     assert api.is_in(forger.sign(forger.header, forger.claims))
     assert forger.header == {"alg": algorithm, "typ": "at+jwt", "kid": forger.header["kid"]}
-    assert set(forger.claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+    assert set(forger.claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "acr", "amr", "auth_time"}
 
 
 @pytest.mark.security("JWT-01")
@@ -436,7 +435,7 @@ def test_a_token_that_got_in_is_refused_once_its_key_or_its_audience_is_gone(
 def test_what_a_route_does_to_the_claims_of_a_token_is_not_there_when_it_comes_again(
     user: Any, forger: Forger
 ) -> None:
-    token = issue_access_token(user_id=str(user.pk), session_id=uuid.uuid4(), extra={"roles": ["reader"]})
+    token = new_access_token(user_id=str(user.pk), session_id=uuid.uuid4(), extra={"roles": ["reader"]})
 
     for _ in range(2):
         roles = read_access_token(token).extra["roles"]
@@ -493,6 +492,26 @@ def test_the_clock_of_another_host_may_be_a_minute_ahead_and_no_more(api: Api, u
 
         assert api.is_in(forger.with_claims(**{claim: now + 60}))
         assert not api.is_in(forger.with_claims(**{claim: now + 61}))
+
+
+@pytest.mark.security("JWT-16")
+def test_servers_with_clocks_apart_accept_the_tokens_of_each_other(api: Api, user: Any) -> None:
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as clock:
+        pair = api.pair()
+
+        clock.shift(timedelta(seconds=-45))  # the next request reaches another server
+        assert api.is_in(pair["access_token"])
+        refreshed = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+
+        clock.shift(timedelta(seconds=90))
+        assert api.is_in(refreshed["access_token"])
+        again = api.post("refresh", {"refresh_token": refreshed["refresh_token"]}).json()
+
+        clock.shift(timedelta(seconds=-45))
+        repeated = api.post("refresh", {"refresh_token": refreshed["refresh_token"]}).json()
+        assert repeated["refresh_token"] == again["refresh_token"]
+        assert api.post("logout", token=repeated["access_token"]).status_code == 204
+        assert not api.is_in(again["access_token"])
 
 
 @pytest.mark.security("JWT-26")
@@ -566,6 +585,7 @@ def test_a_token_that_is_too_long_is_not_even_decoded(forger: Forger, monkeypatc
     assert len([token for token in long if len(token) > access.MAXIMUM_LENGTH]) >= 4
 
 
+@pytest.mark.race
 @pytest.mark.security("JWT-24")
 def test_hostile_tokens_cost_little() -> None:
     """Reject a huge token in less time than a hundred small ones, on a machine of any speed."""
@@ -660,7 +680,7 @@ def test_other_algorithms_work_with_a_longer_key(settings: Settings, kit: Callab
     kit(JWT_ALGORITHM=algorithm)
     session_id = uuid.uuid4()
 
-    token = issue_access_token(user_id="7", session_id=session_id)
+    token = new_access_token(user_id="7", session_id=session_id)
 
     assert Forger(token).header["alg"] == algorithm
     assert read_access_token(token).session_id == session_id
@@ -670,7 +690,7 @@ def test_other_algorithms_work_with_a_longer_key(settings: Settings, kit: Callab
 
 
 def test_two_services_with_other_names_do_not_take_each_others_tokens(kit: Callable[..., None]) -> None:
-    token = issue_access_token(user_id="7", session_id=uuid.uuid4())
+    token = new_access_token(user_id="7", session_id=uuid.uuid4())
 
     for name in ("ISSUER", "AUDIENCE"):
         kit(ISSUER="ninja-auth-kit", AUDIENCE="ninja-auth-kit")
@@ -679,11 +699,28 @@ def test_two_services_with_other_names_do_not_take_each_others_tokens(kit: Calla
             read_access_token(token)
 
 
+def test_a_client_id_is_added_for_verifiers_and_is_not_checked(
+    api: Api, user: Any, kit: Callable[..., None], algorithm: str
+) -> None:
+    kit(CLIENT_ID="web")
+    pair = api.pair()
+    kit(CLIENT_ID="app")
+    refreshed = api.post("refresh", {"refresh_token": pair["refresh_token"]}).json()
+    kit(CLIENT_ID=None)
+    without = api.post("refresh", {"refresh_token": refreshed["refresh_token"]}).json()
+
+    tokens = [each["access_token"] for each in (pair, refreshed, without)]
+    assert [Forger(token).claims.get("client_id") for token in tokens] == ["web", "app", None]
+    assert "client_id" not in Forger(tokens[2]).claims
+    assert all(map(api.is_in, tokens))
+    assert all(read_access_token(token).extra == {} for token in tokens)
+
+
 @pytest.mark.security("SES-20")
 def test_ten_thousand_tokens_are_all_different() -> None:
     session_id = uuid.uuid4()
 
-    tokens = {issue_access_token(user_id="7", session_id=session_id) for _ in range(10_000)}
+    tokens = {new_access_token(user_id="7", session_id=session_id) for _ in range(10_000)}
 
     assert len(tokens) == 10_000
 

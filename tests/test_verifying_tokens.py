@@ -25,7 +25,7 @@ from tests.test_tokens import HEADERS, SHAPES, Forger
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
 PAGE = (ROOT / "docs" / "verifying-tokens.md").read_text(encoding="utf-8")
-ISSUER, AUDIENCE = "https://auth.example.com", "https://api.example.com"
+ISSUER, AUDIENCE = "https://auth.example.com/api/auth", "https://api.example.com"
 Service = types.SimpleNamespace
 
 
@@ -126,6 +126,41 @@ def test_what_is_not_meant_for_the_service_is_refused(service: Service, forger: 
 
     assert [name for name, token in forged.items() if is_genuine(service, token)] == []
     assert is_genuine(service, forger.token)
+
+
+@pytest.mark.parametrize("behind", [2, 60])
+def test_a_service_whose_clock_is_behind_accepts_a_token_that_was_just_issued(
+    service: Service, api: Api, user: Any, behind: int
+) -> None:
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as clock:
+        token = api.pair()["access_token"]
+
+        clock.shift(timedelta(seconds=-behind))
+        assert service.verify(token)["sub"] == str(user.pk)
+
+        clock.shift(timedelta(seconds=-61 + behind))
+        assert not is_genuine(service, token)
+
+
+def test_a_service_whose_clock_is_ahead_accepts_no_token_after_it_has_expired(
+    service: Service, api: Api, user: Any
+) -> None:
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as clock:
+        token = api.pair()["access_token"]
+        clock.shift(timedelta(seconds=299))
+        assert is_genuine(service, token)
+
+        clock.shift(timedelta(seconds=1))
+
+        assert not is_genuine(service, token)
+
+
+def test_the_issuer_of_the_page_is_the_url_below_which_the_keys_are(service: Service, issuer: str) -> None:
+    path = ISSUER.removeprefix("https://auth.example.com")
+
+    assert service.KEYS.url == f"{issuer}{path}/.well-known/jwks.json"
+    with service.urllib.request.urlopen(service.KEYS.url) as response:
+        assert response.status == 200
 
 
 @pytest.mark.security("JWT-02", "JWT-03")

@@ -13,6 +13,7 @@ Without RabbitMQ the broker tests are skipped, and the summary shows how many. I
 failure. Services that were started are stopped at the end. Installed packages are kept.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -140,7 +141,13 @@ def install(package: str, *, if_asked_by: str) -> bool:
     wanted = next(asked, None)
     if wanted is None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    print(f"Installing {package} with apt-get, because {wanted} is set.", flush=True)
+    with (Path(tempfile.gettempdir()) / "ninja_auth_kit-apt-get.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests, and apt-get does not wait for another
+        return _install(package, because=wanted)
+
+
+def _install(package: str, *, because: str) -> bool:
+    print(f"Installing {package} with apt-get, because {because} is set.", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from benchmarks.audit.stage import Stage, interleaved, sample_event
 from ninja_auth_kit.audit.broker.connection import CONTENT_TYPE
 from ninja_auth_kit.audit.broker.publisher import RabbitMQ
 from ninja_auth_kit.audit.relay.loop import BATCH
-from ninja_auth_kit.conf import Broker
+from ninja_auth_kit.conf import Broker, BrokerAddress
 
 MANY, FEW = 10_000, 1_000  # events per round; FEW if every event waits for its confirm
 
@@ -26,7 +26,7 @@ def measure(stage: Stage, *, rounds: int) -> dict[str, float]:
 
 
 def _batches(stage: Stage, exchange: str) -> float:
-    address = Broker(("127.0.0.1",), stage.broker.port, "guest", "guest", "/", tls=False)
+    address = Broker((BrokerAddress("127.0.0.1", stage.broker.port),), "guest", "guest", "/", tls=None)
     publisher = RabbitMQ(address, exchange=exchange, declare=False)
     publisher.connect()
     events = [sample_event(number) for number in range(MANY)]

@@ -1,4 +1,4 @@
-"""Generate checks.md: every system check, read from the source of `ninja_auth_kit.checks`."""
+"""Generate checks.md: every system check, read from the source of `ninja_auth_kit.checks` and of the optional apps."""
 
 import ast
 import re
@@ -35,6 +35,10 @@ OVERRIDES = {
         "Emails do not leave this machine: ….",
         "The message says which setting to change: MAILERS in projects of Django 6.1, EMAIL_BACKEND in older ones.",
     ),
+    "W026": (
+        "The database of the users has several hosts, or a database router sends reads of the users to another one.",
+        "The message says what to set: `target_session_attrs`, or `db_for_read` of the [router](postgresql.md#replicas).",
+    ),
     "W028": (
         "The SMTP email backend has no timeout, or one of more than a minute.",
         "The message says which setting to change: MAILERS in projects of Django 6.1, EMAIL_TIMEOUT in older ones.",
@@ -63,7 +67,8 @@ def page() -> str:
 def found() -> list[Check]:
     """Return the messages, sorted by number."""
     folder = Path(checks.__file__).parent
-    return sorted({check for path in folder.glob("*.py") for check in _checks(ast.parse(path.read_text()))})
+    sources = [*folder.glob("*.py"), *folder.parent.glob("contrib/*/checks.py")]
+    return sorted({check for path in sources for check in _checks(ast.parse(path.read_text()))})
 
 
 def _part(number: str) -> str:

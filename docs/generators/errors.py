@@ -3,6 +3,7 @@
 import inspect
 
 from docs.generators.features import COMMON
+from ninja_auth_kit import features
 from ninja_auth_kit.api.errors import STATUSES, status_of
 from ninja_auth_kit.exceptions import AuthKitError
 
@@ -35,6 +36,7 @@ The content type is `application/problem+json`:
 
 In Python, each error is a class that derives from `AuthKitError`.
 The services raise the classes of `ninja_auth_kit.exceptions`, which do not depend on HTTP.
+The services of an optional app also raise those of its own module `exceptions`, and those of second factors the classes of `ninja_auth_kit.contrib.factors.exceptions`.
 
 Your own APIs answer these errors in the same way, including those of `JWTAuth`, unless you have added an exception handler for one of their base classes.
 [Guard your routes](howto/guarded-routes.md#what-a-rejected-request-gets) has the details.
@@ -51,6 +53,7 @@ The examples of a response list every code that it can have.
 
 def page() -> str:
     """Return the page."""
+    features.routers()  # importing them adds their errors
     kinds = sorted(STATUSES, key=lambda kind: (status_of(kind), kind.code, kind.__name__))
     rows = [f"| {status_of(kind).value} | `{kind.code}` | `{kind.__name__}` | {_first_line(kind)} |" for kind in kinds]
     common = ", ".join(f"{status} `{code}`" for status, code in sorted(COMMON))

@@ -1,4 +1,4 @@
-"""Generate the reference at the end of each page of a feature: endpoints, signals, events and settings."""
+"""Generate the reference at the end of each page of a feature: endpoints, signals, events, settings and rate limits."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -7,7 +7,8 @@ from ninja import NinjaAPI
 
 import ninja_auth_kit
 from docs.generators import settings
-from docs.generators.events import anchor, kit_events
+from docs.generators.events import anchor, kit_events, signal_of
+from ninja_auth_kit import features as registry
 from ninja_auth_kit.api.errors import status_of
 from ninja_auth_kit.api.openapi import ALWAYS, WITH_BODY
 
@@ -17,11 +18,12 @@ COMMON = {(status_of(kind).value, kind.code) for kind in (*ALWAYS, *WITH_BODY) i
 
 
 class Feature(NamedTuple):
-    """The operations, events and settings of a page."""
+    """The operations, events, settings and rate limits of a page. The page of rate limits has those of the core."""
 
     operations: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    throttles: tuple[str, ...] = ()
 
 
 FEATURES = {
@@ -45,7 +47,7 @@ FEATURES = {
     "login": Feature(
         ("auth_login",),
         ("session.logged_in", "session.login_failed"),
-        ("ACCESS_TOKEN_LIFETIME", "ACCESS_TOKEN_CLAIMS", "ISSUER", "AUDIENCE", "JWT_ALGORITHM"),
+        ("ACCESS_TOKEN_LIFETIME", "ACCESS_TOKEN_CLAIMS", "ISSUER", "AUDIENCE", "CLIENT_ID", "JWT_ALGORITHM"),
     ),
     "refresh": Feature(
         ("auth_refresh",),
@@ -67,7 +69,7 @@ FEATURES = {
             "password.reset_completed",
             "password.reset_failed",
         ),
-        ("PASSWORD_RESET_LIFETIME", "PASSWORD_RESET_SETS_FIRST_PASSWORD", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
+        ("PASSWORD_RESET_LIFETIME", "USERS_SET_FIRST_PASSWORD", "BASE_URL", "SITE_NAME", "FRONTEND_URLS"),
     ),
     "email_change": Feature(
         ("auth_request_email_change", "auth_confirm_email_change"),
@@ -80,7 +82,82 @@ FEATURES = {
         ("PROFILE_SCHEMA", "USER_SCHEMA"),
     ),
     "blacklist": Feature(settings=("REFRESH_TOKEN_LIFETIME", "SESSION_LIFETIME")),
+    "email-codes": Feature(
+        ("auth_request_login_code", "auth_login_by_email_code", "auth_sign_up_by_email_code"),
+        ("login_code.requested",),
+        ('EMAIL_CODE["REGISTERS"]', "REGISTRATION_OPEN", "SITE_NAME"),
+        ("code_account",),
+    ),
+    "cookies": Feature(settings=('COOKIES["ORIGINS"]', "BASE_URL", "REFRESH_GRACE_PERIOD")),
     "throttling": Feature((), ("request.throttled",), ("THROTTLES", "TRUSTED_PROXY_COUNT")),
+    "step-up": Feature(
+        ("auth_step_up_methods", "auth_step_up_by_password", "auth_step_up_by_totp", "auth_step_up_by_recovery_code"),
+        ("session.stepped_up", "session.step_up_failed"),
+        ("STEP_UP_MAX_AGE",),
+        ("step_up_account",),
+    ),
+    "second-factors": Feature(
+        (
+            "auth_list_factors",
+            "auth_rename_factor",
+            "auth_remove_factor",
+            "auth_renew_recovery_codes",
+            "auth_login_by_recovery_code",
+            "auth_list_devices",
+            "auth_forget_devices",
+            "auth_forget_device",
+        ),
+        (
+            "session.factor_requested",
+            "session.factor_failed",
+            "factor.added",
+            "factor.removed",
+            "factor.reset",
+            "recovery.generated",
+            "recovery.used",
+            "device.remembered",
+            "device.forgotten",
+        ),
+        ('FACTORS["REMEMBER_DEVICE"]', 'FACTORS["RECOVERY_CODES"]', "STEP_UP_MAX_AGE"),
+        ("factor_account",),
+    ),
+    "authenticator-apps": Feature(
+        ("auth_enrol_totp", "auth_confirm_totp", "auth_login_by_totp"),
+        (),
+        ('TOTP["ISSUER_NAME"]', 'TOTP["DRIFT"]', 'TOTP["LIMIT"]'),
+    ),
+    "api-keys": Feature(
+        ("auth_create_api_key", "auth_list_api_keys", "auth_revoke_api_key"),
+        ("api_key.created", "api_key.revoked", "api_key.refused"),
+        (
+            'API_KEYS["SCOPES"]',
+            'API_KEYS["LIFETIME"]',
+            'API_KEYS["MAX_LIFETIME"]',
+            'API_KEYS["LIMIT"]',
+            "STEP_UP_MAX_AGE",
+        ),
+        ("api_key_network",),
+    ),
+    "passkeys": Feature(
+        (
+            "auth_begin_passkey_registration",
+            "auth_register_passkey",
+            "auth_begin_passkey_login",
+            "auth_login_by_passkey",
+            "auth_begin_passkey_step_up",
+            "auth_step_up_by_passkey",
+        ),
+        ("passkey.clone_suspected",),
+        (
+            'PASSKEYS["RP_ID"]',
+            'PASSKEYS["RP_NAME"]',
+            'PASSKEYS["ORIGINS"]',
+            'PASSKEYS["LIMIT"]',
+            'PASSKEYS["GUARDS_PASSWORD"]',
+            "BASE_URL",
+            "SITE_NAME",
+        ),
+    ),
 }
 
 
@@ -100,14 +177,23 @@ def reference(feature: Feature) -> str:
         lines += [_event(name) for name in feature.events] + [""]
     if feature.settings:
         lines += ["## Settings", "", *settings.table(list(feature.settings), to="../"), ""]
+    if feature.throttles:
+        lines += ["## Rate limits", "", "| name | default |", "|---|---|"]
+        lines += [f"| `{name}` | {_rates(name)} |" for name in feature.throttles] + [""]
     return "\n".join(lines)
+
+
+def _rates(name: str) -> str:
+    rates = registry.throttles()[name]
+    return ", ".join(f"`{rate}`" for rate in ([rates] if isinstance(rates, str) else rates))
 
 
 def _event(name: str) -> str:
     kind = {kind.name: kind for kind in kit_events()}[name]
     fact = "yes" if kind.fact else ""
     description = (kind.__doc__ or "").partition("\n")[0]
-    return f"| `{kind.signal}` | [`{name}`](../events.md#{anchor(kind)}) | {fact} | {description} |"
+    signal = signal_of(kind).removeprefix("signals.")
+    return f"| `{signal}` | [`{name}`](../events.md#{anchor(kind)}) | {fact} | {description} |"
 
 
 def _operation(name: str) -> list[str]:
@@ -137,8 +223,9 @@ def _response(status: int, response: dict[str, Any]) -> list[str]:
     if status >= 400:
         codes = [code for code in content["examples"] if (status, code) not in COMMON]
         return [f"| {status} | {', '.join(f'`{code}`' for code in codes)} |"] if codes else []
-    schema = _resolved(content.get("schema", {}))
-    return [f"| {status} | {_shape(schema)} |"]
+    schema = content.get("schema", {})
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
+    return [f"| {status} | {'; or '.join(_shape(_resolved(kind)) for kind in kinds)} |"]
 
 
 def _shape(schema: dict[str, Any]) -> str:

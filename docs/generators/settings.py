@@ -1,8 +1,8 @@
-"""settings.md: every setting, from the table in `ninja_auth_kit.conf`."""
+"""settings.md: every setting, from the table in `ninja_auth_kit.conf` and from those of the optional apps."""
 
 from datetime import timedelta
 
-from ninja_auth_kit.conf import BROKER_SETTINGS, DEFAULT_THROTTLES, SETTINGS, Setting
+from ninja_auth_kit.conf import BROKER_SETTINGS, DEFAULT_THROTTLES, SETTINGS, Setting, nested_settings
 from ninja_auth_kit.setting_rules import spoken
 
 INTRODUCTION = """\
@@ -36,6 +36,13 @@ DICT = """
 
 A duration is a `timedelta`, or a number of seconds as an int.
 """
+NESTED = """
+## Dicts of features
+
+An app of `ninja_auth_kit.contrib` has a dict of its own in `NINJA_AUTH_KIT`, such as `"COOKIES": {"ORIGINS": ["https://app.example.com"]}`.
+A key that is left out has its default.
+Without the app in `INSTALLED_APPS`, its dict is an unknown key.
+"""
 HEADER = ["| key | default | must be | meaning |", "|---|---|---|---|"]
 
 
@@ -47,12 +54,30 @@ def page() -> str:
         f"\n### {group}\n\n" + "\n".join(table([key for key in SETTINGS if SETTINGS[key].group == group], to=""))
         for group in groups
     ]
+    parts += [
+        f"\n### {next(iter(rows.values())).group}\n\n"
+        f"These are keys of the dict `{key}` in `NINJA_AUTH_KIT`; the app must be in `INSTALLED_APPS`.\n\n"
+        + "\n".join(table([nested(key, name) for name in rows], to=""))
+        for key, rows in nested_settings().items()
+    ]
     return INTRODUCTION + "\n".join(plain) + "\n" + DICT + "\n".join(parts) + "\n"
 
 
 def table(keys: list[str], *, to: str) -> list[str]:
     """Return the rows of some keys; `to` is put before links to other pages."""
-    return [*HEADER, *(_row(key, SETTINGS[key], to=to) for key in keys)]
+    known = all_settings()
+    return [*HEADER, *(_row(key, known[key], to=to) for key in keys)]
+
+
+def all_settings() -> dict[str, Setting]:
+    """Return every key of `NINJA_AUTH_KIT`, and those of the dicts of optional apps as `FACTORS["RECOVERY_CODES"]`."""
+    optional = {nested(key, name): row for key, rows in nested_settings().items() for name, row in rows.items()}
+    return {**SETTINGS, **optional}
+
+
+def nested(key: str, name: str) -> str:
+    """Return the name of a key of the dict of an optional app."""
+    return f'{key}["{name}"]'
 
 
 def _row(name: str, setting: Setting, *, to: str) -> str:

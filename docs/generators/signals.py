@@ -1,10 +1,16 @@
-"""Generate signals.md: every signal, its arguments and its event, from the comments in `ninja_auth_kit.signals`."""
+"""Generate signals.md: every signal, its arguments and its event, from the comments beside the signals."""
 
 import inspect
 import re
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 
-from docs.generators.events import anchor, kit_events
+from django.apps import apps
+
+from docs.generators.events import anchor, kit_events, signal_of
 from ninja_auth_kit import signals
+from ninja_auth_kit.audit.events import Event
 
 INTRODUCTION = """\
 # Signals
@@ -14,6 +20,7 @@ For other processes, use [the audit stream](audit.md).
 
 ```python
 from ninja_auth_kit import signals
+from ninja_auth_kit.audit.events import Event
 
 
 def print_login(sender, *, user, client, **kwargs):
@@ -33,6 +40,14 @@ Every signal has the arguments `user` (None if no user is known) and `client`, a
 If an administrator performed the action, it also has `by="admin"` and `actor_id`.
 The kit also sends Django's own `user_logged_in`, `user_logged_out` and `user_login_failed`.
 
+"""
+OPTIONAL = """
+## {name}
+
+These signals are in `{module}`, and exist if the app is installed.
+
+"""
+HEADER = """\
 | signal | sent when | arguments | event |
 |---|---|---|---|
 """
@@ -41,17 +56,41 @@ DECLARED = re.compile(r"((?:^# .*\n)+)^(\w+) = ActionSignal\(\)", re.MULTILINE)
 
 def page() -> str:
     """Return the page."""
-    events = {kind.signal: kind for kind in kit_events()}
+    parts = [INTRODUCTION + _table(signals)]
+    for name, module in modules().items():
+        parts.append(OPTIONAL.format(name=name, module=module.__name__) + _table(module))
+    return "".join(parts)
+
+
+def modules() -> dict[str, ModuleType]:
+    """Return the modules of the installed optional apps that have signals, by the name of the feature."""
+    found = [app for app in apps.get_app_configs() if app.name.startswith("ninja_auth_kit.contrib.")]
+    return {
+        str(app.verbose_name).rpartition(": ")[2].capitalize(): import_module(f"{app.name}.signals")
+        for app in found
+        if find_spec(f"{app.name}.signals")
+    }
+
+
+def _table(module: ModuleType) -> str:
+    events = {signal_of(kind).rpartition(".")[2]: kind for kind in kit_events() if _announces(module, kind)}
     rows = []
-    for name, (when, arguments) in declared().items():
+    for name, (when, arguments) in declared(module).items():
         kind = events[name]
         rows.append(f"| `{name}` | {when} | {arguments} | [`{kind.name}`](events.md#{anchor(kind)}) |")
-    return INTRODUCTION + "\n".join(rows) + "\n"
+    return HEADER + "\n".join(rows) + "\n"
 
 
-def declared() -> dict[str, tuple[str, str]]:
-    """Return when each signal is sent and its arguments, by its name."""
-    found = DECLARED.findall(inspect.getsource(signals))
+def _announces(module: ModuleType, kind: type[Event]) -> bool:
+    """Return whether the signal of an event is in a module."""
+    if module is signals:
+        return bool(kind.signal)
+    return kind.__module__.rpartition(".")[0] == module.__name__.rpartition(".")[0]
+
+
+def declared(module: ModuleType) -> dict[str, tuple[str, str]]:
+    """Return when each signal of a module is sent and its arguments, by its name."""
+    found = DECLARED.findall(inspect.getsource(module))
     return {name: _split(re.sub(r"^# ", "", comment, flags=re.MULTILINE)) for comment, name in found}
 
 

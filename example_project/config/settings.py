@@ -32,6 +32,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "ninja",  # so that the API documentation works offline
     "ninja_auth_kit",  # the kit
+    "ninja_auth_kit.contrib.factors",  # the kit, optional: second factors
+    "ninja_auth_kit.contrib.totp",  # the kit, optional: authenticator apps
+    "ninja_auth_kit.contrib.passkeys",  # the kit, optional: passkeys
+    "ninja_auth_kit.contrib.cookies",  # the kit, optional: cookie mode
     "accounts",
     "mailbox",
     "notes",
@@ -97,12 +101,13 @@ RABBITMQ_USER = os.environ.get("RABBITMQ_USER")
 RABBITMQ_PASSWORD = os.environ.get("RABBITMQ_PASSWORD")
 RABBITMQ_VHOST = os.environ.get("RABBITMQ_VHOST")
 RABBITMQ_TLS = is_on("RABBITMQ_TLS")
+BASE_URL = os.environ.get("BASE_URL", f"http://localhost:{PORT}")  # browsers bind no passkey to an IP address
 
 NINJA_AUTH_KIT: AuthKitSettings = {
     # The scheme and host of the links in emails. They are never taken from a request.
-    "BASE_URL": os.environ.get("BASE_URL", f"http://127.0.0.1:{PORT}"),
-    # The issuer in the access tokens, and the `source` of the audit events.
-    "ISSUER": "example-project",
+    "BASE_URL": BASE_URL,
+    # The issuer in the access tokens, and the `source` of the audit events: the URL of the kit (config/urls.py).
+    "ISSUER": f"{BASE_URL.rstrip('/')}/api/auth",
     # The audience in the access tokens. A service with another audience rejects them.
     "AUDIENCE": "example-project",
     # The lifetime of an access token. The session is checked on every request in any case.
@@ -111,4 +116,6 @@ NINJA_AUTH_KIT: AuthKitSettings = {
     "AUDIT_EXCHANGE": os.environ.get("AUDIT_EXCHANGE") or "auth.events",
     # The number of active sessions of a user. A login on a second device ends the first session.
     "SESSION_LIMIT": 1,
+    # The name of this site in authenticator apps.
+    "TOTP": {"ISSUER_NAME": "Example project"},
 }

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 from pydantic import Field
 
+from ninja_auth_kit import JWTAuth
 from notes.models import Note
 
 router = Router(tags=["notes"])
@@ -40,3 +41,10 @@ def list_notes(request: HttpRequest) -> list[Note]:
 def write_note(request: HttpRequest, body: NoteIn) -> Status[Note]:
     """Save a note of the user."""
     return Status(201, Note.objects.create(author=request.auth, text=body.text))  # type: ignore[attr-defined]
+
+
+@router.delete("", response={204: None}, operation_id="delete_notes", auth=JWTAuth(acr="aal2", max_age=300))
+def delete_notes(request: HttpRequest) -> Status[None]:
+    """Delete all notes of the user, who must have proved a second factor in the last five minutes."""
+    Note.objects.filter(author=request.auth).delete()  # type: ignore[attr-defined]
+    return Status(204, None)

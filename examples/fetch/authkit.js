@@ -3,8 +3,10 @@
 // Copy this file and change it as you need. It has no dependencies and no build step.
 
 /**
- * @typedef {{access_token: string, refresh_token: string}} Tokens
+ * @typedef {{access_token: string, refresh_token?: string}} Tokens in cookie mode, without the refresh token
  * @typedef {{get(): Tokens | null, set(tokens: Tokens | null): void}} Store
+ * @typedef {{challenge_token: string, methods: string[]}} Pending a login that waits for a second factor
+ * @typedef {{acr_values?: string, max_age?: number}} Required what a route requires of the user (RFC 9470)
  */
 
 /**
@@ -41,51 +43,125 @@ export class AuthError extends Error {
   }
 }
 
+/** Return the path of a method such as "recovery_code". */
+const path = (method) => method.replaceAll("_", "-");
+
+/** Return what a route requires of the user, or null if the 401 has another reason. A clone leaves the body unread. */
+async function insufficient(answer) {
+  const said = await answer.clone().json().catch(() => ({}));
+  return said?.code === "insufficient_user_authentication" ? said : null;
+}
+
 export class AuthSession {
   /** @type {Promise<boolean> | null} The running refresh, which all requests wait for. */
   #refreshing = null;
 
+  /** @type {Promise<boolean> | null} The running step-up, which all requests wait for. */
+  #steppingUp = null;
+
   /**
    * @param {string} base the URL at which the kit is mounted, such as "https://example.com/api/auth"
-   * @param {{store?: Store, onSignedOut?: (code: string) => void}} [options]
+   * @param {{store?: Store, onSignedOut?: (code: string) => void, cookies?: boolean,
+   *   onStepUp?: (required: Required) => Promise<boolean>}} [options] `cookies`: keep the refresh token in a cookie; the
+   *   server needs `ninja_auth_kit.contrib.cookies`. `onStepUp` asks the user for a proof, calls `stepUp`, and returns
+   *   whether the request is to be sent again
    */
-  constructor(base, { store = memoryStore(), onSignedOut = () => {} } = {}) {
+  constructor(
+    base,
+    { store = memoryStore(), onSignedOut = () => {}, cookies = false, onStepUp = async () => false } = {},
+  ) {
     this.base = base.replace(/\/$/, "");
     this.store = store;
     this.onSignedOut = onSignedOut;
+    this.cookies = cookies;
+    this.onStepUp = onStepUp;
   }
 
   get isSignedIn() {
     return this.store.get() !== null;
   }
 
-  /** @param {{email?: string, username?: string, password: string}} credentials */
+  /**
+   * Log in. If a second factor is due, there are no tokens yet: pass the result to `completeLogin`.
+   *
+   * @param {{email?: string, username?: string, password: string}} credentials
+   * @returns {Promise<Pending | null>}
+   */
   async login(credentials) {
-    this.store.set(await this.#post("login", credentials));
+    const said = await this.#post("login", credentials);
+    if (said.status === "factor_required") return said;
+    this.store.set(said);
+    return null;
+  }
+
+  /**
+   * Complete a login that waits for a second factor.
+   *
+   * @param {Pending} pending
+   * @param {string} method one of `pending.methods`, such as "totp"
+   * @param {string} code
+   */
+  async completeLogin(pending, method, code) {
+    this.store.set(await this.#post(`login/${path(method)}`, { challenge_token: pending.challenge_token, code }));
+  }
+
+  /**
+   * Prove more, or prove it again. The new access token has the level until it expires or is refreshed.
+   *
+   * @param {string} method one of the methods that `GET step-up` lists
+   * @param {{code: string} | {password: string}} proof
+   */
+  async stepUp(method, proof) {
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(proof) };
+    const answer = await this.fetch(`${this.base}/step-up/${path(method)}`, options);
+    const said = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new AuthError(answer.status, said);
+    this.store.set({ ...this.store.get(), access_token: said.access_token });
   }
 
   /** Delete the tokens, even if the network is down, and end the session at the server. */
   async logout() {
     const tokens = this.store.get();
     this.store.set(null);
-    if (tokens) await this.#post("logout", { refresh_token: tokens.refresh_token });
+    if (tokens || this.cookies) await this.#post("logout", { refresh_token: tokens?.refresh_token });
+  }
+
+  /** In cookie mode: get an access token if there is a session, which a reload has not ended. Return whether there is. */
+  async restore() {
+    if (this.cookies && !this.isSignedIn) await this.#renewed(null);
+    return this.isSignedIn;
   }
 
   /**
-   * Send a request as the global `fetch` does, with the access token. After a 401, refresh once and send it again.
+   * Send a request as the global `fetch` does, with the access token. After a 401, refresh once and send it again. If
+   * the route requires a step-up, call `onStepUp` and send it again.
    *
    * @param {RequestInfo | URL} input
    * @param {RequestInit} [options]
    * @returns {Promise<Response>}
    */
   async fetch(input, options) {
-    const sent = this.store.get();
     const request = new Request(input, options);
-    // A body can be read only once, and the request may be sent again.
-    const answer = await this.#send(request.clone(), sent);
-    if (answer.status !== 401 || !sent) return answer;
-    if (!(await this.#renewed(sent))) return answer;
-    return this.#send(request, this.store.get());
+    let refreshed = false, steppedUp = false;
+    for (;;) {
+      const sent = this.store.get();
+      const answer = await this.#send(request.clone(), sent); // a body can be read only once
+      if (answer.status !== 401 || !sent) return answer;
+      const required = await insufficient(answer);
+      if (!required) {
+        if (refreshed || !(await this.#renewed(sent))) return answer;
+        refreshed = true;
+      } else if (this.store.get()?.access_token === sent.access_token) {
+        if (steppedUp || !(await this.#steppedUp(required))) return answer;
+        steppedUp = true;
+      } // otherwise another request or tab has newer tokens, which are tried first
+    }
+  }
+
+  /** Return whether the user has proved what is required. At most one step-up runs at a time. */
+  #steppedUp(required) {
+    this.#steppingUp ??= this.onStepUp(required).finally(() => { this.#steppingUp = null; });
+    return this.#steppingUp;
   }
 
   #send(request, tokens) {
@@ -106,15 +182,15 @@ export class AuthSession {
 
   async #refresh(sent) {
     const tokens = this.store.get();
-    if (!tokens) return false;
-    if (tokens.access_token !== sent.access_token) return true; // another request or tab has refreshed
+    if (!tokens && sent) return false; // logged out since the request was sent
+    if (tokens && tokens.access_token !== sent?.access_token) return true; // another request or tab has refreshed
     try {
-      this.store.set(await this.#post("refresh", { refresh_token: tokens.refresh_token }));
+      this.store.set(await this.#post("refresh", { refresh_token: tokens?.refresh_token }));
       return true;
     } catch (error) {
       if (error.status !== 401) throw error; // a network error or a busy server does not end the session
       this.store.set(null);
-      this.onSignedOut(error.code);
+      if (tokens) this.onSignedOut(error.code);
       return false;
     }
   }
@@ -122,7 +198,8 @@ export class AuthSession {
   async #post(path, body) {
     const answer = await fetch(`${this.base}/${path}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", ...(this.cookies && { "X-AuthKit-Transport": "cookie" }) },
+      credentials: this.cookies ? "include" : "same-origin",
       body: JSON.stringify(body),
     });
     const said = answer.status === 204 ? null : await answer.json().catch(() => ({}));

@@ -5,21 +5,25 @@ each time they are used, so `override_settings` works. The kit never reads the e
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router, transaction
+from django.db import Error, connections, router, transaction
 from django.utils.module_loading import import_string
 
+from ninja_auth_kit import features
 from ninja_auth_kit import setting_rules as rules
 from ninja_auth_kit.development_url import development_url
-from ninja_auth_kit.setting_rules import DAY, HOUR, MINUTE, SECOND, Rule
+from ninja_auth_kit.setting_rules import DAY, HOUR, MINUTE, SECOND, Setting, is_integer
+from ninja_auth_kit.tenancy import qualified_issuer
+from ninja_auth_kit.tls import TLS
 
 Duration = timedelta | int
 """A `timedelta`, or a number of seconds as an int."""
@@ -65,23 +69,7 @@ ACCESS_TOKENS, SESSIONS, REGISTRATION = "Access tokens", "Sessions", "Registrati
 EMAIL_ADDRESSES_AND_PASSWORDS = "Email addresses and passwords"
 DOCUMENTATION = "Documentation"
 RATE_LIMITS_AND_CLIENTS, AUDIT_EVENTS, BROKER = "Rate limits and clients", "Audit events", "Broker"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table of settings.
-
-    Attributes:
-        default: the value of a setting that is not configured.
-        rule: what a configured value must be.
-        group: the heading in the documentation.
-        help: one line for the documentation, in Markdown.
-    """
-
-    default: Any
-    rule: Rule
-    group: str
-    help: str
+TENANTS = "Tenants and row-level security"
 
 
 class SigningKey(TypedDict):
@@ -91,6 +79,52 @@ class SigningKey(TypedDict):
     alg: Literal["HS256", "HS384", "HS512", "ES256", "EdDSA", "PS256", "RS256"]
     key: str
     state: Literal["active", "verify-only"]
+
+
+class FactorSettings(TypedDict, total=False):
+    """The keys of `FACTORS`, for `ninja_auth_kit.contrib.factors`."""
+
+    REMEMBER_DEVICE: Duration | None
+    RECOVERY_CODES: int
+
+
+class TotpSettings(TypedDict, total=False):
+    """The keys of `TOTP`, for `ninja_auth_kit.contrib.totp`."""
+
+    ISSUER_NAME: str | None
+    DRIFT: int
+    LIMIT: int
+
+
+class PasskeySettings(TypedDict, total=False):
+    """The keys of `PASSKEYS`, for `ninja_auth_kit.contrib.passkeys`."""
+
+    RP_ID: str | None
+    RP_NAME: str | None
+    ORIGINS: Sequence[str] | None
+    LIMIT: int
+    GUARDS_PASSWORD: bool
+
+
+class ApiKeySettings(TypedDict, total=False):
+    """The keys of `API_KEYS`, for `ninja_auth_kit.contrib.api_keys`."""
+
+    SCOPES: Mapping[str, str]
+    LIFETIME: Duration
+    MAX_LIFETIME: Duration
+    LIMIT: int
+
+
+class EmailCodeSettings(TypedDict, total=False):
+    """The keys of `EMAIL_CODE`, for `ninja_auth_kit.contrib.email_code`."""
+
+    REGISTERS: bool
+
+
+class CookieSettings(TypedDict, total=False):
+    """The keys of `COOKIES`, for `ninja_auth_kit.contrib.cookies`."""
+
+    ORIGINS: Sequence[str] | None
 
 
 class AuthKitSettings(TypedDict, total=False):
@@ -131,12 +165,23 @@ class AuthKitSettings(TypedDict, total=False):
             "ninja-auth-kit",
             rules.WORD,
             ACCESS_TOKENS,
-            "The `iss` claim of access tokens, compared exactly, and the `source` of audit events.",
+            "The `iss` claim of access tokens, compared exactly, and the `source` of audit events. If [other "
+            "services](verifying-tokens.md) verify tokens, use the URL that the kit is mounted at.",
         ),
     ]
     AUDIENCE: Annotated[
         str,
         Setting("ninja-auth-kit", rules.WORD, ACCESS_TOKENS, "The `aud` claim of access tokens, compared exactly."),
+    ]
+    CLIENT_ID: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.WORD_OR_NONE,
+            ACCESS_TOKENS,
+            "The `client_id` claim of access tokens, which [some verifiers](verifying-tokens.md#verifiers) require. "
+            "The kit does not check it. With None, the tokens do not have it.",
+        ),
     ]
     # Short, because services that verify by signature alone cannot see that a session ended (RFC
     # 9068 section 5).
@@ -209,6 +254,23 @@ class AuthKitSettings(TypedDict, total=False):
             "What a login beyond the limit does: end the oldest session, or fail with 409.",
         ),
     ]
+    # ASVS 7.5.1 and NIST SP 800-63B-4 section 4.1.2.1: authenticate again before changing authenticators.
+    STEP_UP_MAX_AGE: Annotated[
+        Duration,
+        Setting(
+            10 * MINUTE,
+            rules.duration(MINUTE, DAY),
+            SESSIONS,
+            "How long ago the user may have been authenticated for a [sensitive operation](features/step-up.md).",
+        ),
+    ]
+    # The dicts of optional apps, which have their rows: see `nested_settings`.
+    API_KEYS: ApiKeySettings
+    COOKIES: CookieSettings
+    FACTORS: FactorSettings
+    TOTP: TotpSettings
+    PASSKEYS: PasskeySettings
+    EMAIL_CODE: EmailCodeSettings
     REGISTRATION_OPEN: Annotated[
         bool, Setting(True, rules.BOOLEAN, REGISTRATION, "Whether registration is open to everyone.")
     ]
@@ -286,15 +348,15 @@ class AuthKitSettings(TypedDict, total=False):
             HOUR, rules.duration(MINUTE, HOUR), EMAIL_ADDRESSES_AND_PASSWORDS, "The lifetime of a password reset link."
         ),
     ]
-    # The link proves that the mailbox is theirs. A directory such as LDAP may have to stay the only way in.
-    PASSWORD_RESET_SETS_FIRST_PASSWORD: Annotated[
+    # A directory such as LDAP may have to stay the only way in.
+    USERS_SET_FIRST_PASSWORD: Annotated[
         bool,
         Setting(
             True,
             rules.BOOLEAN,
             EMAIL_ADDRESSES_AND_PASSWORDS,
-            "Whether a password reset sets the [first password](features/passwords.md#users-without-a-password) "
-            "of a user without one.",
+            "Whether a user without a password can set the "
+            "[first one](features/passwords.md#users-without-a-password), by a reset or a change.",
         ),
     ]
     BASE_URL: Annotated[
@@ -351,9 +413,10 @@ class AuthKitSettings(TypedDict, total=False):
         Mapping[str, str | Sequence[str]],
         Setting(
             DEFAULT_THROTTLES,
-            rules.rate_limits(tuple(DEFAULT_THROTTLES)),
+            rules.rate_limits(tuple(DEFAULT_THROTTLES), more=features.throttles),
             RATE_LIMITS_AND_CLIENTS,
-            "[Rate limits](features/throttling.md), by name. `{}` turns all of them off.",
+            "[Rate limits](features/throttling.md), by name. `{}` turns all of them off, except those of installed "
+            "features, which None turns off one by one.",
         ),
     ]
     # The stream is named after the exchange, with the suffix `.audit`. A name has at most 255 bytes.
@@ -403,22 +466,85 @@ class AuthKitSettings(TypedDict, total=False):
             "How the client's IP address appears in events.",
         ),
     ]
+    CONNECTION_STATE: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.database.connection_state"),
+            TENANTS,
+            "A callable that takes the connection of a request and returns [a callable that prepares another "
+            "connection](howto/multi-tenancy.md#row-level-security) for emails and audit events. The schema of "
+            "django-tenants is carried over without it.",
+        ),
+    ]
+    TENANT_SETTINGS: Annotated[
+        str | None,
+        Setting(
+            None,
+            rules.dotted_path("accounts.tenants.tenant_settings"),
+            TENANTS,
+            "A callable that takes a connection and returns a dict of the [settings of its "
+            "tenant](howto/multi-tenancy.md#settings-of-a-tenant): any of `AUDIENCE`, `BASE_URL`, `FRONTEND_URLS`, "
+            "`ISSUER` and `SITE_NAME`.",
+        ),
+    ]
 
 
 SETTINGS: dict[str, Setting] = {
-    name: hint.__metadata__[0] for name, hint in get_type_hints(AuthKitSettings, include_extras=True).items()
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(AuthKitSettings, include_extras=True).items()
+    if hasattr(hint, "__metadata__")  # the others are dicts of optional apps
 }
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
-DURATIONS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, timedelta))
+
+
+def nested_settings() -> dict[str, Mapping[str, Setting]]:
+    """Return the rows of the dicts that features have in `NINJA_AUTH_KIT`, by the key of the dict."""
+    return {one.settings_key: one.settings for one in features.features() if one.settings_key}
+
+
+PER_TENANT = frozenset({"AUDIENCE", "BASE_URL", "FRONTEND_URLS", "ISSUER", "SITE_NAME"})
+DURATIONS = frozenset(name for name, setting in SETTINGS.items() if setting.is_duration)
 
 # Plain Django settings. `tokens.key_checks` checks JWT_SECRET_KEY, at every start, in either place.
 BROKER_SETTINGS: dict[str, Setting] = {
-    "RABBITMQ_HOST": Setting(None, rules.HOSTS, BROKER, "The hosts of RabbitMQ. Without one, events are only logged."),
-    "RABBITMQ_PORT": Setting(None, rules.PORT, BROKER, "5672 by default, 5671 with TLS."),
+    "RABBITMQ_HOST": Setting(
+        None,
+        rules.HOSTS,
+        BROKER,
+        "The hosts of RabbitMQ, each with a port if it has its own, such as `one.example,two.example:5673`. Without "
+        "one, events are only logged.",
+    ),
+    "RABBITMQ_PORT": Setting(
+        None, rules.PORT, BROKER, "The port of the hosts without their own: 5672 by default, 5671 with TLS."
+    ),
     "RABBITMQ_USER": Setting("guest", rules.STRING, BROKER, "The user name."),
     "RABBITMQ_PASSWORD": Setting("guest", rules.STRING, BROKER, "The password."),
     "RABBITMQ_VHOST": Setting("/", rules.STRING, BROKER, "The virtual host."),
     "RABBITMQ_TLS": Setting(False, rules.STRICT_BOOLEAN, BROKER, "Whether to use TLS and verify the certificate."),
+    "RABBITMQ_TLS_CAFILE": Setting(
+        None,
+        rules.FILE,
+        BROKER,
+        "The certificate authorities of the broker's certificate. With None, those of the system.",
+    ),
+    "RABBITMQ_TLS_CERTFILE": Setting(
+        None, rules.FILE, BROKER, "The [client certificate](audit.md#client-certificates), if the broker requires one."
+    ),
+    "RABBITMQ_TLS_KEYFILE": Setting(
+        None, rules.FILE, BROKER, "The private key of the client certificate. With None, it is in the same file."
+    ),
+    "RABBITMQ_TLS_KEY_PASSWORD": Setting(
+        None, rules.STRING, BROKER, "The password of the private key, if it is encrypted."
+    ),
+}
+
+# The attribute of `TLS` that each of them is.
+TLS_SETTINGS = {
+    "cafile": "RABBITMQ_TLS_CAFILE",
+    "certfile": "RABBITMQ_TLS_CERTFILE",
+    "keyfile": "RABBITMQ_TLS_KEYFILE",
+    "password": "RABBITMQ_TLS_KEY_PASSWORD",
 }
 
 
@@ -427,12 +553,37 @@ class Settings:
 
     def __getattr__(self, name: str) -> Any:
         if name not in DEFAULTS:
+            if name in nested_settings():
+                return self._nested(name)
             raise AttributeError(f"ninja_auth_kit has no setting {name!r}.")
         configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
         if not isinstance(configured, dict):  # missing, or an error that check E001 reports
             return DEFAULTS[name]
+        if name in PER_TENANT and configured.get("TENANT_SETTINGS") is not None:
+            configured = {**configured, **_tenant_settings()}
         value = configured.get(name, DEFAULTS[name])
         return timedelta(seconds=value) if name in DURATIONS and isinstance(value, int) else value
+
+    def _nested(self, key: str) -> dict[str, Any]:
+        """Return the dict of a feature, merged over its defaults. Durations are timedeltas."""
+        rows = nested_settings()[key]
+        configured = getattr(django_settings, "NINJA_AUTH_KIT", None)
+        found = configured.get(key) if isinstance(configured, dict) else None
+        merged = {**{name: row.default for name, row in rows.items()}, **(found if isinstance(found, dict) else {})}
+        return {
+            name: timedelta(seconds=value) if rows[name].is_duration and is_integer(value, 0) else value
+            for name, value in merged.items()
+            if name in rows
+        }
+
+    @property
+    def ISSUER(self) -> str:  # noqa: N802  # the name of the setting
+        """The `iss` claim, and the `source` of events. If each tenant has users of its own, it is unique for each."""
+        configured = self.__getattr__("ISSUER")
+        if "ISSUER" in _tenant_settings() or not isinstance(configured, str):
+            return configured  # type: ignore[no-any-return]  # check E003 reports what is not a string
+        connection = connections[accounts_database()]
+        return qualified_issuer(configured, connection) if hasattr(connection, "set_tenant") else configured
 
     @property
     def BASE_URL(self) -> str | None:  # noqa: N802  # the name of the setting
@@ -441,9 +592,10 @@ class Settings:
         None if it is required and missing.
         """
         configured = self.__getattr__("BASE_URL")
-        # Test runners turn DEBUG off. They are recognised by the outbox that they create.
+        # Test runners turn DEBUG off. They are recognized by the outbox that they create.
         if configured is None and (django_settings.DEBUG or hasattr(mail, "outbox")):
-            return development_url()  # `runserver` does not serve below a forced path
+            # `runserver` does not serve below a forced path.
+            return development_url(as_localhost=features.need_localhost())
         if not isinstance(configured, str):
             return None
         url = configured.rstrip("/")
@@ -473,6 +625,29 @@ class Settings:
 
 
 settings = Settings()
+
+
+def _tenant_settings() -> Mapping[str, Any]:
+    """Return the settings of the tenant of this thread's connection, from `TENANT_SETTINGS`.
+
+    Raises:
+        ImproperlyConfigured: it cannot be imported, or returns something that is not allowed. The text contains no
+            value.
+    """
+    settings_of = imported_callable("TENANT_SETTINGS")
+    found = settings_of(connections[accounts_database()]) if settings_of else {}
+    if not isinstance(found, Mapping):
+        raise _misconfigured_tenant(f"must return a dict (got a value of the type {type(found).__name__})")
+    for key, value in found.items():
+        if key not in PER_TENANT:
+            raise _misconfigured_tenant(f"returned the key {key!r}; it may return {', '.join(sorted(PER_TENANT))}")
+        if not SETTINGS[key].rule.allows(value):
+            raise _misconfigured_tenant(f"returned a value of {key!r} that must be {SETTINGS[key].rule.text}")
+    return found
+
+
+def _misconfigured_tenant(what: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"The function that NINJA_AUTH_KIT['TENANT_SETTINGS'] names {what}.")
 
 
 def forced_path() -> str:
@@ -536,16 +711,41 @@ def atomic() -> transaction.Atomic:
     return transaction.atomic(using=accounts_database())
 
 
+def close_accounts_connection() -> None:
+    """Close this thread's connection to the accounts database, so that the next statement opens another one.
+
+    The server connection is closed first: Django's pool (`OPTIONS["pool"]`) then discards it, and keeps it otherwise.
+    """
+    connection = connections[accounts_database()]
+    with suppress(Error):
+        if connection.connection is not None:
+            connection.connection.close()
+        connection.close()
+
+
+class BrokerAddress(NamedTuple):
+    """A host and its port. As text, an IPv6 address is in brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True)
 class Broker:
-    """The address of RabbitMQ and the credentials. The password is not in the repr, which error reports print."""
+    """The addresses of RabbitMQ and the credentials. The password is not in the repr, which error reports print.
 
-    hosts: tuple[str, ...]
-    port: int
+    Attributes:
+        tls: the files of TLS connections, or None without TLS.
+    """
+
+    addresses: tuple[BrokerAddress, ...]
     user: str
     password: str = field(repr=False)
     vhost: str
-    tls: bool
+    tls: TLS | None
 
 
 def broker_hosts() -> tuple[str, ...]:
@@ -556,16 +756,26 @@ def broker_hosts() -> tuple[str, ...]:
 
 
 def broker() -> Broker | None:
-    """Return the RabbitMQ settings, or None without a host."""
+    """Return the RabbitMQ settings, or None without a host.
+
+    Raises:
+        ValueError: a host has an invalid port, which check E008 reports.
+    """
     hosts = broker_hosts()
     if not hosts:
         return None
     tls = bool(getattr(django_settings, "RABBITMQ_TLS", False))
+    port = int(getattr(django_settings, "RABBITMQ_PORT", None) or (5671 if tls else 5672))
     return Broker(
-        hosts=hosts,
-        port=int(getattr(django_settings, "RABBITMQ_PORT", None) or (5671 if tls else 5672)),
+        addresses=tuple(BrokerAddress(host, own_port or port) for host, own_port in map(rules.parse_host, hosts)),
         user=getattr(django_settings, "RABBITMQ_USER", None) or "guest",
         password=getattr(django_settings, "RABBITMQ_PASSWORD", None) or "guest",
         vhost=getattr(django_settings, "RABBITMQ_VHOST", None) or "/",
-        tls=tls,
+        tls=TLS(**tls_files()) if tls else None,
     )
+
+
+def tls_files() -> dict[str, Any]:
+    """Return the arguments of `TLS` that are configured, whether or not TLS is on."""
+    configured = {name: getattr(django_settings, setting, None) for name, setting in TLS_SETTINGS.items()}
+    return {name: value for name, value in configured.items() if value}

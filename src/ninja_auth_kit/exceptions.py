@@ -12,6 +12,7 @@
     │   ├── TokenExpiredError         token_expired
     │   ├── TokenReusedError          token_reused
     │   └── SessionEndedError         session_ended
+    ├── StepUpRequiredError           insufficient_user_authentication
     ├── InvalidOneTimeTokenError      invalid_token
     ├── SessionNotFoundError          not_found
     ├── ThrottledError                throttled
@@ -175,6 +176,28 @@ class SessionEndedError(InvalidTokenError):
     message = _("The session has ended. Log in again.")
 
 
+class StepUpRequiredError(AuthKitError):
+    """The session is valid, but its user must prove more, or prove it again (RFC 9470 section 3).
+
+    Attributes:
+        acr: the level that is required, or None.
+        max_age: how many seconds ago the user may have been authenticated, or None.
+    """
+
+    code = "insufficient_user_authentication"
+    message = _("Confirm that it is you, and try again.")
+
+    def __init__(self, *, acr: str | None = None, max_age: int | None = None) -> None:
+        super().__init__(acr, max_age)
+        self.acr, self.max_age = acr, max_age
+
+    @property
+    def required(self) -> dict[str, str | int]:
+        """What is required, by the name of the parameter of the challenge."""
+        named = {"acr_values": self.acr, "max_age": self.max_age}
+        return {name: value for name, value in named.items() if value is not None}
+
+
 class InvalidOneTimeTokenError(AuthKitError):
     """The one-time token is unknown, used, expired, replaced or for another purpose, or the password is wrong."""
 
@@ -224,6 +247,18 @@ class ThrottledError(AuthKitError):
         self.retry_after = retry_after  # seconds, at least 1
 
 
+_READ_ONLY = "25006"  # read_only_sql_transaction, which is not an OperationalError
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Return whether a database error says that the server accepts no writes: it is a replica, or its disk is full.
+
+    Args:
+        error: any exception. An error of Django has that of its driver as its cause.
+    """
+    return getattr(error.__cause__, "sqlstate", None) == _READ_ONLY
+
+
 def describe_database_error(error: DatabaseApiError) -> str:
     """Return a description of a database error for operators.
 
@@ -237,6 +272,11 @@ def describe_database_error(error: DatabaseApiError) -> str:
     message = lines[0].rstrip(". ") if lines else type(error).__name__
     if type(error.__cause__).__name__ in {"UndefinedTable", "UndefinedColumn"}:
         return f"Database error: {message}. Run `manage.py migrate`."
+    if is_read_only(error):
+        return (
+            f"The database is read-only: {message}. If it is a replica, such as the former primary after a failover, "
+            "set 'target_session_attrs': 'read-write' in the OPTIONS of DATABASES."
+        )
     if isinstance(error, OperationalError | InterfaceError):
         return f"The database is not available: {message}."
     return f"Database error: {message}."

@@ -1,8 +1,10 @@
 """What the value of a setting may be. Each rule is a test and the words that follow "must be" in an error."""
 
+import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +19,11 @@ LINK_PAGES = ("change_email", "reset_password", "verify_email")
 DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,4})?([smhd])")
+# An IPv6 address with a port is in brackets (RFC 3986 section 3.2.2).
+_HOST = re.compile(
+    r"(?:(?P<name>[^/@:\[\]]+)|\[(?P<bracketed>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[^/@:\[\]]+)?)\])(?::(?P<port>[0-9]+))?"
+    r"|(?P<address>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[^/@:\[\]]+)?)"
+)
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
@@ -30,6 +37,29 @@ class Rule(NamedTuple):
 
     allows: Callable[[Any], bool]
     text: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table of settings.
+
+    Attributes:
+        default: the value of a setting that is not configured.
+        rule: what a configured value must be.
+        group: the heading in the documentation.
+        help: one line for the documentation, in Markdown.
+        is_duration: whether a number means seconds.
+    """
+
+    default: Any
+    rule: Rule
+    group: str
+    help: str
+    is_duration: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.default, timedelta):
+            object.__setattr__(self, "is_duration", True)
 
 
 class Rate(NamedTuple):
@@ -92,6 +122,11 @@ def is_rate(value: Any) -> bool:
         return False
 
 
+def is_no_rate(value: Any) -> bool:
+    """Return whether a value turns a rate limit off: None, or an empty string or sequence."""
+    return value is None or (isinstance(value, str | list | tuple) and not value)
+
+
 def duration(shortest: timedelta, longest: timedelta, *, or_none: str = "") -> Rule:
     """Return the rule of a duration: a timedelta, or seconds as an int; `or_none` says what None means, if allowed."""
 
@@ -140,15 +175,18 @@ def exchange_name(longest: int) -> Rule:
     return Rule(allows, f"a string of at most {longest} bytes without whitespace that does not start with 'amq.'")
 
 
-def rate_limits(names: Sequence[str]) -> Rule:
-    """Return the rule of a dict from names of rate limits to rates."""
+def rate_limits(names: Sequence[str], *, more: Callable[[], Iterable[str]]) -> Rule:
+    """Return the rule of a dict from names of rate limits to rates; `more` returns names that features add."""
 
     def allows(value: Any) -> bool:
-        return isinstance(value, dict) and all(key in names and is_rate(rates) for key, rates in value.items())
+        known = {*names, *more()}
+        return isinstance(value, dict) and all(
+            key in known and (is_rate(rates) or is_no_rate(rates)) for key, rates in value.items()
+        )
 
     return Rule(
         allows,
-        f"a dict from {', '.join(names)} to rates, such as '20/m' or ('10/15m', '100/30d'); {{}} sets no limits",
+        f"a dict from {', '.join(names)} to rates, such as '20/m' or ('10/15m', '100/30d'), or to None for no limit",
     )
 
 
@@ -190,9 +228,30 @@ def _are_hosts(value: Any) -> bool:
     return all(isinstance(host, str) and _is_host(host.strip()) for host in hosts)
 
 
-def _is_host(host: str) -> bool:
-    """Return whether a text is a host name or an address without a port. An IPv6 address has several colons."""
-    return is_word(host) and not set("/@[]") & set(host) and host.count(":") != 1
+def _is_host(text: str) -> bool:
+    try:
+        host, _ = parse_host(text)
+    except ValueError:
+        return False
+    return is_word(host)
+
+
+def parse_host(text: str) -> tuple[str, int | None]:
+    """Return the host of a text such as "one.example", "one.example:5673", "::1" or "[::1]:5673", and its port.
+
+    Raises:
+        ValueError: the text is something else, such as a URL.
+    """
+    match = _HOST.fullmatch(text)
+    if match is None or not _is_port(match["port"] or 1):
+        raise ValueError("A host must be a name or an address, followed by a colon and a port if it has its own.")
+    return match["name"] or match["bracketed"] or match["address"], int(match["port"]) if match["port"] else None
+
+
+def _is_path(value: Any) -> bool:
+    """Return whether a value is a path. A value with line breaks is the key or the certificate itself."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return isinstance(text, str) and text.isprintable() and "-----BEGIN" not in text
 
 
 def _is_name(value: Any) -> bool:
@@ -208,6 +267,7 @@ def _is_port(value: Any) -> bool:
 
 
 WORD = Rule(is_word, "a non-empty string without whitespace")
+WORD_OR_NONE = Rule(lambda value: value is None or is_word(value), f"{WORD.text}, or None")
 WORDS = Rule(_are_words, "a list of event names, such as ['session.refreshed']")
 BOOLEAN = Rule(lambda value: isinstance(value, bool), "True or False")
 BOOLEAN_OR_NONE = Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
@@ -232,8 +292,11 @@ FRONTEND_URLS = Rule(
     f"a dict from {', '.join(LINK_PAGES)} to absolute URLs without credentials, whitespace or a fragment",
 )
 HOSTS = Rule(
-    _are_hosts, "a host name or an address without a port, or several separated by commas; the port is RABBITMQ_PORT"
+    _are_hosts,
+    "a host name or an address, or several separated by commas, each with a port if it is not RABBITMQ_PORT, such as "
+    "'one.example,two.example:5673' or '[::1]:5673'",
 )
+FILE = Rule(_is_path, "the path of a PEM file, as a string or a Path, not the text of the file")
 PORT = Rule(_is_port, "a port number, such as 5672")
 # The string "false" from an environment variable is true in Python, so strings are not allowed.
 STRICT_BOOLEAN = Rule(BOOLEAN.allows, "True or False, not a string")

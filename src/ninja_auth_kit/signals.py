@@ -62,10 +62,10 @@ email_verified = ActionSignal()
 # A verification was rejected, because of its token or the password.   reason: str
 verification_failed = ActionSignal()
 
-# A session was started by a login.   session_id: UUID
+# A session was started by a login.   session_id: UUID, methods: list[str] (as the claim `amr`), acr: str
 logged_in = ActionSignal()
 
-# A login was rejected.   identifier: str (as typed: never store or log it), reason: str
+# A login was rejected.   identifier: str | None (as typed: never store or log it), reason: str
 login_failed = ActionSignal()
 
 # A refresh token was rotated, or its successor was returned again in the grace

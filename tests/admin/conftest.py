@@ -54,17 +54,17 @@ class Pages:
         self.client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
 
     def list(self, model: Any, **query: str) -> Any:
-        return self.client.get(reverse(f"admin:ninja_auth_kit_{model._meta.model_name}_changelist"), query)
+        return self.client.get(reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist"), query)
 
     def page(self, model: Any, name: str, key: Any = None, *, post: dict[str, Any] | None = None) -> Any:
         """Get the add, change, delete or history page of a row, or post to it."""
         arguments = [] if key is None else [key]
-        url = reverse(f"admin:ninja_auth_kit_{model._meta.model_name}_{name}", args=arguments)
+        url = reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_{name}", args=arguments)
         return self.client.get(url) if post is None else self.client.post(url, post)
 
     def act(self, model: Any, action: str, *rows: Any, **more: str) -> Any:
         """Run an action on rows and return the list page that follows."""
-        url = reverse(f"admin:ninja_auth_kit_{model._meta.model_name}_changelist")
+        url = reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist")
         data = {"action": action, "index": "0", "_selected_action": [str(row.pk) for row in rows], **more}
         return self.client.post(url, data, follow=True)
 

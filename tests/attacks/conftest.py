@@ -1,13 +1,17 @@
 """The operations of the OpenAPI document, and what every response to an attack must satisfy."""
 
 import functools
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
-from django.test import Client, TestCase
+from django.test import RequestFactory, TestCase
+from django.urls import resolve
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 
@@ -15,7 +19,8 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings as kit_settings
 from ninja_auth_kit.models import OneTimeToken
 from ninja_auth_kit.models.one_time_tokens import Purpose
-from ninja_auth_kit.services.sessions import TokenPair, insert_session, new_session
+from ninja_auth_kit.services.internal.finish_login import Proof, insert_session, new_session, password_proof
+from ninja_auth_kit.services.internal.session_tokens import TokenPair
 from tests.conftest import EMAIL, PASSWORD
 
 DOCUMENT = "/api/auth/openapi.json"
@@ -72,6 +77,10 @@ class Operation:
         reference = content["schema"].get("$ref", "").rpartition("/")[2]
         return dict(self.schemas.get(reference, content["schema"]))
 
+    def path_of(self, genuine: Mapping[str, Any]) -> str:
+        """Return the path with valid values for its parameters."""
+        return re.sub(r"{(\w+)}", lambda match: str(genuine[match[1]]), self.path)
+
     def assert_documented(self, response: Any) -> None:
         """Assert that the response is documented and `no-store`, and that an error is a problem."""
         status = response.status_code
@@ -95,12 +104,22 @@ class Operation:
 
 
 @functools.cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document.
+
+    The view is called without a request of a client: tests are collected before Django's test environment is set up,
+    and the first request of a web process starts the thread that sends promised emails.
+    """
+    return dict(json.loads(resolve(DOCUMENT).func(RequestFactory().get(DOCUMENT)).content))
+
+
+@functools.cache
 def operations() -> list[Operation]:
     """Return every operation of the document, so that a new operation is attacked automatically."""
-    document = Client().get(DOCUMENT).json()
+    schemas = document()["components"]["schemas"]
     return [
-        Operation(method.upper(), path, description, document["components"]["schemas"])
-        for path, methods in document["paths"].items()
+        Operation(method.upper(), path, description, schemas)
+        for path, methods in document()["paths"].items()
         for method, description in methods.items()
     ]
 
@@ -117,14 +136,17 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def started(user: Any) -> TokenPair:
+def started(user: Any, proof: Proof | None = None) -> TokenPair:
     """Start a session without a login, which would be slow."""
     client = ClientInfo(ip_address="127.0.0.1")
-    return insert_session(new_session(user=user, client=client), user=user, claims={}, client=client)
+    proof = proof or password_proof(user.password)
+    return insert_session(
+        new_session(user=user, client=client, proof=proof), user=user, claims={}, client=client, proof=proof
+    )
 
 
-def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:
-    """Return a valid value for each member of an operation's body, and an access token."""
+def genuine_values(user: Any, operation: Operation) -> dict[str, Any]:
+    """Return a valid value for each member of an operation's body and path, and an access token."""
     pair = started(user)
     purpose = next((one for part, one in PURPOSES.items() if part in operation.path), Purpose.VERIFY_EMAIL)
     expires_at = timezone.now() + kit_settings.PASSWORD_RESET_LIFETIME
@@ -140,4 +162,14 @@ def genuine_values(user: Any, operation: Operation) -> dict[str, str | None]:
         "password": PASSWORD,
         "current_password": PASSWORD,
         "new_password": "another long walk in the hills",
+        **_genuine_factors(user, operation),
     }
+
+
+def _genuine_factors(user: Any, operation: Operation) -> dict[str, Any]:
+    """Return the valid values for an operation of second factors, if they are installed."""
+    if not apps.is_installed("ninja_auth_kit.contrib.totp"):
+        return {}
+    from tests.features.genuine import values_of
+
+    return values_of(user, operation.description.get("operationId", ""), started)

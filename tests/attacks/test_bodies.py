@@ -1,6 +1,7 @@
 """Arbitrary bodies, paths and headers: every response is documented and does not echo the input."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from tests.conftest import Api
 
 pytestmark = [pytest.mark.django_db, pytest.mark.attack]
 
-CANARY = "c4n4ry"
+CANARY = "c4n4ry!"  # it does not look like the name of a member, which an error may repeat
 GENUINE = "genuine"  # a placeholder for a valid value
 
 # Any code point, including surrogates, and characters that are known to break parsers, databases,
@@ -70,7 +71,7 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
-def _written(body: list[tuple[str, str]] | bytes, genuine: dict[str, str | None]) -> bytes:
+def _written(body: list[tuple[str, str]] | bytes, genuine: dict[str, Any]) -> bytes:
     """Return a body as bytes."""
     if isinstance(body, bytes):
         return body
@@ -81,6 +82,9 @@ def _written(body: list[tuple[str, str]] | bytes, genuine: dict[str, str | None]
 
 
 def _assert_says_nothing(response: Any) -> None:
+    named = {"auth_create_api_key", "auth_rename_factor", "auth_register_passkey"}
+    if getattr(response.resolver_match, "url_name", None) in named and response.status_code < 300:
+        return  # it has the name
     assert CANARY not in response.content.decode() + str(response.headers)
 
 
@@ -97,7 +101,7 @@ def test_whatever_the_body_the_answer_is_a_documented_one_and_repeats_nothing(op
         token = genuine["access_token"] if is_logged_in else None
 
         with undone():
-            response = Api()(operation.method, operation.path, _written(body, genuine), token=token)
+            response = Api()(operation.method, operation.path_of(genuine), _written(body, genuine), token=token)
 
         operation.assert_documented(response)
         _assert_says_nothing(response)
@@ -119,7 +123,10 @@ def test_one_hostile_letter_in_one_member_is_no_failure_of_ours(operation: Opera
                 body = [(one, GENUINE) for one in operation.required if one != name] + [(name, json.dumps(text))]
                 with undone():
                     response = Api()(
-                        operation.method, operation.path, _written(body, genuine), token=genuine["access_token"]
+                        operation.method,
+                        operation.path_of(genuine),
+                        _written(body, genuine),
+                        token=genuine["access_token"],
                     )
                 operation.assert_documented(response)
                 _assert_says_nothing(response)
@@ -161,8 +168,9 @@ def test_whatever_the_headers_and_the_path_the_answer_is_a_documented_one(operat
     def attack(authorization: str, segment: str, content_type: str, more: dict[str, str]) -> None:
         is_genuine = authorization == GENUINE
         value = f"Bearer {genuine['access_token']}" if is_genuine else authorization
-        segment = genuine["session_id"] if segment == GENUINE else segment
-        path = operation.path.replace("{session_id}", quote(segment, safe="", errors="surrogatepass"))
+        path = operation.path_of(genuine)
+        if segment != GENUINE:
+            path = re.sub(r"{\w+}", lambda _: quote(segment, safe="", errors="surrogatepass"), operation.path)
         body = _written(right(operation), genuine) if operation.members else None
 
         more |= {"content_type": content_type, "HTTP_AUTHORIZATION": value}

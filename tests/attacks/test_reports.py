@@ -109,10 +109,13 @@ def test_no_answer_and_no_report_of_a_failure_holds_a_secret(
 
     for operation in operations():
         genuine = genuine_values(user, operation)
-        for name in ("access_token", "refresh_token", "token"):
-            trail.token(f"{name} for {operation}", str(genuine[name]))
+        for name in ("access_token", "refresh_token", "token", "challenge_token", "device_token"):
+            if name in genuine:
+                trail.token(f"{name} for {operation}", str(genuine[name]))
+        if operation.path.endswith("/recovery-code"):
+            trail.secrets[f"code for {operation}"] = genuine["code"]
         genuine |= {"password": right, "current_password": right, "new_password": new}
-        path = operation.path.replace("{session_id}", str(genuine["session_id"]))
+        path = operation.path_of(genuine)
         mistakes = [{name: typed} for name in ("email", "new_email") if name in operation.members]
         for mistake in ({}, *mistakes):
             body = {name: {**genuine, **mistake}[name] for name in operation.members} or None

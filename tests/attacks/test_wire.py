@@ -2,11 +2,15 @@
 
 import json
 import socket
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from typing import IO
 
 import pytest
 from django.core.cache import cache
+from django.core.handlers.asgi import ASGIRequest
+from django.urls import resolve
 from pytest_django import Settings
 
 from tests.conftest import Api
@@ -76,15 +80,13 @@ def test_a_body_over_the_limit_is_refused_however_it_is_framed(
     server = servers(kind)
     wrong = json.dumps({"email": "ada@example.com", "password": "wrong wrong wrong"}).encode()
     fitting, large = wrong.ljust(MAXIMUM), wrong.ljust(MAXIMUM + 1)
-    reads_chunks = kind is AsgiServer  # under WSGI, Django reads a body without a length as empty
-
     requests = {
         "fitting": (measured(fitting), 401),
         "large": (measured(large), 413),
-        "chunked": (chunked(fitting), 401 if reads_chunks else 411),
-        "large and chunked": (chunked(large), 413 if reads_chunks else 411),
+        "chunked": (chunked(fitting), 401),
+        "large and chunked": (chunked(large), 413),
     }
-    if reads_chunks:  # otherwise a server may close the connection before its response is read
+    if kind is AsgiServer:  # otherwise a server may close the connection before its response is read
         requests["huge and chunked"] = chunked(wrong.ljust(4_000_000)), 413
     else:  # under ASGI, Django waits for the whole body before it calls a view
         requests["only promised"] = login(b"Content-Length: 99999999\r\n\r\n"), 413
@@ -95,3 +97,41 @@ def test_a_body_over_the_limit_is_refused_however_it_is_framed(
     }
     assert all(b"application/problem+json" in received for _, received in answers.values())
     assert all(b"no-store" in received for _, received in answers.values())
+
+
+@pytest.mark.security("DOS-01")
+def test_a_chunked_body_in_the_file_of_django_is_not_read_whole_if_the_project_has_no_limit(
+    settings: Settings,
+) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+    headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+    view = resolve("/api/auth/login")
+    statuses = {}
+    for size in (MAXIMUM, MAXIMUM + 1, 4_000_000):
+        with tempfile.TemporaryFile() as file:  # as the handler has written it, before it calls the view
+            file.write(b'{"email": "ada@example.com", "password": "wrong wrong wrong"}'.ljust(size))
+            file.seek(0)
+            watched = _Watched(file)
+            scope = {"method": "POST", "path": "/api/auth/login", "query_string": b"", "headers": headers}
+            request = ASGIRequest({"type": "http", **scope}, watched)
+            statuses[size] = view.func(request, *view.args, **view.kwargs).status_code
+            assert watched.taken <= MAXIMUM + 1
+
+    assert statuses == {MAXIMUM: 401, MAXIMUM + 1: 413, 4_000_000: 413}
+
+
+class _Watched:
+    """A file that counts what is read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.taken = file, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what the file returns."""
+        piece = self._file.read(size)
+        self.taken += len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -15,7 +15,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.broker.connection import catch_all_queue
+from ninja_auth_kit.audit.broker.stream import catch_all_queue
 from ninja_auth_kit.conf import settings as kit_settings
 from tests.private_broker import PrivateBroker, free_port, is_installed
 
@@ -51,6 +51,11 @@ class Consumer:
     def events(self, count: int, timeout: float = 20) -> list[dict[str, Any]]:
         """Return the bodies of `count` messages."""
         return [json.loads(body) for _, _, body in self.messages(count, timeout)]
+
+    def remaining(self) -> list[tuple[Any, Any, bytes]]:
+        """Return all messages that are in the queue, however long it takes to read them."""
+        queue = self.channel.queue_declare(self.queue, passive=True, exclusive=True)
+        return self.messages(queue.method.message_count, timeout=120)
 
     def close(self) -> None:
         """Delete the queues and the exchange, and close the connection."""

@@ -15,8 +15,8 @@ from cloudevents.core.formats.json import JSONFormat
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from ninja_auth_kit.audit.broker.connection import CONTENT_TYPE
 from ninja_auth_kit.audit.events import UserRegistered, all_events
+from ninja_auth_kit.audit.events.base import CONTENT_TYPE
 from ninja_auth_kit.audit.record.cloudevent import SHARDS, build_cloudevent
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.models import AuditOutbox, BlacklistedToken, OneTimeToken, UserSession
@@ -212,7 +212,7 @@ def test_the_events_of_sessions_say_whose_which_why_and_who_called(
 
     one, two, three, four, five = (pair["session_id"] for pair in (first, second, third, fourth, fifth))
     whose, by_system = ("user", str(user.pk)), ("system", None)
-    nobody = ("anonymous", None)
+    nobody, by_password = ("anonymous", None), {"methods": ["pwd"], "acr": "aal1"}
     assert [
         (
             event["type"].split(".", 1)[1].removesuffix(".v1"),
@@ -224,19 +224,19 @@ def test_the_events_of_sessions_say_whose_which_why_and_who_called(
         )
         for event in events()
     ] == [
-        ("session.logged_in", whose, one, None, {}, "203.0.113.1"),
+        ("session.logged_in", whose, one, None, by_password, "203.0.113.1"),
         ("session.refreshed", whose, one, None, {"generation": 1, "rotated": True}, "203.0.113.2"),
         ("session.refreshed", whose, one, None, {"generation": 1, "rotated": False}, "203.0.113.3"),
         ("session.reuse_detected", nobody, one, None, {"generation": 0}, "203.0.113.4"),
         ("session.refresh_failed", nobody, one, "session_ended", {}, "203.0.113.5"),
         ("session.refresh_failed", nobody, None, "invalid_token", {}, "203.0.113.6"),
-        ("session.logged_in", whose, two, None, {}, "203.0.113.7"),
+        ("session.logged_in", whose, two, None, by_password, "203.0.113.7"),
         ("session.revoked", by_system, two, "replaced", {}, "203.0.113.8"),
-        ("session.logged_in", whose, three, None, {}, "203.0.113.8"),
+        ("session.logged_in", whose, three, None, by_password, "203.0.113.8"),
         ("session.revoked", whose, three, "revoked", {}, "203.0.113.9"),
-        ("session.logged_in", whose, four, None, {}, "203.0.113.10"),
+        ("session.logged_in", whose, four, None, by_password, "203.0.113.10"),
         ("session.revoked", by_system, four, "expired", {}, "203.0.113.11"),
-        ("session.logged_in", whose, five, None, {}, "203.0.113.11"),
+        ("session.logged_in", whose, five, None, by_password, "203.0.113.11"),
         ("session.login_failed", nobody, None, "invalid_credentials", {}, "203.0.113.12"),
         ("request.throttled", nobody, None, None, {"rule": "login_account"}, "203.0.113.13"),
     ]

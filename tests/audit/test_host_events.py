@@ -98,11 +98,15 @@ def test_it_is_in_the_document(capsys: Any) -> None:
     call_command("authkit_asyncapi")
     document = json.loads(capsys.readouterr().out)
 
-    schema = document["components"]["messages"]["order.approved"]["payload"]["schema"]
+    payload = document["components"]["messages"]["order.approved"]["payload"]
     assert document["channels"]["order.approved"]["address"] == "auth.order.approved.success"
-    details = schema["properties"]["data"]["properties"]["details"]["properties"]
+    assert payload == {"$ref": "#/components/schemas/OrderApproved"}
+    schemas = document["components"]["schemas"]
+    details = schemas["OrderApprovedDetails"]["properties"]
     assert details["order_id"] == {"type": "integer"}
     assert details["note"] == {"type": ["string", "null"]}
+    assert details["how"] == {"$ref": "#/components/schemas/OrderApprovedHow"}
+    assert schemas["OrderApprovedHow"]["enum"] == ["by hand", "by rule"]
 
 
 @pytest.mark.parametrize("details", [{}, {"order_id": 7}, {"order_id": 7, "lines": [], "password": "x"}])

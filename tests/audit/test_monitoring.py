@@ -53,6 +53,8 @@ def test_a_relay_tells_its_figures(consumer: Consumer, start_relay: Callable[...
     assert told["deferred['default', 'parked']"] == 0
     assert told["shards['default']"] == 16
     assert told["blocked['default']"] == 0
+    assert told["relays['default', 'publishing']"] == 1
+    assert told["relays['default', 'waiting']"] == told["relays['blocked', 'default']"] == 0
     assert told["connections_total['default']"] == 1
     assert abs(told["last_success_timestamp_seconds['default']"] - time.time()) < 30
     with pytest.raises(urllib.error.HTTPError, match="404") as refused:
@@ -143,14 +145,14 @@ def test_a_database_that_is_not_there_is_said(exchange: str) -> None:
 
 
 def test_of_several_hosts_one_that_answers_is_enough(consumer: Consumer, settings: Settings) -> None:
-    host, _ = address()
-    settings.RABBITMQ_HOST = ["no-such-host.invalid", host]
+    host, port = address()
+    settings.RABBITMQ_HOST, settings.RABBITMQ_PORT = ["no-such-host.invalid", f"{host}:{port}"], free_port()
     fill(3)
 
     for _ in range(4):  # the hosts are tried in random order
         relay = configured_relay(using="default")
         relay.publisher.connect()
-        assert relay.publisher.where == host
+        assert relay.publisher.where == f"{host}:{port}"
         relay.publisher.close()
     assert configured_relay(using="default").drain() == 3
 

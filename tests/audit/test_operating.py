@@ -1,7 +1,9 @@
 """`authkit_status` and `authkit_requeue`: what operators see of the outbox, and what they can do."""
 
 import json
+import os
 import re
+import socket
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +17,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from ninja_auth_kit.audit.relay import health
-from ninja_auth_kit.audit.relay.wakeup import Wakeup
+from ninja_auth_kit.audit.relay.heartbeat import Heartbeat
 from ninja_auth_kit.models import AuditDeferred, AuditOutbox, UserSession
 from tests.audit.test_relay import fill
 from tests.private_broker import free_port
@@ -49,11 +51,9 @@ def defer(count: int, *, first: int = 1, **columns: Any) -> None:
 
 
 @pytest.fixture
-def relay_session() -> Any:
-    """Mark this database session as one of a relay."""
-    Wakeup(using="default").listen()
-    yield
-    connection.close()
+def relay() -> None:
+    """Write the heartbeat of a relay."""
+    Heartbeat(using="default").beat()
 
 
 def test_an_outbox_in_which_nothing_waits_is_healthy() -> None:
@@ -72,12 +72,11 @@ def test_events_that_wait_without_a_relay_need_a_person() -> None:
     assert code == 1
     assert re.match(r"pending   3, the oldest for \d seconds\n", said)
     assert said.endswith(
-        "\nEvents wait, and no relay is connected to the database: none runs, or it waits for the broker. Run "
-        "authkit_relay, or look at its log.\n"
+        "\nEvents wait, and no relay has been seen for two minutes. Run authkit_relay, or look at its log.\n"
     )
 
 
-def test_events_that_wait_for_a_relay_that_is_there_are_fine_until_they_are_old(relay_session: None) -> None:
+def test_events_that_wait_for_a_relay_that_is_there_are_fine_until_they_are_old(relay: None) -> None:
     fill(3)
     assert status()[0] == 0
 
@@ -116,18 +115,28 @@ def test_what_is_tried_again_in_vain_for_long_needs_a_person_too() -> None:
     assert "tries again" not in status("--max-age", "600")[1]
 
 
-def test_a_script_reads_json(relay_session: None) -> None:
+def test_a_script_reads_json(relay: None) -> None:
     fill(2)
     defer(1)
 
     code, said = status("--json")
 
     report = json.loads(said)
-    (relay,) = report.pop("relays")
+    (seen,) = report.pop("relays")
+    assert seen.pop("id")
     assert code == 0
     assert 0 <= report.pop("oldest_seconds") < 60
     assert 0 <= report.pop("oldest_retry_seconds") < 60
-    assert relay
+    assert 0 <= seen.pop("seen_seconds") < 60
+    assert 0 <= seen.pop("running_seconds") < 60
+    assert seen == {
+        "host": socket.gethostname(),
+        "process_id": os.getpid(),
+        "is_embedded": False,
+        "state": "publishing",
+        "failure": "",
+        "failed_seconds": None,
+    }
     assert report == {
         "pending": 2,
         "is_estimate": False,

@@ -22,8 +22,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.broker.connection import catch_all_queue
 from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.broker.stream import catch_all_queue
 from ninja_auth_kit.audit.record.cloudevent import SHARDS
 from ninja_auth_kit.audit.relay import loop as relay_module
 from ninja_auth_kit.audit.relay.loop import Relay, configured_relay
@@ -143,9 +143,12 @@ def test_each_action_arrives_as_a_persistent_cloudevent(api: Api, user: Any, con
     ]
     for _, properties, body in messages:
         assert properties.delivery_mode == 2
-        assert properties.content_type == "application/cloudevents+json; charset=utf-8"
+        assert properties.content_type == "application/cloudevents+json"  # without a charset (RFC 8259 section 11)
         event = from_structured(RabbitMQMessage({}, properties.content_type, body), JSONFormat())
         assert event.get_id() == properties.message_id
+        assert event.get_type() == properties.type
+        assert int(event.get_time().timestamp()) == properties.timestamp
+        assert (properties.app_id, properties.headers) == ("ninja_auth_kit", None)
     assert waiting() == 0
 
 
@@ -384,7 +387,7 @@ def test_a_relay_killed_in_the_middle_loses_nothing(consumer: Consumer, start_re
 
     start_relay("--batch", "100")
     until(lambda: waiting() == 0, 60)
-    arrived = [*first, *rest, *consumer.messages(4000, timeout=2)]
+    arrived = [*first, *rest, *consumer.remaining()]
 
     bodies = [json.loads(body) for _, _, body in arrived]
     assert len({(body["user"], body["number"]) for body in bodies}) == 4000
@@ -467,7 +470,10 @@ def test_without_the_right_to_declare_a_missing_exchange_is_said(exchange: str, 
         ({"RABBITMQ_PASSWORD": "c4n4ry"}, "login refused: wrong user or password"),
         ({"RABBITMQ_USER": "c4n4ry"}, "login refused: wrong user or password"),
         ({"RABBITMQ_VHOST": "nowhere"}, "the vhost 'nowhere' does not exist"),
-        ({"RABBITMQ_TLS": True, "RABBITMQ_PASSWORD": "c4n4ry"}, "TLS failed: WRONG_VERSION_NUMBER"),
+        (
+            {"RABBITMQ_TLS": True, "RABBITMQ_PASSWORD": "c4n4ry"},
+            "TLS failed: the port does not speak TLS (WRONG_VERSION_NUMBER)",
+        ),
     ],
     ids=["port", "host", "password", "user", "vhost", "tls"],
 )
@@ -484,17 +490,14 @@ def test_why_there_is_no_connection_is_said_in_one_sentence_without_credentials(
     assert "c4n4ry" not in repr(caught.value)
 
 
-def test_a_broker_that_says_nothing_and_one_that_hangs_up_are_told_apart(
+def test_a_broker_that_says_nothing_is_said_to_have_timed_out(
     exchange: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ninja_auth_kit.audit.broker.connection.CONNECT_TIMEOUT", 0.5)
-    for hangs_up, cause in ((False, "timed out"), (True, "the peer closed the connection before the AMQP handshake")):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            settings.RABBITMQ_PORT = listener.getsockname()[1]
-            if hangs_up:
-                threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
-            with pytest.raises(BrokerError, match=f":{settings.RABBITMQ_PORT}: {cause}"):
-                configured_relay(using="default").drain()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.RABBITMQ_PORT = listener.getsockname()[1]
+        with pytest.raises(BrokerError, match=f":{settings.RABBITMQ_PORT}: timed out"):
+            configured_relay(using="default").drain()
 
 
 def test_an_exchange_that_is_another_s_is_told_in_the_words_of_the_broker(

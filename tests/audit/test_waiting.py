@@ -1,5 +1,7 @@
 """How a relay waits and which rows it skips: notifications, pauses, and the low watermark."""
 
+import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from ninja_auth_kit.audit.relay.claims import (
     take_shards,
 )
 from ninja_auth_kit.audit.relay.loop import configured_relay
-from ninja_auth_kit.audit.relay.wakeup import LONGEST_PAUSE_WITHOUT_LISTEN, RELAY_NAME, Wakeup
+from ninja_auth_kit.audit.relay.wakeup import LONGEST_PAUSE_WITHOUT_LISTEN, RELAY_NAME, Wakeup, own_session
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.conftest import Consumer
 from tests.audit.test_relay import assert_in_order, fill, running, until, waiting
@@ -116,6 +118,7 @@ def test_the_floor_is_forgotten_when_the_shards_change_and_every_two_seconds(clo
     assert watermark.value == 0
 
 
+@pytest.mark.race  # transactions of other tests would be among them
 def test_a_turn_knows_which_transactions_were_running() -> None:
     begun, finish = threading.Event(), threading.Event()
 
@@ -170,7 +173,8 @@ def test_rows_that_commit_late_under_a_backlog_keep_the_order_of_their_user(cons
     busy.join()
     configured_relay(using="default").drain()
 
-    mine = [one for one in consumer.events(100_000, timeout=3) if "user" in one]
+    published = [json.loads(body) for _, _, body in consumer.remaining()]
+    mine = [one for one in published if "user" in one]
     assert len(mine) == 6
     assert_in_order(mine)
 
@@ -218,20 +222,51 @@ def test_without_listening_the_relay_looks_often_enough(consumer: Consumer, kit:
 def test_a_relay_tells_the_database_its_name_and_listens_once_for_each_connection(
     django_assert_num_queries: Any, kit: Callable[..., None]
 ) -> None:
-    wakeup = Wakeup(using="default", embedded=True)
+    wakeup = Wakeup(using="default")
     wakeup.listen()
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
         (name,) = cursor.fetchone()
     assert name.startswith(f"{RELAY_NAME} ")
-    assert name.endswith(" embedded")
+    assert name.endswith(f" {os.getpid()}")
     with django_assert_num_queries(0):
         wakeup.listen()
     connection.close()
     with django_assert_num_queries(2):
         wakeup.listen()
     connection.close()
+
+
+def test_a_session_that_a_pooler_shares_is_left_as_it_is(
+    kit: Callable[..., None], django_assert_num_queries: Any
+) -> None:
+    kit(AUDIT_LISTEN=False)
+    connection.ensure_connection()
+
+    with django_assert_num_queries(0):
+        Wakeup(using="default").listen()
+
+
+def test_an_unknown_pool_gets_its_connection_back_without_the_name_and_the_notifications(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_a_pool = connection.copy()
+    monkeypatch.setattr("ninja_auth_kit.audit.relay.wakeup.unpooled_connection", lambda **_: of_a_pool)
+    close = of_a_pool.close
+    monkeypatch.setattr(of_a_pool, "close", lambda: None)
+    state = "SELECT current_setting('application_name'), ARRAY(SELECT pg_listening_channels())"
+
+    with own_session(using="default"):
+        Wakeup(using="default").listen()
+        with of_a_pool.cursor() as cursor:
+            cursor.execute(state)
+            assert cursor.fetchone()[1] == [CHANNEL]
+
+    with of_a_pool.cursor() as cursor:
+        cursor.execute(state)
+        assert cursor.fetchone() == ("", [])
+    close()
 
 
 def listeners() -> int:

@@ -18,6 +18,7 @@ from django.db import connection
 
 from ninja_auth_kit.consumer import Consumer
 from ninja_auth_kit.consumer.consumer import dead_letters
+from tests.private_broker import PrivateBroker, versions
 from tests.servers import database_url
 
 HOST, PORT = os.environ.get("RABBITMQ_HOST", "127.0.0.1"), int(os.environ.get("RABBITMQ_PORT", "5672"))
@@ -57,6 +58,7 @@ class Producer:
         self.name = f"test-{secrets.token_hex(6)}"
         self.exchange, self.queue = f"{self.name}.events", f"{self.name}.consumer"
         self.port = port
+        self.url = f"amqp://guest:guest@{HOST}:{port}/%2F"
         self.connect()
         self.channel.exchange_declare(self.exchange, "topic", durable=True)
 
@@ -97,6 +99,32 @@ def producer() -> Iterator[Producer]:
     made.close()
 
 
+@pytest.fixture(
+    scope="module",
+    params=versions() if os.environ.get("RABBITMQ_SBIN") else [None],
+    ids=lambda sbin: sbin.parent.name if sbin else "shared",
+)
+def broker_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Return the port of a private broker of each version in RABBITMQ_SBIN, or by default of the shared broker."""
+    if request.param is None:
+        yield PORT
+        return
+    broker = PrivateBroker(request.param)
+    try:
+        broker.start()
+        yield broker.port
+    finally:
+        broker.remove()
+
+
+@pytest.fixture
+def any_producer(broker_port: int) -> Iterator[Producer]:
+    """Return a producer at each broker."""
+    made = Producer(broker_port)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def conninfo(transactional_db: None) -> Iterator[str]:
     """Return the URL of the database for the consumer's tables, which are dropped at the end."""
@@ -123,6 +151,15 @@ def running(*consumers: Consumer[Any]) -> Iterator[None]:
         for thread in threads:
             thread.join(30)
         assert not any(thread.is_alive() for thread in threads)
+
+
+def consumers(producer: Producer) -> int:
+    """Return how many consumers the queue has, or 0 if it does not exist."""
+    try:
+        return int(producer.channel.queue_declare(producer.queue, passive=True).method.consumer_count)
+    except Exception:
+        producer.channel = producer.connection.channel()
+        return 0
 
 
 def until(condition: Callable[[], bool], timeout: float = 30) -> None:

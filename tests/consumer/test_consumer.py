@@ -17,9 +17,8 @@ import pytest
 from ninja_auth_kit.audit.events import Event, LoggedIn, LoginFailed, SessionRevoked
 from ninja_auth_kit.consumer import Consumer, Memory, Postgres, UnacceptableError
 from ninja_auth_kit.consumer import consumer as consumer_module
-from ninja_auth_kit.consumer.consumer import DELIVERY_LIMIT
 from ninja_auth_kit.consumer.handling import PAUSES, MessageHandler
-from tests.consumer.conftest import HOST, URL, Producer, message, running, until
+from tests.consumer.conftest import HOST, URL, Producer, consumers, message, running, until
 from tests.private_broker import PrivateBroker, free_port
 from tests.servers import ROOT
 
@@ -127,15 +126,12 @@ def test_what_a_handler_cannot_do_is_tried_again_undone_and_then_set_aside(
     said = [record.getMessage().partition(" was ")[2] for record in caplog.records if "not handled" in record.message]
     assert said == [
         *(f"not handled. It is delivered again in {pause} seconds." for pause in pauses),
-        "not handled in 6 deliveries. It becomes a dead letter.",
+        "not handled in 6 tries. It becomes a dead letter.",
     ]
 
 
 def test_what_a_handler_needs_may_be_away_for_a_minute() -> None:
-    assert len(PAUSES) == DELIVERY_LIMIT
     assert sum(PAUSES) == 60
-    with pytest.raises(ValueError, match="the queue allows 5 more deliveries"):
-        Consumer(URL, queue="x", store=Memory(), pauses=[1] * 6)
 
 
 PROGRAM = """
@@ -188,14 +184,6 @@ def test_a_consumer_that_is_killed_between_its_commit_and_its_answer_has_handled
     assert living.returncode == 0
     assert count(conninfo) == 2
     assert producer.depth(producer.queue) == 0
-
-
-def consumers(producer: Producer) -> int:
-    try:
-        return int(producer.channel.queue_declare(producer.queue, passive=True).method.consumer_count)
-    except Exception:
-        producer.channel = producer.connection.channel()
-        return 0
 
 
 def test_a_kind_that_nobody_handles_or_knows_is_acknowledged_and_ignored(producer: Producer) -> None:
@@ -446,6 +434,25 @@ def test_mistakes_are_told_before_anything_is_connected(caplog: pytest.LogCaptur
     with pytest.raises(ValueError, match="must be amqp://user:password@host:port/vhost") as caught:
         consumer.run()
     assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "mistake", ["amqp://guest:c4n4ry/with-a-slash@broker", "amqp://guest:c4n4ry@[::1/", "http://guest:c4n4ry@broker"]
+)
+def test_every_url_of_a_list_is_checked_at_the_start_and_no_part_of_a_password_is_told(mistake: str) -> None:
+    for urls in ([mistake, "amqp://127.0.0.1:1"], ["amqp://127.0.0.1:1", mistake]):
+        consumer: Consumer[None] = Consumer(urls, queue="x", store=Memory())
+        consumer.on(LoginFailed)(lambda event, db: None)
+        with pytest.raises(ValueError, match="must be amqp://user:password@host:port/vhost") as caught:
+            consumer.run()
+        assert "c4n4ry" not in str(caught.value)
+
+
+def test_a_consumer_without_a_url_does_not_start() -> None:
+    consumer: Consumer[None] = Consumer([], queue="x", store=Memory())
+    consumer.on(LoginFailed)(lambda event, db: None)
+    with pytest.raises(ValueError, match="needs the URL of at least one broker"):
+        consumer.run()
 
 
 def test_no_error_holds_the_password(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

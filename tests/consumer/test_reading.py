@@ -15,8 +15,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from ninja_auth_kit.audit.broker.connection import CATCH_ALL
 from ninja_auth_kit.audit.broker.errors import BrokerError
+from ninja_auth_kit.audit.broker.stream import CATCH_ALL
 from ninja_auth_kit.consumer import replay
 from tests.consumer.conftest import HOST, PORT, URL, Producer, message, until
 from tests.servers import ROOT

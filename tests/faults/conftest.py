@@ -4,9 +4,10 @@
 sets, runs all cases. FAULT_EVENTS is the number of events that each case writes.
 """
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 
 from tests.faults.case import Case
 from tests.faults.database import PrivateDatabase
+from tests.faults.replication import ReplicatedDatabase
 from tests.faults.report import Report, Row
-from tests.private_broker import PrivateBroker, is_installed
+from tests.private_broker import PrivateBroker, is_installed, version
 
 FULL = os.environ.get("FAULTS") == "all"
 EVENTS = int(os.environ.get("FAULT_EVENTS") or (30_000 if FULL else 2_000))
+REPLICATED_EVENTS = 3_000  # each commit waits for the replica
 REPORT = pytest.StashKey[Report]()
 ROW = pytest.StashKey[Row]()
 
@@ -46,7 +49,6 @@ def broker_node(request: pytest.FixtureRequest) -> Iterator[PrivateBroker]:
     broker = PrivateBroker()
     try:
         broker.start()
-        request.config.stash[REPORT].versions["RabbitMQ"] = broker.control("version").strip()
         yield broker
     finally:
         broker.remove()
@@ -65,6 +67,29 @@ def case(
         yield case
     finally:
         case.close()
+
+
+@pytest.fixture
+def replicated(
+    request: pytest.FixtureRequest, tmp_path: Path, broker_node: PrivateBroker
+) -> Iterator[Callable[..., Case]]:
+    """Return a function that starts two database servers, and returns the case of this test on them."""
+    with contextlib.ExitStack() as exits:
+
+        def start(**options: Any) -> Case:
+            server = ReplicatedDatabase(tmp_path, **options)
+            exits.callback(server.remove)
+            server.start()
+            case = Case(
+                request.node.stash[ROW], events=min(EVENTS, REPLICATED_EVENTS), broker=broker_node, server=server
+            )
+            exits.callback(case.abandon)
+            case.variables |= {"TEST_SETTINGS": "tests.settings_replicated"}
+            case.variables["TEST_REPLICA_HOST"] = str(server.replica.socket.parent)
+            case.until(server.is_replicating, "the replica receives the log")
+            return case
+
+        yield start
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,7 +138,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for line in report.lines():
         terminalreporter.write_line(line)
     if FULL and not config.option.keyword:
-        report.write()
-        terminalreporter.write_line("The table has been written into docs/faults.md.")
+        report.write(version())
+        terminalreporter.write_line("The results have been written into docs/faults.json and docs/faults.md.")
     elif not FULL:
         terminalreporter.write_line("Only the short cases were run. `make test-faults` runs all, with more events.")

@@ -24,8 +24,8 @@ OPTIONS = {"fsync": "off", "max_connections": "200"}
 class PrivateDatabase(EmbeddedPostgres):
     """A server on which each case gets a copy of a migrated database."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, options=OPTIONS)
+    def __init__(self, directory: Path, **options: str) -> None:
+        super().__init__(directory, options={**OPTIONS, **options})
         self._url = ""
 
     def start(self) -> str:
@@ -76,6 +76,12 @@ class PrivateDatabase(EmbeddedPostgres):
         self._server.send_signal(signal.SIGQUIT)
         self._server.wait(30)
 
+    def kill(self) -> None:
+        """Kill all processes of the server, as a power cut would. What clients wait for is not answered."""
+        assert self._server is not None
+        self._signal_all(signal.SIGKILL)
+        self._server.wait(30)
+
     def remove(self) -> None:
         """Stop the server and delete its directory."""
         self.stop()
@@ -98,7 +104,9 @@ class PrivateDatabase(EmbeddedPostgres):
     def durations(self, of: str) -> list[float]:
         """Return the milliseconds of each logged statement that contains this text, in order."""
         log = (self.home / "server.log").read_text(errors="replace")
-        return [float(found[1]) for found in re.finditer(r"duration: ([0-9.]+) ms [^\n]*", log) if of in found[0]]
+        # PostgreSQL begins each further line of a statement with a tab.
+        statements = re.finditer(r"duration: ([0-9.]+) ms [^\n]*(?:\n\t[^\n]*)*", log)
+        return [float(found[1]) for found in statements if of in found[0]]
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self._server is not None

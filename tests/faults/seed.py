@@ -12,6 +12,9 @@ def address(number: int) -> str:
     return f"visitor{number}@example.com"
 
 
+USER = address(VISITORS)  # logs in when a test says so
+
+
 def main() -> None:
     """Create all users, and log in those of the writers."""
     from django.contrib.auth import get_user_model
@@ -20,7 +23,9 @@ def main() -> None:
 
     from ninja_auth_kit.models import EmailAddress
 
-    addresses = [f"user{number}@example.com" for number in range(USERS)] + [address(each) for each in range(VISITORS)]
+    addresses = (
+        [f"user{number}@example.com" for number in range(USERS)] + [address(each) for each in range(VISITORS)] + [USER]
+    )
     for email in addresses:
         user = get_user_model()(username=email.partition("@")[0], email=email)
         user.set_password(PASSWORD)

@@ -56,12 +56,14 @@ def test_a_backlog_is_published_in_constant_memory(case: Case) -> None:
     case.ledger.pile_up(backlog)
     relay = case.start_relay(**LOGGED, **without_cryptography(case.home))
     case.until(lambda: case.ledger.published() > 0, "the relay has begun to publish")
+    before = relay.peak_memory()
     took = case.until_empty(timeout=1800)
     claims = case.server.durations("FOR UPDATE SKIP LOCKED")
     case.note(f"{case.ledger.written() / took:,.0f}/s")
     case.note(f"memory at most {relay.peak_memory():.0f} MB")
     case.note(f"a claim {statistics.median(claims):.1f} ms")
-    assert relay.peak_memory() < 60
+    assert relay.peak_memory() - before < 3
+    assert relay.peak_memory() < 65
     case.expect()
 
 
@@ -88,12 +90,15 @@ def test_claims_stay_fast_under_an_old_snapshot(case: Case) -> None:
 @pytest.mark.fault(20, "A commit that comes 30 seconds late, with a lower id", short=True)
 def test_an_event_that_commits_late_is_published_too(case: Case) -> None:
     case.start_relay()
-    late = case.start_writer(events=1, undo_every=10**9, users=(199, 200), hold=30 if case.events >= 5_000 else 6)
+    begun, release = time.monotonic(), case.home / "release"
+    late = case.start_writer(events=1, undo_every=10**9, users=(199, 200), hold_until=str(release))
     case.until(lambda: case.ledger.is_held(after="INSERT"), "the late transaction has written and is open")
     with case.writing():
         pass
     case.until_empty()
+    time.sleep(max(0.0, begun + (30 if case.events >= 5_000 else 6) - time.monotonic()))
     assert late.is_running
+    release.touch()
     late.result(timeout=60)
     took = case.until_empty()
     case.note(f"published {took:.1f} s after its commit")

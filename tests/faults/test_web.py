@@ -1,36 +1,10 @@
-"""Faults of the deployment: a pooler, relays in web workers, no broker."""
-
-from collections.abc import Iterator
+"""Faults of the deployment: relays in web workers, no broker."""
 
 import pytest
 
-from tests.faults import pooler as pgbouncer
 from tests.faults.case import BATCH, Case
-from tests.faults.pooler import Pooler
 
 pytestmark = pytest.mark.private_broker
-
-
-@pytest.fixture
-def pooler(case: Case) -> Iterator[Pooler]:
-    if not pgbouncer.is_installed():
-        pytest.skip(pgbouncer.MISSING)
-    between = Pooler(case.server.socket.parent)
-    between.start()
-    yield between
-    between.stop()
-
-
-@pytest.mark.fault(26, "pgbouncer in transaction mode for all processes")
-def test_behind_a_pooler_shards_and_claims_work(case: Case, pooler: Pooler) -> None:
-    case.kit["AUDIT_LISTEN"] = False
-    case.variables["DATABASE_URL"] = pooler.url(case.name)
-    for _ in range(2):
-        case.start_relay("--batch", "50")
-    with case.visiting(), case.writing():
-        pass
-    case.until_empty()
-    case.expect()
 
 
 @pytest.mark.fault(27, "gunicorn with relays inside; each worker is replaced after 30 requests")

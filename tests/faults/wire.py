@@ -21,11 +21,13 @@ class Wire:
         self._flowing.set()
         self._ends: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self._accepting: threading.Thread | None = None
 
     def mend(self) -> None:
         """Accept connections."""
         self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._accepting.start()
 
     def block(self) -> None:
         """Forward nothing and close nothing, like a firewall that has lost its connections."""
@@ -33,10 +35,11 @@ class Wire:
 
     def cut(self) -> None:
         """Close every connection and refuse new ones."""
-        for end in [*self._ends, *([self._listener] if self._listener else [])]:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        if self._listener and self._accepting:
+            _close(self._listener)
+            self._accepting.join()  # or a connection that it has just accepted would survive
+        for end in self._ends:
+            _close(end)
         self._ends.clear()
         self._listener = None
         self._flowing.set()
@@ -62,7 +65,11 @@ class Wire:
             while data := source.recv(65_536):
                 self._flowing.wait()
                 goal.sendall(data)
-        for end in (source, goal):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _close(source)
+        _close(goal)
+
+
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

@@ -14,6 +14,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import django
@@ -36,7 +37,7 @@ class Orders:
         users: the range of its users: the first, and the one after the last.
         undo_every: one in this many transactions is rolled back.
         savepoint: roll back only a savepoint, while its transaction commits another event.
-        hold: how many seconds each transaction stays open before its commit.
+        hold_until: the path of a file; each transaction stays open until it exists.
         receiver: what a signal receiver of the project does with each event: "raise", "sleep" or "".
         log: whether to print the kit's log lines about its events.
         seed: the seed for the choice of users.
@@ -48,7 +49,7 @@ class Orders:
     users: tuple[int, int] = (0, USERS - 1)
     undo_every: int = 20
     savepoint: bool = False
-    hold: float = 0.0
+    hold_until: str = ""
     receiver: str = ""
     log: bool = False
     seed: int = 0
@@ -74,7 +75,8 @@ def main(orders: Orders) -> dict[str, int]:
         try:
             with transaction.atomic():
                 _write(chance.choice(sessions), undo=undo, savepoint=orders.savepoint)
-                time.sleep(orders.hold)
+                while orders.hold_until and not Path(orders.hold_until).exists():
+                    time.sleep(0.05)
             done["written"] += 1
         except _UndoneError:
             done["rolled_back"] += 1

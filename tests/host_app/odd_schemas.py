@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from ninja import Field, ModelSchema, Schema
-from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, model_validator
 
 from ninja_auth_kit.api.schemas import RegistrationIn
 from tests.host_app.schemas import UsualRegistration
@@ -162,3 +162,16 @@ class DangerousRegistration(RegistrationIn):
     """A registration that would create administrators."""
 
     is_staff: bool = False
+
+
+class FailingRegistration(RegistrationIn):
+    """A registration whose validator has a defect, and has what was sent in local variables."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def fail(cls, sent: Any) -> Any:
+        """Fail for one address."""
+        email, secret = sent.get("email"), sent.get("password")
+        if email == "invalid@example.com":
+            raise RuntimeError(f"A validator has a defect with {len(secret)} characters.")
+        return sent

@@ -6,6 +6,7 @@ Django shows a time, a foreign key and a word on one line, whatever its length.
 import re
 from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
@@ -22,7 +23,10 @@ _PIECES = re.compile(rf"[^\s@.:;/_-]{{1,{_PIECE}}}[@.:;/_-]?|[@.:;/_-]|\s+")
 
 
 def text_column(name: str, description: Any, *, limit: int | None = None) -> Column:
-    """Return a column of texts that wrap. A text beyond `limit` characters is cut, and its tooltip is the whole."""
+    """Return a column of texts that wrap. A text beyond `limit` characters is cut, and its tooltip is the whole.
+
+    `name` may be a path to a row that the list has joined, such as "factor.name".
+    """
     return _column(name, description, lambda value: wrapping(str(value), limit=limit))
 
 
@@ -34,10 +38,10 @@ def time_column(name: str, description: Any) -> Column:
 def _column(name: str, description: Any, show: Callable[[Any], Any]) -> Column:
     @admin.display(description=description)
     def column(row: Any) -> Any:
-        value = getattr(row, name)
+        value = attrgetter(name)(row)
         return None if value is None or value == "" else show(value)
 
-    column.__name__ = name  # the class of the column in HTML
+    column.__name__ = name.rpartition(".")[2]  # the class of the column in HTML
     return column
 
 

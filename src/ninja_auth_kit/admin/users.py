@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ninja_auth_kit.admin.columns import text_column
 from ninja_auth_kit.admin.read_only import ROWS, ReadOnlyAdmin, add_to_history, matching_users, show_skipped
 from ninja_auth_kit.client import ClientInfo
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import email_field, users_with_any
 from ninja_auth_kit.services.admin_actions import Outcome, by_admin
@@ -52,7 +53,7 @@ class VerifyUsersMixin:
             for one in vouch_for_users(keys[start : start + BATCH], vouch):
                 outcomes[one.outcome].append(one)
         done = {one.key for one in outcomes.pop(Outcome.DONE, [])}
-        users = get_user_model()._base_manager.filter(pk__in=done)
+        users = get_user_model()._base_manager.using(accounts_database()).filter(pk__in=done)
         add_to_history(request, list(users), gettext("Marked the email address as verified."))
         names = {outcome: [one.email or str(one.key) for one in skipped] for outcome, skipped in outcomes.items()}
         show_skipped(self, request, names)

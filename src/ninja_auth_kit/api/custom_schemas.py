@@ -45,6 +45,10 @@ CALLABLE_HINTS = {
     "full dotted path.",
     "DOCS_DECORATOR": "Set the key to the full dotted path of a decorator of views, such as "
     "'django.contrib.admin.views.decorators.staff_member_required'.",
+    "CONNECTION_STATE": "Write a function that takes a connection and returns a function that prepares another one, "
+    "and set the key to its full dotted path.",
+    "TENANT_SETTINGS": "Write a function that takes a connection and returns a dict of settings, and set the key to "
+    "its full dotted path.",
 }
 # The hint of E012.
 FIELDS_HINT = (

@@ -14,12 +14,14 @@ from django.views.decorators.debug import sensitive_variables
 from ninja import NinjaAPI
 
 from ninja_auth_kit import exceptions
+from ninja_auth_kit.conf import close_accounts_connection
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     FieldError,
     InvalidInputError,
     clear_local_variables,
     input_name,
+    is_read_only,
 )
 
 logger = logging.getLogger("ninja_auth_kit.api")
@@ -45,7 +47,7 @@ class BodyTooLargeError(AuthKitError):
 
 
 class LengthRequiredError(AuthKitError):
-    """The body is chunked, and this server does not read chunked bodies (RFC 9110 section 15.5.12)."""
+    """There may be a body, and the server does not say where it ends (RFC 9110 section 15.5.12)."""
 
     code = "length_required"
     message = _("The length of the request body is missing. Send the Content-Length header.")
@@ -56,6 +58,13 @@ class UnsupportedMediaTypeError(AuthKitError):
 
     code = "unsupported_media_type"
     message = _("The media type of the request body is not supported. Send the body as application/json.")
+
+
+class UnsupportedContentCodingError(AuthKitError):
+    """The body is compressed (RFC 9110 section 15.5.16). The header Accept-Encoding names what is accepted."""
+
+    code = "unsupported_content_coding"
+    message = _("The request body is compressed. Send it without compression and without the Content-Encoding header.")
 
 
 class MethodNotAllowedError(AuthKitError):
@@ -75,6 +84,22 @@ class PathNotFoundError(AuthKitError):
     message = _("This URL does not exist. Check the path.")
 
 
+class OriginNotAllowedError(AuthKitError):
+    """In cookie mode, a page of another origin sent the request, or a client that names no origin."""
+
+    code = "origin_not_allowed"
+    message = _("Requests from this origin are not allowed. Open the site at its usual address.")
+
+
+class UnknownTransportError(AuthKitError):
+    """The header X-AuthKit-Transport has a value other than `cookie`."""
+
+    code = "unknown_transport"
+    message = _(
+        "The value of the X-AuthKit-Transport header is not valid. Send the value cookie, or leave the header out."
+    )
+
+
 class ServerError(AuthKitError):
     """An unexpected exception was raised. It is logged, and the response does not describe it."""
 
@@ -84,13 +109,16 @@ class ServerError(AuthKitError):
 
 STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     MalformedBodyError: HTTPStatus.BAD_REQUEST,
+    UnknownTransportError: HTTPStatus.BAD_REQUEST,
     exceptions.InvalidOneTimeTokenError: HTTPStatus.BAD_REQUEST,
     exceptions.InvalidCredentialsError: HTTPStatus.UNAUTHORIZED,
     exceptions.InvalidTokenError: HTTPStatus.UNAUTHORIZED,
     exceptions.TokenExpiredError: HTTPStatus.UNAUTHORIZED,
     exceptions.TokenReusedError: HTTPStatus.UNAUTHORIZED,
     exceptions.SessionEndedError: HTTPStatus.UNAUTHORIZED,
+    exceptions.StepUpRequiredError: HTTPStatus.UNAUTHORIZED,
     exceptions.EmailNotVerifiedError: HTTPStatus.FORBIDDEN,
+    OriginNotAllowedError: HTTPStatus.FORBIDDEN,
     exceptions.WrongPasswordError: HTTPStatus.FORBIDDEN,
     exceptions.RegistrationClosedError: HTTPStatus.FORBIDDEN,
     exceptions.SessionNotFoundError: HTTPStatus.NOT_FOUND,
@@ -101,6 +129,7 @@ STATUSES: dict[type[AuthKitError], HTTPStatus] = {
     LengthRequiredError: HTTPStatus.LENGTH_REQUIRED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    UnsupportedContentCodingError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     exceptions.ThrottledError: HTTPStatus.TOO_MANY_REQUESTS,
     ServerError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -137,22 +166,34 @@ def problem_response(error: AuthKitError) -> HttpResponse:
         ]
     if isinstance(error, exceptions.ThrottledError):
         body["retry_after"] = error.retry_after  # scripts of other sites cannot read the header (Fetch, section 3.3.6)
+    if isinstance(error, exceptions.StepUpRequiredError):
+        body |= error.required
     response = JsonResponse(body, status=status.value, content_type="application/problem+json")
     response["Cache-Control"] = "no-store"
-    if status == HTTPStatus.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED or hasattr(error, "challenge"):
         response["WWW-Authenticate"] = _challenge(error)
+    if isinstance(error, UnsupportedContentCodingError):
+        response["Accept-Encoding"] = "identity"
     if isinstance(error, exceptions.ThrottledError):
         response["Retry-After"] = str(error.retry_after)
     return response
 
 
 def _challenge(error: AuthKitError) -> str:
-    """Return the challenge that a 401 must have (RFC 9110 section 11.6.1).
+    """Return the challenge that a 401 must have (RFC 9110 section 11.6.1), or a 403 for a missing scope.
 
     It names an error only if a token was rejected (RFC 6750 section 3).
     """
+    if isinstance(error, exceptions.StepUpRequiredError):
+        return step_up_challenge(error, getattr(error, "scheme", "Bearer"))
     is_token_rejected = isinstance(error, exceptions.InvalidTokenError)
     return getattr(error, "challenge", 'Bearer error="invalid_token"' if is_token_rejected else "Bearer")
+
+
+def step_up_challenge(error: exceptions.StepUpRequiredError, scheme: str) -> str:
+    """Return the challenge that names what is required (RFC 9470 section 3). Parameters are strings in a header."""
+    required = {"error": error.code, **error.required}
+    return f"{scheme} " + ", ".join(f'{name}="{value}"' for name, value in required.items())
 
 
 def add_error_handlers(api: NinjaAPI) -> None:
@@ -174,6 +215,18 @@ def add_error_handlers(api: NinjaAPI) -> None:
     api.add_exception_handler(AuthKitError, respond)
 
 
+def _is_unavailable(error: Exception) -> bool:
+    """Return whether the database is away or read-only, and leave a server that is read-only.
+
+    Django keeps a connection on which a SELECT works. After a failover, it would keep the one to the former primary,
+    and each request that writes would fail until `CONN_MAX_AGE` has passed.
+    """
+    if is_read_only(error):
+        close_accounts_connection()
+        return True
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 def convert_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate an endpoint: convert an unavailable database to a 503, and other exceptions to a 500 without details.
 
@@ -188,14 +241,12 @@ def convert_failures(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             return endpoint(request, *args, **kwargs)
         except AuthKitError:
             raise
-        except (OperationalError, InterfaceError) as error:
+        except Exception as error:
             args, kwargs = (), {}  # the variables of a frame that is still running cannot be cleared
             clear_local_variables(error)
-            logger.error("The database is not available.", exc_info=error)
-            raise exceptions.ServiceUnavailableError from error
-        except Exception as error:
-            args, kwargs = (), {}
-            clear_local_variables(error)
+            if _is_unavailable(error):
+                logger.error("The database is not available.", exc_info=error)
+                raise exceptions.ServiceUnavailableError from error
             # Django's own handler sends it too. Error trackers and the test client rely on it.
             got_request_exception.send(sender=None, request=request)
             logger.error("An endpoint of ninja_auth_kit raised an exception.", exc_info=error)

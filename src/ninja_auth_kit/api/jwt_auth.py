@@ -1,6 +1,7 @@
 """`JWTAuth`, which protects a route with an access token."""
 
 import re
+from datetime import timedelta
 from functools import cache
 from typing import Any, cast
 
@@ -14,7 +15,9 @@ from django.utils.functional import SimpleLazyObject, empty
 from django.views.decorators.debug import sensitive_variables
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
+from pydantic import SecretStr
 
+from ninja_auth_kit import services
 from ninja_auth_kit.api import ninja_hooks  # noqa: F401  # importing it lets every NinjaAPI answer the errors
 from ninja_auth_kit.api.errors import status_of
 from ninja_auth_kit.exceptions import (
@@ -22,10 +25,12 @@ from ninja_auth_kit.exceptions import (
     InvalidTokenError,
     ServiceUnavailableError,
     SessionEndedError,
+    StepUpRequiredError,
 )
+from ninja_auth_kit.levels import AAL1, AAL2
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.users import may_authenticate, user_by_pk
-from ninja_auth_kit.services.sessions import session_for
+from ninja_auth_kit.services.sessions import require_level, session_for
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
 
 # RFC 9110 section 5.6.2 defines the characters of a scheme, RFC 6750 section 2.1 those of a token.
@@ -74,9 +79,17 @@ class JWTAuth(HttpBearer):
     A rejected request is answered with a problem and the header `WWW-Authenticate`, on any NinjaAPI. Exception
     handlers of your API win: see `add_error_handlers`.
 
-    Put `JWTAuth` last in a list of authenticators. It raises an error if it rejects a request, and Django
-    Ninja then does not call the authenticators after it. With `optional=True` it accepts each request
-    without the header.
+    Put `JWTAuth` last in a list of authenticators, such as after `APIKeyAuth`. It raises an error if it rejects a
+    request, and Django Ninja then does not call the authenticators after it. With `optional=True` it accepts each
+    request without the header.
+
+    With `acr` or `max_age`, the user must have been authenticated well enough, and lately enough. Otherwise the
+    response is a 401 whose challenge says what is required (RFC 9470), and the client makes a step-up:
+
+        @api.post("/transfers", auth=JWTAuth(acr="aal2", max_age=300))
+
+    The token must say so, and the session must confirm the level. So the copy of a token that was stolen before a
+    step-up does not rise with it, and the level of all tokens falls when the user removes the last second factor.
 
     One object can protect sync and async endpoints, under WSGI and ASGI.
 
@@ -92,18 +105,35 @@ class JWTAuth(HttpBearer):
             an ended session is a 401, and so is a header of another scheme.
         scheme: the scheme of the `Authorization` header, for clients that cannot send `Bearer`. It is compared without
             case (RFC 9110 section 11.1). The endpoints of the kit accept `Bearer` only.
+        acr: "aal1" or "aal2": see `docs/features/step-up.md`. With `check_session=False`, the token alone decides.
+        max_age: how long ago the user may have been authenticated, in seconds or as a timedelta.
+        with_level: whether the same query loads what `services.require_fresh` reads; `acr` and `max_age` imply it.
+
+    Raises:
+        ImproperlyConfigured: `scheme` is not one word.
+        ValueError: `acr` is not a level, or `max_age` is not at least one second.
     """
 
     openapi_bearerFormat = "JWT"  # noqa: N815  # OpenAPI's spelling
 
     def __init__(
-        self, *, check_session: bool = True, with_email: bool = False, optional: bool = False, scheme: str = "Bearer"
+        self,
+        *,
+        check_session: bool = True,
+        with_email: bool = False,
+        optional: bool = False,
+        scheme: str = "Bearer",
+        acr: str | None = None,
+        max_age: timedelta | int | None = None,
+        with_level: bool = False,
     ) -> None:
         if not _SCHEME.fullmatch(scheme):
             raise ImproperlyConfigured(f"JWTAuth(scheme={scheme!r}): a scheme is one word, such as 'Token'.")
         self.openapi_scheme = scheme.lower()
         super().__init__()
+        self.required = None if acr is None and max_age is None else _required_level(acr, max_age)
         self.check_session, self.with_email = check_session, with_email
+        self.with_level = with_level or self.required is not None
         self.scheme, self.is_optional_token = scheme, optional
         if self.openapi_scheme != "bearer":
             self.openapi_security_schema.pop("bearerFormat", None)  # OpenAPI has it for bearer only
@@ -115,25 +145,41 @@ class JWTAuth(HttpBearer):
         Raises:
             InvalidTokenError: the token is missing or rejected. The error is also an `AuthenticationError`
                 of Django Ninja.
+            StepUpRequiredError: `acr` or `max_age` is not met. It is an `AuthenticationError`, too.
             ServiceUnavailableError: the database does not answer. The error is also an `HttpError` of Django
                 Ninja.
         """
-        if self.is_optional_token and not _authorization(request):
+        if self.is_optional_token and not authorization(request):
             return _let_through(request)
         try:
             return self.authenticate(request, _token(request, self.scheme))
-        except (InvalidTokenError, ServiceUnavailableError) as error:
-            raise _as_ninja_error(error, self.scheme) from error
+        except (InvalidTokenError, StepUpRequiredError, ServiceUnavailableError) as error:
+            raise as_ninja_error(error, self.scheme) from error
 
     @sensitive_variables()
     def authenticate(self, request: HttpRequest, token: str) -> Any:
         """Return the user of a token, and set the attributes of the request."""
         claims = read_access_token(token)
+        session = None
         if self.check_session:
-            session = session_for(claims, with_email=self.with_email)
+            session = session_for(claims, with_email=self.with_email, with_level=self.with_level)
             request.auth_session = session  # type: ignore[attr-defined]
+        if self.required is not None:
+            require_level(claims, session, acr=self.required.acr, max_age=self.required.max_age)
         request.auth_claims = claims  # type: ignore[attr-defined]
-        return _set_user(request, session.user if self.check_session else _LazyUser(claims, self.scheme))
+        return set_user(request, session.user if session is not None else _LazyUser(claims, self.scheme))
+
+
+def _required_level(acr: str | None, max_age: timedelta | int | None) -> StepUpRequiredError:
+    """Return what a route requires, as the error that says so."""
+    if acr not in (None, AAL1, AAL2):
+        raise ValueError(f"JWTAuth(acr={acr!r}): acr must be 'aal1', 'aal2' or None.")
+    seconds: object = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    if isinstance(seconds, float) and seconds.is_integer():
+        seconds = int(seconds)
+    if seconds is not None and (type(seconds) is not int or seconds < 1):
+        raise ValueError(f"JWTAuth(max_age={max_age!r}): max_age must be a whole number of seconds, at least 1.")
+    return StepUpRequiredError(acr=acr, max_age=seconds)
 
 
 class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -156,9 +202,9 @@ def _load_user(claims: AccessClaims, scheme: str) -> Any:
     try:
         user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
     except Error as error:
-        raise _as_ninja_error(ServiceUnavailableError(), scheme) from error
+        raise as_ninja_error(ServiceUnavailableError(), scheme) from error
     if user is None or not may_authenticate(user):
-        raise _as_ninja_error(SessionEndedError(), scheme)
+        raise as_ninja_error(SessionEndedError(), scheme)
     return user
 
 
@@ -166,6 +212,36 @@ def current_session(request: HttpRequest) -> UserSession:
     """Return the session of a request that `JWTAuth()` has authenticated."""
     session: UserSession = request.auth_session  # type: ignore[attr-defined]
     return session
+
+
+def require_fresh(request: HttpRequest) -> None:
+    """Require that the user was authenticated lately, and well enough: see `services.require_fresh`.
+
+    Args:
+        request: one that `JWTAuth(with_level=True)` has authenticated.
+    """
+    services.require_fresh(session=current_session(request), claims=_current_claims(request))
+
+
+@sensitive_variables()
+def require_confirmation(request: HttpRequest, sent: SecretStr | None, *, field: str = "password") -> str | None:
+    """Require what confirms an operation, and return the password: see `services.require_confirmation`.
+
+    Args:
+        request: one that `JWTAuth(with_level=True)` has authenticated.
+        sent: the password in its body, if there is one.
+        field: the field that has it.
+    """
+    password = None if sent is None else sent.get_secret_value()
+    services.require_confirmation(
+        session=current_session(request), claims=_current_claims(request), password=password, field=field
+    )
+    return password
+
+
+def _current_claims(request: HttpRequest) -> AccessClaims:
+    claims: AccessClaims = request.auth_claims  # type: ignore[attr-defined]
+    return claims
 
 
 def optional_bearer_token(request: HttpRequest) -> str | None:
@@ -178,7 +254,7 @@ def optional_bearer_token(request: HttpRequest) -> str | None:
 
 def _token(request: HttpRequest, scheme: str) -> str:
     """Return the token of a scheme, which at least one space separates from it (RFC 9110 section 11.4)."""
-    header = _authorization(request)
+    header = authorization(request)
     match = _credentials(scheme).fullmatch(header)
     if match is not None:
         return match[1]
@@ -192,7 +268,7 @@ def _credentials(scheme: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(scheme)} +({_TOKEN})", re.IGNORECASE | re.ASCII)
 
 
-def _authorization(request: HttpRequest) -> str:
+def authorization(request: HttpRequest) -> str:
     """Return the header without the white space around it, which does not belong to it (RFC 9110 section 5.5).
 
     Servers set META. The test clients of Ninja keep the case of the header, and `headers` ignores it. Both test
@@ -205,7 +281,7 @@ def _authorization(request: HttpRequest) -> str:
 
 def _let_through(request: HttpRequest) -> Any:
     """Return a result that Ninja accepts for a request without a token, and let `request.auth` be None."""
-    _set_user(request, AnonymousUser())
+    set_user(request, AnonymousUser())
     request.auth_session = request.auth_claims = None  # type: ignore[attr-defined]
     request.__class__ = _class_without_user(type(request))  # type: ignore[arg-type]  # as _ninja_class
     return _NO_USER
@@ -242,7 +318,14 @@ def _class_of_scheme(kind: type[Any], scheme: str) -> type[Any]:
     return type(name, (kind,), {"__doc__": kind.__doc__, "__module__": kind.__module__})
 
 
-def _set_user(request: HttpRequest, user: Any) -> Any:
+def set_user(request: HttpRequest, user: Any) -> Any:
+    """Set `request.user` and `request.auser`, and return the user.
+
+    Args:
+        request: the request.
+        user: a user, or one that is loaded when it is used.
+    """
+
     async def auser() -> Any:
         return await sync_to_async(user.loaded)() if isinstance(user, _LazyUser) else user
 
@@ -251,10 +334,17 @@ def _set_user(request: HttpRequest, user: Any) -> Any:
     return user
 
 
-def _as_ninja_error(error: AuthKitError, scheme: str) -> Exception:
-    """Return the error as one that Ninja's handlers know, too, with the challenge that a 401 has for the scheme."""
-    ninja_class = _ninja_class(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    converted: Any = ninja_class(status_of(type(error)).value, str(error))
+def as_ninja_error(error: AuthKitError, scheme: str) -> Exception:
+    """Return the error as one that Ninja's handlers know, too, with the challenge that a 401 has for the scheme.
+
+    Args:
+        error: an error that has a status.
+        scheme: the scheme of the `Authorization` header.
+    """
+    ninja_class: Any = _ninja_class(type(error))  # type: ignore[arg-type]  # mypy takes a class for unhashable
+    converted = ninja_class.__new__(ninja_class)
+    HttpError.__init__(converted, status_of(type(error)).value, str(error))
+    vars(converted).update(vars(error), scheme=scheme)
     if isinstance(error, InvalidTokenError):
         converted.challenge = scheme if isinstance(error, MissingTokenError) else f'{scheme} error="invalid_token"'
     return cast("Exception", converted)
@@ -263,5 +353,5 @@ def _as_ninja_error(error: AuthKitError, scheme: str) -> Exception:
 @cache
 def _ninja_class(kind: type[Any]) -> type[Any]:
     """Return a class that derives from an error of the kit and from one of Django Ninja."""
-    base = AuthenticationError if issubclass(kind, InvalidTokenError) else HttpError
+    base = AuthenticationError if issubclass(kind, InvalidTokenError | StepUpRequiredError) else HttpError
     return type(kind.__name__, (kind, base), {"__doc__": kind.__doc__})

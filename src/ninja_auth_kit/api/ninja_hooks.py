@@ -18,6 +18,11 @@ from ninja_auth_kit.api.errors import has_status, problem_response
 from ninja_auth_kit.api.openapi import problems_of
 from ninja_auth_kit.exceptions import AuthKitError
 
+# The attribute of a request with the error to answer if no other authenticator of the list accepts the request.
+PASSED_ON = "authkit_passed_on"
+# The attribute of an authenticator of the kit with the scopes that it requires. Those of others are not read.
+SCOPES = "authkit_scopes"
+
 _on_exception = NinjaAPI.on_exception
 _operation_details = OpenAPISchema.operation_details
 
@@ -26,8 +31,13 @@ _operation_details = OpenAPISchema.operation_details
 def on_exception(self: NinjaAPI, request: HttpRequest, exc: Any) -> HttpResponse:
     """Answer an error of the kit as a problem, unless the project has added a handler for it or for its base class.
 
-    A 401 must have a challenge (RFC 9110 section 15.5.2), and the handlers of Ninja set no header.
+    A 401 must have a challenge (RFC 9110 section 15.5.2), and the handlers of Ninja set no header. If no authenticator
+    of a list has accepted the request, Ninja's own error becomes that of an authenticator of the kit that has let the
+    others decide.
     """
+    is_accepted = "auth" in vars(request)  # Ninja sets it, so the error is one of the endpoint
+    if type(exc) is ninja_errors.AuthenticationError and not is_accepted:
+        exc = getattr(request, PASSED_ON, exc)
     is_known = isinstance(exc, AuthKitError) and has_status(type(exc))
     if is_known and _is_of_ninja(self._lookup_exception_handler(exc)):
         return problem_response(exc)
@@ -42,12 +52,16 @@ def _is_of_ninja(handler: Any) -> bool:
 
 @wraps(_operation_details)
 def operation_details(self: OpenAPISchema, operation: Operation) -> dict[str, Any]:
-    """Describe an operation, and add what Ninja cannot know: the problems, and that a token is optional.
+    """Describe an operation, and add what Ninja cannot know: the problems, the scopes, and that a token is optional.
 
-    An empty requirement makes security optional (OpenAPI 3.1, "Operation Object").
+    An empty requirement makes security optional (OpenAPI 3.1, "Operation Object"). A scheme that is not OAuth 2 lists
+    the names that are required (OpenAPI 3.1, "Security Requirement Object").
     """
     details: dict[str, Any] = _operation_details(self, operation)
     self.schemas.update(problems_of(details))
+    scopes = {type(auth).__name__: list(getattr(auth, SCOPES, ())) for auth in operation.auth_callbacks}
+    if any(scopes.values()):
+        details["security"] = [{name: scopes.get(name, []) for name in one} for one in details["security"]]
     if any(getattr(auth, "is_optional_token", False) for auth in operation.auth_callbacks):
         details["security"] = [*details.get("security", ()), {}]
     return details

@@ -14,6 +14,7 @@ from ninja_auth_kit.api.errors import (
     LengthRequiredError,
     MalformedBodyError,
     ServerError,
+    UnsupportedContentCodingError,
     UnsupportedMediaTypeError,
     convert_failures,
     status_of,
@@ -25,19 +26,28 @@ from ninja_auth_kit.exceptions import (
     InvalidTokenError,
     ServiceUnavailableError,
     SessionEndedError,
+    StepUpRequiredError,
     ThrottledError,
     TokenExpiredError,
 )
+from ninja_auth_kit.levels import AAL2
 
 Errors = Iterable[type[AuthKitError]]
 
 ALWAYS: Errors = (ServerError, ServiceUnavailableError)
 # Raised by `request_checks`, which checks the body of every request but GET and HEAD.
-WRITING: Errors = (MalformedBodyError, LengthRequiredError, BodyTooLargeError, UnsupportedMediaTypeError)
+WRITING: Errors = (
+    MalformedBodyError,
+    LengthRequiredError,
+    BodyTooLargeError,
+    UnsupportedMediaTypeError,
+    UnsupportedContentCodingError,
+)
 WITH_BODY: Errors = (*WRITING, InvalidInputError)
 # An operation that could be abused to guess, to send emails or to cause load has a rate limit.
 LIMITED: Errors = (*WITH_BODY, ThrottledError)
 WITH_BEARER: Errors = (InvalidTokenError, TokenExpiredError, SessionEndedError)
+
 
 _PREFIX = "#/components/schemas/"
 _MEMBERS: dict[str, Any] = {
@@ -66,6 +76,19 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     ),
     "AuthValidationProblem": _object(
         "The body was read, and is not valid. `errors` names the fields.", {**_MEMBERS, "errors": _ERRORS}
+    ),
+    "AuthStepUpProblem": _object(
+        "The token was rejected; or the user must prove more, or prove it again, as `acr_values` and `max_age` say.",
+        {
+            **_MEMBERS,
+            "acr_values": {"type": "string", "enum": [AAL2], "description": "The level that is required."},
+            "max_age": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "How many seconds ago the user may have been authenticated.",
+            },
+        },
+        optional=("acr_values", "max_age"),
     ),
     "AuthThrottledProblem": _object(
         "A rate limit is reached.",
@@ -97,6 +120,8 @@ _PROBLEM_OF = {
     HTTPStatus.TOO_MANY_REQUESTS: "AuthThrottledProblem",
 }
 
+_EXAMPLE_OF_STEP_UP = 'Bearer error="insufficient_user_authentication", acr_values="aal2", max_age="600"'
+
 _HEADERS: dict[HTTPStatus, dict[str, Any]] = {
     HTTPStatus.UNAUTHORIZED: {
         "WWW-Authenticate": {
@@ -112,6 +137,14 @@ _HEADERS: dict[HTTPStatus, dict[str, Any]] = {
             "schema": {"type": "integer", "minimum": 1},
         }
     },
+}
+
+_HEADER_OF_STEP_UP: dict[str, Any] = {
+    "WWW-Authenticate": {
+        **_HEADERS[HTTPStatus.UNAUTHORIZED]["WWW-Authenticate"],
+        "description": "Names an error if a token was sent and rejected, and what a step-up must prove (RFC 9470).",
+        "schema": {"type": "string", "examples": ["Bearer", 'Bearer error="invalid_token"', _EXAMPLE_OF_STEP_UP]},
+    }
 }
 
 
@@ -166,11 +199,31 @@ def _responses(errors: Errors) -> dict[int, Any]:
     return {status.value: _response(status, kinds) for status, kinds in sorted(by_status.items())}
 
 
+def add_errors(extra: dict[str, Any], errors: Errors) -> None:
+    """Add errors to an operation that `operation` has described.
+
+    Args:
+        extra: the `openapi_extra` of the operation, which is changed.
+        errors: the errors.
+    """
+    with translation.override(None):
+        added = _responses(errors)
+    for status, response in added.items():
+        known = extra["responses"].setdefault(status, response)
+        if known is not response:
+            known["description"] += f" {response['description']}"
+            examples, more = (one["content"]["application/problem+json"]["examples"] for one in (known, response))
+            examples |= more
+    extra["responses"] = dict(sorted(extra["responses"].items()))
+
+
 def _response(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, Any]:
     """Return the description of a response. Its examples list every code that it can have."""
     examples = {kind.code: {"value": _example_of_problem(status, kind)} for kind in reversed(kinds)}
+    needs_step_up = StepUpRequiredError in kinds
+    schema = "AuthStepUpProblem" if needs_step_up else _PROBLEM_OF.get(status, "AuthProblem")
     content = {
-        "schema": {"$ref": _PREFIX + _PROBLEM_OF.get(status, "AuthProblem")},
+        "schema": {"$ref": _PREFIX + schema},
         "examples": dict(sorted(examples.items())),
     }
     response: dict[str, Any] = {
@@ -178,7 +231,7 @@ def _response(status: HTTPStatus, kinds: list[type[AuthKitError]]) -> dict[str, 
         "content": {"application/problem+json": content},
     }
     if status in _HEADERS:
-        response["headers"] = _HEADERS[status]
+        response["headers"] = _HEADER_OF_STEP_UP if needs_step_up else _HEADERS[status]
     return response
 
 
@@ -192,6 +245,8 @@ def _example_of_problem(status: HTTPStatus, kind: type[AuthKitError]) -> dict[st
     }
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         example["errors"] = [{"field": "password", "code": "required", "message": "This field is required."}]
+    if kind is StepUpRequiredError:
+        example |= {"acr_values": AAL2, "max_age": 600}
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         example["retry_after"] = 60
     return example

@@ -1,12 +1,12 @@
-"""The checks of every request to the kit: method, size, type and JSON of the body. No response may be cached."""
+"""The checks of every request to the kit: method, size, type and JSON of the body. Caches store public keys only."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.http import HttpRequest, HttpResponse
-from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
@@ -14,59 +14,93 @@ from ninja.operation import PathView
 
 from ninja_auth_kit.api.errors import (
     BodyTooLargeError,
-    LengthRequiredError,
     MalformedBodyError,
     MethodNotAllowedError,
+    UnsupportedContentCodingError,
     UnsupportedMediaTypeError,
     problem_response,
 )
-from ninja_auth_kit.exceptions import AuthKitError
+from ninja_auth_kit.api.request_body import MAXIMUM_BODY, declared_length, empty_body, keep_for_parser, read_body
+from ninja_auth_kit.exceptions import AuthKitError, ServiceUnavailableError, clear_local_variables
 from ninja_auth_kit.strict_json import DuplicateMemberError, parse_object
 
-MAXIMUM_BODY = 65_536  # bytes; the largest ordinary body, a registration, has less than 2,000
+# For a response that is the same for everyone. An operation that sets it may be stored by caches.
+PUBLIC_FOR_FIVE_MINUTES = "public, max-age=300"
+
+logger = logging.getLogger("ninja_auth_kit.api")
 
 
 def with_checked_body(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate an operation: check the body before anything else reads it, and let no cache store the response."""
+    """Decorate an operation: check the body before anything else reads it, and let no cache store the response.
+
+    The body is taken out of the request, and what an exception has in its local variables is removed.
+    """
 
     @wraps(run)
     def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            _check_body(request)
+            _take_body(request)
         except AuthKitError as error:
-            return _never_stored(problem_response(error))
-        return _never_stored(run(request, *args, **kwargs))
+            return _stored_only_if_public(problem_response(error))
+        try:
+            return _stored_only_if_public(_in_transactions(run)(request, *args, **kwargs))
+        except (OperationalError, InterfaceError) as error:  # of a transaction that ATOMIC_REQUESTS opens
+            clear_local_variables(error)
+            logger.error("The database is not available.", exc_info=error)
+            return _stored_only_if_public(problem_response(ServiceUnavailableError()))
+        except Exception as error:
+            clear_local_variables(error)
+            raise
 
     return view
 
 
-def _check_body(request: HttpRequest) -> None:
-    """Raise an error unless the body is one strict JSON object of a limited size. A missing body counts as `{}`."""
-    if request.method in {"GET", "HEAD", "OPTIONS"}:
-        return
-    length = _declared_length(request)
+def _in_transactions(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Open the transactions of ATOMIC_REQUESTS, which Django would open before the body is taken out of the request.
+
+    If the database is away, the error that Django reports would have the body.
+    """
+    for alias, database in connections.settings.items():
+        if database["ATOMIC_REQUESTS"]:
+            run = transaction.atomic(using=alias)(run)
+    return run
+
+
+def _take_body(request: HttpRequest) -> None:
+    """Take the body out of a request. Raise an error unless it is one strict JSON object of a limited size.
+
+    A missing body counts as `{}`.
+    """
+    try:
+        body = b"" if request.method in {"GET", "HEAD", "OPTIONS"} else _checked_body(request)
+    finally:
+        empty_body(request)  # also a form, which is rejected and may have a password in it
+    keep_for_parser(request, body or b"{}")
+
+
+def _checked_body(request: HttpRequest) -> bytes:
+    length = declared_length(request)
     if length > MAXIMUM_BODY:  # before the body is read into memory
         raise BodyTooLargeError
     if length and not _is_json(request):
         raise UnsupportedMediaTypeError
-    body = _read_body(request)
-    if not body:
-        if "HTTP_TRANSFER_ENCODING" in request.META:  # under WSGI, Django reads a chunked body as an empty one
-            raise LengthRequiredError
-        request._body = b"{}"
-        return
-    if not _is_json(request):
-        raise UnsupportedMediaTypeError
-    _check_json(body)
+    body = read_body(request)
+    if body:
+        if not _is_json(request):
+            raise UnsupportedMediaTypeError
+        _check_json(request, body)
+    return body
 
 
-def _check_json(body: bytes) -> None:
+def _check_json(request: HttpRequest, body: bytes) -> None:
     try:
         parse_object(body)
     except DuplicateMemberError as error:
         raise MalformedBodyError(duplicate=error.member) from error
     except ValueError as error:
-        raise MalformedBodyError from error
+        # A middleware may have decoded the body, and left the header.
+        is_compressed = request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity"
+        raise (UnsupportedContentCodingError if is_compressed else MalformedBodyError) from error
 
 
 def _is_json(request: HttpRequest) -> bool:
@@ -74,27 +108,10 @@ def _is_json(request: HttpRequest) -> bool:
     return request.content_type is None or request.content_type == "application/json"
 
 
-def _declared_length(request: HttpRequest) -> int:
-    declared = str(request.META.get("CONTENT_LENGTH") or "0")
-    if not declared.isdecimal():  # Django's development server passes it on, and Django would raise ValueError
-        raise MalformedBodyError
-    return int(declared[:20])
-
-
-def _read_body(request: HttpRequest) -> bytes:
-    try:
-        body = request.body
-    except RequestDataTooBig as error:
-        raise BodyTooLargeError from error
-    except UnreadablePostError as error:  # the client closed the connection
-        raise MalformedBodyError from error
-    if len(body) > MAXIMUM_BODY:
-        raise BodyTooLargeError
-    return body
-
-
-def _never_stored(response: HttpResponse) -> HttpResponse:
-    """Keep a response out of every cache (RFC 6749 section 5.1; ASVS 14.3.2)."""
+def _stored_only_if_public(response: HttpResponse) -> HttpResponse:
+    """Keep a response out of every cache (RFC 6749 section 5.1; ASVS 14.3.2), unless it is the same for everyone."""
+    if response.get("Cache-Control") == PUBLIC_FOR_FIVE_MINUTES:
+        return response
     response["Cache-Control"] = "no-store"
     patch_vary_headers(response, ["Authorization"])
     return response
@@ -135,6 +152,7 @@ class StrictPathView(PathView):
         view = super().get_view()
         allowed = sorted({method for operation in self.operations for method in operation.methods})
 
+        @_opens_transactions
         @csrf_exempt
         def strict_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if request.method in allowed:
@@ -143,6 +161,13 @@ class StrictPathView(PathView):
             return method_not_allowed(request, allowed)
 
         return strict_view
+
+
+def _opens_transactions(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Decorate a view: Django does not open the transactions of ATOMIC_REQUESTS, because `_in_transactions` does."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
 
 
 @with_checked_body

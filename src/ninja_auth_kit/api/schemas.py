@@ -7,7 +7,7 @@ project can derive schemas from `RegistrationIn` and `UserOut`, and replace thes
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.utils import timezone
@@ -101,7 +101,7 @@ def _require_printable(value: str) -> str:
     return value
 
 
-def _require_encodable(value: SecretStr) -> SecretStr:
+def require_encodable(value: SecretStr) -> SecretStr:
     """Reject NUL and lone surrogates, which databases and hashers do not accept. Anything else can be in a secret."""
     if _UNENCODABLE.search(value.get_secret_value()):
         raise PydanticCustomError("control_character", "control character")
@@ -118,17 +118,18 @@ Email = Annotated[Text, Field(json_schema_extra={"format": "email"}, examples=["
 Username = Annotated[Text, Field(examples=["ada"])]
 # A password has at most 1,024 bytes. A new password is checked again, in bytes, with its own error.
 Password = Annotated[
-    SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(_require_encodable)
+    SecretStr, Field(max_length=1024, examples=["correct horse battery staple"]), AfterValidator(require_encodable)
 ]
 NewPassword = Annotated[Password, Field(examples=["a long walk in the hills"])]
 OneTimeToken = Annotated[
     SecretStr,
     Field(max_length=4096, examples=["nako_the-token-from-the-email"]),
-    AfterValidator(_require_encodable),
+    AfterValidator(require_encodable),
 ]
+DeviceToken = Annotated[SecretStr, Field(max_length=4096, examples=[None]), AfterValidator(require_encodable)]
 REFRESH_TOKEN = "nakr_the-refresh-token"  # noqa: S105  # an example
 RefreshToken = Annotated[
-    SecretStr, Field(max_length=4096, examples=[REFRESH_TOKEN]), AfterValidator(_require_encodable)
+    SecretStr, Field(max_length=4096, examples=[REFRESH_TOKEN]), AfterValidator(require_encodable)
 ]
 
 
@@ -153,6 +154,12 @@ class ProfileIn(Body):
     """The fields that users can change. Without `PROFILE_SCHEMA`, no field can be changed."""
 
 
+ConfirmingPassword = Annotated[
+    Password | None,
+    Field(examples=["correct horse battery staple"], description="Required if the account has a password."),
+]
+
+
 class VerifyEmailIn(Body):
     """The token from the email, and the password of the account."""
 
@@ -173,7 +180,7 @@ class EmailIn(Body):
 class PasswordChangeIn(Body):
     """The current password and the new password."""
 
-    current_password: Password
+    current_password: ConfirmingPassword = None
     new_password: NewPassword
 
 
@@ -188,7 +195,7 @@ class EmailChangeIn(Body):
     """The new email address, and the password of the account."""
 
     new_email: Email = Field(examples=["ada@new.example.com"])
-    password: Password
+    password: ConfirmingPassword = None
 
 
 class OneTimeTokenIn(Body):
@@ -200,10 +207,10 @@ class OneTimeTokenIn(Body):
 class PasswordIn(Body):
     """The password of the account."""
 
-    password: Password
+    password: ConfirmingPassword = None
 
 
-class LoginIn(Body):
+class _LoginIn(Body):
     """The password, and either the username or the email address."""
 
     username: Text | None = Field(None, examples=[None], description="Send exactly one of `username` and `email`.")
@@ -213,10 +220,20 @@ class LoginIn(Body):
     password: Password
 
     @model_validator(mode="after")
-    def _one_identifier(self) -> "LoginIn":
+    def _one_identifier(self) -> "_LoginIn":
         if (self.username is None) == (self.email is None):
             raise PydanticCustomError("one_identifier", "exactly one of username and email")
         return self
+
+
+class LoginIn(_LoginIn):
+    """The password, and either the username or the email address."""
+
+
+class LoginOnDeviceIn(_LoginIn):
+    """The password, and either the username or the email address; and the token of a remembered device, if any."""
+
+    device_token: DeviceToken | None = Field(None, description="Of a remembered device. A bad one is ignored.")
 
 
 class RefreshIn(Body):
@@ -266,6 +283,23 @@ class TokenPairOut(Answer):
     refresh_token: str = Field(examples=[REFRESH_TOKEN])
     refresh_expires_in: int = Field(examples=[604_800])
     session_id: UUID
+
+
+class TokenPairWithLevel(TokenPairOut):
+    """An access token and a refresh token. The lifetimes are in seconds."""
+
+    acr: str = Field(description="The level of the login: `aal1`, or `aal2` with a second factor.", examples=["aal1"])
+
+
+class PendingLoginOut(Answer):
+    """The first factor was right, and a second one is due. No session was started, and none was ended."""
+
+    status: Literal["factor_required"] = "factor_required"
+    challenge_token: str = Field(examples=["nakt_the-challenge"])
+    methods: list[str] = Field(
+        description="The factors that the user has: each names an endpoint.", examples=[["totp", "recovery_code"]]
+    )
+    expires_in: int = Field(description="Seconds.", examples=[600])
 
 
 def with_offset(moment: datetime) -> datetime:

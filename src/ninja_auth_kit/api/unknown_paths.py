@@ -13,6 +13,7 @@ from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.views.decorators.csrf import csrf_exempt
 
 from ninja_auth_kit.api.errors import PathNotFoundError, problem_response
+from ninja_auth_kit.api.request_body import empty_body
 
 # Whether the URLconf is being asked for a pattern of the project.
 _is_asking: ContextVar[bool] = ContextVar("ninja_auth_kit_unknown_path", default=False)
@@ -21,7 +22,8 @@ _is_asking: ContextVar[bool] = ContextVar("ninja_auth_kit_unknown_path", default
 @login_not_required
 @csrf_exempt  # a form on another site gets the same 404, not Django's page about cookies
 def path_not_found(request: HttpRequest) -> HttpResponse:
-    """Return the 404 of an unknown path below the prefix."""
+    """Return the 404 of an unknown path below the prefix, such as `login/`. Its body may have a password in it."""
+    empty_body(request)
     return problem_response(PathNotFoundError())
 
 

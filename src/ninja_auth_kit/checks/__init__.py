@@ -31,10 +31,17 @@ database_routers.py
 
     E016  the database routers separate the tables from the users
     E017  `migrate` would make the tables in a database that is not PostgreSQL
+    W026  users may be read from a replica (--deploy)
+
+tenants.py
+
+    E018  the tables and the users are in different schemas of a project with one schema per tenant
+    W030  the links in the emails of all tenants have the same BASE_URL
 
 broker.py
 
     E008  a RABBITMQ_ setting is invalid
+    E015  a file of the RABBITMQ_TLS_ settings cannot be used
     W001  no broker: audit events are only logged (--deploy)
     W012  the broker is on another machine, without TLS (--deploy)
     W013  the broker is on another machine, and the user is guest (--deploy)
@@ -54,9 +61,21 @@ deploy.py
     W022  a session lasts longer than 30 days (--deploy)
     W023  times are local, with daylight saving time (--deploy)
     W024  rate limits are off (--deploy)
-    W025  a password reset gives users of a directory a password of their own (--deploy)
+    W025  users of a directory can set a password of their own (--deploy)
     W028  the SMTP email backend has no timeout, or a long one (--deploy)
     W029  the first password hasher takes at most 72 bytes (--deploy)
+
+contrib/*/checks.py, in projects that install the app
+
+    E019  an app that requires contrib.factors is installed without it
+    E020  the packages of an extra are not installed
+    E021  passkeys cannot be bound to this domain, or not be used on this origin
+    E022  a page that uses passkeys has no TLS
+    E023  a code cannot register, because a field of the users is filled by REGISTRATION_SCHEMA only
+    E026  a scope of API keys is not a scope token
+    E027  API keys are valid for longer by default than they can be
+    W031  CORS lets a page of any origin send requests with cookies
+    W032  contrib.factors is installed without a kind of second factor
 
 The checks marked (--deploy) run with `manage.py check --deploy`: what they report is fine on a laptop and unsafe on a
 server. They are warnings, so that a project with a reason, such as a private network, can list them in
@@ -68,6 +87,6 @@ the hint in its text: the API is not built with such a schema, so no check is pr
 A weak JWT_SECRET_KEY or SIGNING_KEYS is not a check: it stops the process before any check runs (`tokens.key_checks`).
 """
 
-from ninja_auth_kit.checks import broker, database_routers, deploy, keys, settings, users_and_database
+from ninja_auth_kit.checks import broker, database_routers, deploy, keys, settings, tenants, users_and_database
 
-__all__ = ["broker", "database_routers", "deploy", "keys", "settings", "users_and_database"]
+__all__ = ["broker", "database_routers", "deploy", "keys", "settings", "tenants", "users_and_database"]

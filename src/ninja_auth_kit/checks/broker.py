@@ -9,7 +9,8 @@ from django.core.checks import CheckMessage, Tags, register
 
 from ninja_auth_kit.checks.messages import error, warning
 from ninja_auth_kit.checks.settings import are_valid
-from ninja_auth_kit.conf import BROKER_SETTINGS, Broker, broker, settings
+from ninja_auth_kit.conf import BROKER_SETTINGS, TLS_SETTINGS, Broker, broker, settings, tls_files
+from ninja_auth_kit.tls import TLS, TLSFileError
 
 
 def is_loopback(host: str) -> bool:
@@ -58,6 +59,31 @@ def _invalid() -> list[str]:
     ]
 
 
+@register(Tags.compatibility)
+def check_tls_files(**_: Any) -> list[CheckMessage]:
+    """E015: without this check, a wrong file would only be a line in the log of the relay, while events wait.
+
+    No message shows a path: the setting may hold the text of a key by mistake.
+    """
+    files, address = tls_files(), None if _invalid() else broker()
+    if not files or address is None:
+        return []
+    if address.tls is None:
+        name = TLS_SETTINGS[next(iter(files))]
+        hint = "Set RABBITMQ_TLS = True. Without it, the connection is not encrypted, and no file is used."
+        return [error("E015", f"{name} is set, and RABBITMQ_TLS is not True.", hint)]
+    try:
+        TLS(**files).context()
+    except TLSFileError as failure:
+        words = " ".join(TLS_SETTINGS.get(word, word) for word in failure.cause.split(" "))
+        hint = (
+            "Name PEM files that this process may read, and a private key that belongs to the certificate. Where the "
+            "relay does not run, the settings may be left out."
+        )
+        return [error("E015", f"{TLS_SETTINGS[failure.name]} {words}.", hint)]
+    return []
+
+
 @register(Tags.security, deploy=True)
 def check_audit(**_: Any) -> list[CheckMessage]:
     """W001: a project that relies on the audit stream must not learn too late that there was none."""
@@ -75,13 +101,13 @@ def check_transport(**_: Any) -> list[CheckMessage]:
     `guest` from its own machine only, and an audit stream must not keep users from logging in.
     """
     address = None if _invalid() else broker()
-    if address is None or all(map(is_loopback, address.hosts)):
+    if address is None or all(is_loopback(host) for host, _ in address.addresses):
         return []
     return [*_unencrypted(address), *_guest(address)]
 
 
 def _unencrypted(address: Broker) -> Iterator[CheckMessage]:
-    if not address.tls:
+    if address.tls is None:
         yield warning(
             "W012",
             "The broker is on another machine, and the connection does not use TLS.",

@@ -209,17 +209,14 @@ def _deprecated_setting(name: str) -> Any:
 @register(Tags.security, deploy=True)
 def check_first_passwords(**_: Any) -> list[CheckMessage]:
     """W025: a user who is disabled in the directory alone can log in with a password of this project."""
-    if not are_valid() or not settings.PASSWORD_RESET_SETS_FIRST_PASSWORD:
+    if not are_valid() or not settings.USERS_SET_FIRST_PASSWORD:
         return []
     directories = [path for path in django_settings.AUTHENTICATION_BACKENDS if _is_directory(path)]
     hint = (
-        "Set NINJA_AUTH_KIT['PASSWORD_RESET_SETS_FIRST_PASSWORD'] = False, unless users may have a password beside "
+        "Set NINJA_AUTH_KIT['USERS_SET_FIRST_PASSWORD'] = False, unless users may have a password beside "
         "the one of the directory. A user who is disabled in the directory alone could still log in with it."
     )
-    return [
-        warning("W025", f"A password reset gives users of {path} a password of their own.", hint)
-        for path in directories
-    ]
+    return [warning("W025", f"Users of {path} can set a password of their own.", hint) for path in directories]
 
 
 def _is_directory(path: str) -> bool:

@@ -10,11 +10,18 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, get_resolver, reverse
 
-from ninja_auth_kit import emails
+from ninja_auth_kit import emails, features
 from ninja_auth_kit.audit.events import all_events
 from ninja_auth_kit.checks.messages import did_you_mean, error, warning
-from ninja_auth_kit.conf import DEFAULT_THROTTLES, SETTINGS, Setting, forced_path, imported_callable, settings
-from ninja_auth_kit.setting_rules import is_dotted_path, is_rate, spoken
+from ninja_auth_kit.conf import (
+    DEFAULT_THROTTLES,
+    SETTINGS,
+    forced_path,
+    imported_callable,
+    nested_settings,
+    settings,
+)
+from ninja_auth_kit.setting_rules import BOOLEAN, Setting, is_dotted_path, is_no_rate, is_rate, spoken
 
 _DOTTED_PATHS = (
     "REGISTRATION_SCHEMA",
@@ -23,6 +30,8 @@ _DOTTED_PATHS = (
     "ACCESS_TOKEN_CLAIMS",
     "CREATE_USER",
     "DOCS_DECORATOR",
+    "CONNECTION_STATE",
+    "TENANT_SETTINGS",
 )
 _LONGEST_UNCHECKED_LIFETIME = timedelta(minutes=15)
 _SECRETS = {"JWT_SECRET_KEY", "SIGNING_KEYS"}  # their values are never shown, whatever they are
@@ -40,18 +49,39 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 def are_valid() -> bool:
     """Return whether every key and value is valid, so that other checks can use the values."""
     configured = getattr(django_settings, "NINJA_AUTH_KIT", {})
-    return isinstance(configured, dict) and not faults(configured)
+    return isinstance(configured, dict) and not faults(configured) and fault_of_tenant_settings() is None
+
+
+def fault_of_tenant_settings() -> str | None:
+    """Return what is wrong with `TENANT_SETTINGS` for a connection without a tenant, or None."""
+    try:
+        _ = settings.BASE_URL
+    except ImproperlyConfigured as fault:
+        return str(fault)
+    except Exception as fault:  # of a function of the project
+        return (
+            "The function that NINJA_AUTH_KIT['TENANT_SETTINGS'] names failed for a connection without a tenant "
+            f"({type(fault).__name__})."
+        )
+    return None
 
 
 def faults(configured: dict[str, Any]) -> list[CheckMessage]:
     """Return the errors of unknown keys and invalid values."""
-    return [*_unknown_keys(configured), *_invalid_values(configured)]
+    return [*_unknown_keys(configured), *_invalid_values(configured), *_invalid_nested_values(configured)]
 
 
 def _unknown_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    nested = nested_settings()
     for key in configured:
-        if key not in SETTINGS:
-            yield error("E002", f"NINJA_AUTH_KIT has no key {key!r}.", did_you_mean(key, SETTINGS))
+        if key not in SETTINGS and key not in nested:
+            yield error("E002", f"NINJA_AUTH_KIT has no key {key!r}.", did_you_mean(key, [*SETTINGS, *nested]))
+    for key in nested:
+        if isinstance(configured.get(key), dict):
+            for name in configured[key]:
+                if name not in nested[key]:
+                    message = f"NINJA_AUTH_KIT[{key!r}] has no key {name!r}."
+                    yield error("E002", message, did_you_mean(name, nested[key]))
 
 
 def _invalid_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -64,6 +94,20 @@ def _invalid_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         got = "" if key in _SECRETS else _got(setting, configured[key])
         message = f"NINJA_AUTH_KIT[{key!r}] must be {setting.rule.text}{got}."
         yield error("E003", message, f"Correct the value, or remove the key; the default is {_default(key)}.")
+
+
+def _invalid_nested_values(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    for key, rows in nested_settings().items():
+        found = configured.get(key, {})
+        if not isinstance(found, dict):
+            message = f"NINJA_AUTH_KIT[{key!r}] must be a dict{_got(Setting({}, BOOLEAN, '', ''), found)}."
+            yield error("E003", message, f"Its keys are {', '.join(rows)}. Without it, the defaults apply.")
+            continue
+        for name, row in rows.items():
+            if name in found and not row.rule.allows(found[name]):
+                message = f"NINJA_AUTH_KIT[{key!r}][{name!r}] must be {row.rule.text}{_got(row, found[name])}."
+                default = spoken(row.default) if isinstance(row.default, timedelta) else repr(row.default)
+                yield error("E003", message, f"Correct the value, or remove the key; the default is {default}.")
 
 
 def _got(setting: Setting, value: Any) -> str:
@@ -92,10 +136,11 @@ def _default(key: str) -> str:
 
 def _invalid_limits(limits: dict[Any, Any]) -> Iterator[CheckMessage]:
     for name, rates in limits.items():
-        if name not in DEFAULT_THROTTLES:
+        known = [*DEFAULT_THROTTLES, *features.throttles()]
+        if name not in known:
             message = f"NINJA_AUTH_KIT['THROTTLES'] has no rate limit {name!r}."
-            yield error("E003", message, did_you_mean(name, DEFAULT_THROTTLES))
-        elif not is_rate(rates):
+            yield error("E003", message, did_you_mean(name, known))
+        elif not is_rate(rates) and not is_no_rate(rates):
             is_text = isinstance(rates, str) or (
                 isinstance(rates, list | tuple) and all(isinstance(rate, str) for rate in rates)
             )
@@ -140,6 +185,8 @@ def _contradictions() -> Iterator[CheckMessage]:
 @register(Tags.urls)
 def check_base_url(**_: Any) -> list[CheckMessage]:
     """E007 and W027: links in emails are never built from the Host header of a request."""
+    if fault_of_tenant_settings() is not None:  # E003 or E011 reports it
+        return []
     if settings.BASE_URL is not None:
         return [*_other_path(settings.BASE_URL)] if are_valid() else []
     hint = "Set NINJA_AUTH_KIT['BASE_URL'] to the scheme and host of your site, such as 'https://example.com'."
@@ -201,6 +248,8 @@ def _faults_of_object(name: str) -> Iterator[CheckMessage]:
     try:
         if name in CALLABLE_HINTS:
             imported_callable(name)
+            if name == "TENANT_SETTINGS" and (fault := fault_of_tenant_settings()):
+                raise ImproperlyConfigured(fault)
             return
         schema = custom_schema(name)
     except ImproperlyConfigured as failure:

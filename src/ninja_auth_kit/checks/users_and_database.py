@@ -92,7 +92,7 @@ def _unfilled_fields(model: Any) -> Iterator[CheckMessage]:
     for field in model._meta.concrete_fields:
         if not filled.isdisjoint((field.name, field.attname)):
             continue
-        if _must_be_filled(field, model):
+        if must_be_filled(field, model):
             yield error(
                 "E013",
                 f"Registration cannot fill {model.__name__}.{field.name}.",
@@ -109,7 +109,7 @@ def _unfilled_fields(model: Any) -> Iterator[CheckMessage]:
             )
 
 
-def _must_be_filled(field: Any, model: Any) -> bool:
+def must_be_filled(field: Any, model: Any) -> bool:
     """Return whether a user cannot be stored without a value of this field, or at most one user can."""
     is_automatic = field.primary_key or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
     if is_automatic or field.null or field.generated:

@@ -18,14 +18,17 @@ from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.consumer.consumer import Consumer, UnacceptableError
 from ninja_auth_kit.consumer.reading import replay, tail
 from ninja_auth_kit.consumer.stores import AwayError, Memory, Postgres, Store
+from ninja_auth_kit.tls import TLS, TLSFileError
 
 __all__ = [
+    "TLS",
     "AwayError",
     "BrokerError",
     "Consumer",
     "Memory",
     "Postgres",
     "Store",
+    "TLSFileError",
     "UnacceptableError",
     "replay",
     "tail",

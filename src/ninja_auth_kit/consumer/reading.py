@@ -9,6 +9,7 @@ import pika
 
 from ninja_auth_kit.audit.events import Event, InvalidEventError, parse
 from ninja_auth_kit.consumer.connections import as_list, broker_errors, connect
+from ninja_auth_kit.tls import TLS
 
 # A stream has been read to its end when no message that was there at the start has arrived for this
 # number of seconds.
@@ -24,6 +25,7 @@ def tail(
     exchange: str = "auth.events",
     pause: float = 0.5,
     timeout: float | None = None,
+    tls: TLS | None = None,
 ) -> Iterator[tuple[str, bytes] | None]:
     """Yield the routing key and the body of each message that arrives from now on.
 
@@ -35,11 +37,12 @@ def tail(
         exchange: the exchange of the events.
         pause: the length of a pause in seconds.
         timeout: the number of seconds that each host has to answer at the beginning, 15 at most.
+        tls: the files of `amqps://` connections, such as a client certificate.
 
     Raises:
         BrokerError: the broker is not available, or becomes unavailable.
     """
-    broker = connect(as_list(url), name="ninja_auth_kit tail", exchange=exchange, timeout=timeout)
+    broker = connect(as_list(url), name="ninja_auth_kit tail", exchange=exchange, timeout=timeout, tls=tls)
     with _closed(broker.connection), broker_errors(broker.parameters, exchange=exchange):
         channel = broker.connection.channel()
         channel.exchange_declare(exchange, passive=True)
@@ -55,8 +58,9 @@ def replay(
     since: timedelta | datetime = timedelta(days=7),
     until: datetime | None = None,
     stream: str = "auth.audit",
+    tls: TLS | None = None,
 ) -> Iterator[Event]:
-    """Yield the events that the stream still has, in the order of the stream. It keeps events for a week.
+    """Yield the events that the stream still has, in the order of the stream. It keeps events for at least a week.
 
     This is almost the order of their times: an event that the broker refused for a while is in the stream later. The
     broker does not remember what was read. To continue later, store the time of the last event. Messages that are not
@@ -64,9 +68,11 @@ def replay(
 
     Args:
         url: the URL of the broker, or a list of URLs.
-        since: the time of the first event, or how far to go back from now.
+        since: the time of the first event, or how far to go back from now. The stream may have events that your store
+            has forgotten (`Postgres.prune`, by default after 30 days), and would handle again.
         until: the time of the last event, by default now. The stream is read to its end in any case.
         stream: the catch-all queue of the producer.
+        tls: the files of `amqps://` connections, such as a client certificate.
 
     Raises:
         BrokerError: the broker is not available, or the stream does not exist.
@@ -74,7 +80,7 @@ def replay(
     now = datetime.now(UTC)
     until = until or now
     begin = now - since if isinstance(since, timedelta) else since
-    broker = connect(as_list(url), name="ninja_auth_kit replay", exchange=stream)
+    broker = connect(as_list(url), name="ninja_auth_kit replay", exchange=stream, tls=tls)
     # Closed and not cancelled: pika's cancel() would return the messages that were sent ahead,
     # which a stream does not accept.
     with _closed(broker.connection), broker_errors(broker.parameters, exchange=stream):

@@ -22,6 +22,8 @@ from itertools import count
 from django.core import mail
 from django.db import connections, transaction
 
+from ninja_auth_kit.connection_state import in_this_thread, in_thread
+
 logger = logging.getLogger("ninja_auth_kit.emails")
 
 Job = Callable[[], None]
@@ -37,14 +39,19 @@ _jitter = random.Random()  # noqa: S311  # not a secret
 def after_answer(job: Job, *, using: str) -> None:
     """Run a job after the commit and after the response.
 
-    In tests, which are recognised by `mail.outbox`, the job runs immediately after the commit, so that the outbox is
+    Its connection has the state that the connection of this thread has now, such as the schema of a tenant.
+
+    In tests, which are recognized by `mail.outbox`, the job runs immediately after the commit, so that the outbox is
     complete when the response arrives.
 
     Args:
         job: a callable without arguments.
         using: the alias of the database whose commit starts the job.
     """
-    transaction.on_commit(lambda: _start(partial(_run_and_log, job)), using=using, robust=True)
+    # Now and not after the commit, which ends what was set for the transaction.
+    with_state = in_this_thread if _is_test_run() else in_thread
+    run = with_state(job, using=using)
+    transaction.on_commit(lambda: _start(partial(_run_and_log, run)), using=using, robust=True)
 
 
 def flush(timeout: float = 10) -> bool:
@@ -120,10 +127,14 @@ def _queue(process_id: int) -> _Queue:
 
 
 def _start(run: Job) -> None:
-    if hasattr(mail, "outbox"):
+    if _is_test_run():
         run()
     else:
         _queue(os.getpid()).put(run)
+
+
+def _is_test_run() -> bool:
+    return hasattr(mail, "outbox")
 
 
 def _run_and_log(job: Job) -> None:

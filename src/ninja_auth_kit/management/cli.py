@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.management.base import CommandError, OutputWrapper
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import describe_database_error
+from ninja_auth_kit.tenancy import SHARED, is_outside_tenants, kinds_of_schemas_with
 
 
 def positive_integer(text: str) -> int:
@@ -45,7 +47,20 @@ def database_errors_as_command_errors() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        raise CommandError(describe_database_error(error)) from error
+        advice = None if isinstance(error, OperationalError) else _advice_about_tenants()
+        raise CommandError(advice or describe_database_error(error)) from error
+
+
+def _advice_about_tenants() -> str | None:
+    """Return what to do if the tables are in the schemas of tenants and the command ran in none of them."""
+    connection = connections[accounts_database()]
+    if not is_outside_tenants(connection) or SHARED in kinds_of_schemas_with("ninja_auth_kit"):
+        return None
+    return (
+        "The tables of the kit are in the schemas of tenants, and no tenant was chosen. Run the command for one of "
+        "them with `manage.py tenant_command COMMAND --schema=NAME`, or for each with `manage.py all_tenants_command "
+        "--no-public COMMAND`."
+    )
 
 
 @contextmanager

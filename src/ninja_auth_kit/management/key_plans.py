@@ -9,15 +9,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from ninja_auth_kit.conf import root_secret_name, settings
+from ninja_auth_kit import features
+from ninja_auth_kit.conf import DEFAULTS, root_secret_name, settings
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS, spoken
 from ninja_auth_kit.tokens import ACTIVE, VERIFY_ONLY, AccessKey, KeyRing, NewKey
 
-# How long a service may cache the keys that it has fetched. Libraries cache them for 5 to 15
-# minutes, and proxies in between add their own time.
+# How long a service may cache the keys that it has fetched. Most libraries cache them for 1 to 60
+# minutes (docs/verifying-tokens.md), and proxies in between add the `max-age` of the response.
 JWKS_CACHE = timedelta(hours=1)
 
 _UNCHANGED = "<unchanged>"
+_REWRAP = (
+    "Run `manage.py authkit_keys rewrap`. It seals authenticator apps and passkeys again under the new secret, and "
+    "counts what still depends on the former one. Recovery codes that were made under it, and API keys that were "
+    "not used since, are refused once it is removed. Keep it listed as verify-only as long as too many remain, or ask "
+    "the users to renew them."
+)
 
 
 def entry(kid: str, algorithm: str, state: str, key: str = _UNCHANGED) -> str:
@@ -86,8 +93,9 @@ def emergency(new: NewKey, ring: KeyRing) -> str:
     return (
         "If the current signing key was compromised, do not wait. Make the new key active on every worker at once, "
         "and remove the current one. From then on, access tokens of the removed key are refused, and each client "
-        "refreshes once. Restart the services that verify by the JWKS: until they fetch it again, they accept tokens "
-        "that the attacker signs. If session ids may have leaked too, run "
+        "refreshes once. If a proxy or a CDN stores the JWKS, purge it there. Restart the services that verify by the "
+        "JWKS: they hold the set that they have fetched, and until they fetch it again, they accept tokens that the "
+        "attacker signs. If session ids may have leaked too, run "
         "`manage.py authkit_revoke --everyone --reason key_compromised`."
     )
 
@@ -119,9 +127,20 @@ def _plan_for_first_key_pair(new: NewKey, ring: KeyRing) -> list[str]:
         "Let the key sign: stop all workers, then start them with these settings. A worker with these settings and "
         "one without refuse each other's access tokens. If both run at the same time, clients refresh again and "
         f"again. Do not change {root_secret_name()}: sessions, refresh tokens and emailed links depend on it. Access "
-        "tokens that it has signed are refused from now on, so each client refreshes once. No user is logged out:\n\n"
-        + signing_keys(*before, entry(new.kid, new.algorithm, ACTIVE, variable(new))),
+        "tokens that it has signed are refused from now on, so each client refreshes once. No user is logged out"
+        f"{_and_issuer()}:\n\n" + signing_keys(*before, entry(new.kid, new.algorithm, ACTIVE, variable(new))),
     ]
+
+
+def _and_issuer() -> str:
+    """Return what else to set while tokens are refused in any case, if the issuer is not a URL."""
+    configured: str = settings.ISSUER
+    if configured != DEFAULTS["ISSUER"]:
+        return ""
+    return (
+        ". In the same step, set ISSUER to the URL that the kit is mounted at, because many verifiers look for the "
+        "keys at ISSUER/.well-known/jwks.json"
+    )
 
 
 def _plan_for_secret(new: NewKey, ring: KeyRing) -> list[str]:
@@ -142,6 +161,7 @@ def _plan_for_secret(new: NewKey, ring: KeyRing) -> list[str]:
             "has been refreshed or has expired, and every emailed link has expired. (This is the longest of "
             "REFRESH_TOKEN_LIFETIME, EMAIL_VERIFICATION_LIFETIME and PASSWORD_RESET_LIFETIME.)"
         ),
+        *([_REWRAP] if features.can_rewrap() else []),
         "Remove the former secret"
         + (":\n\n" + signing_keys(*listed) if listed else '. "SIGNING_KEYS" is no longer needed.'),
     ]

@@ -63,6 +63,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "audit event in the outbox",
                 "verbose_name_plural": "audit events in the outbox",
             },
@@ -79,6 +80,26 @@ class Migration(migrations.Migration):
                 ("first_at", models.DateTimeField()),
                 ("last_at", models.DateTimeField()),
             ],
+            options={
+                "base_manager_name": "objects",
+            },
+        ),
+        migrations.CreateModel(
+            name="AuditRelay",
+            fields=[
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("host", models.CharField(max_length=255)),
+                ("process_id", models.PositiveIntegerField()),
+                ("is_embedded", models.BooleanField()),
+                ("state", models.CharField(max_length=16)),
+                ("failure", models.TextField()),
+                ("failed_at", models.DateTimeField(null=True)),
+                ("started_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField()),
+            ],
+            options={
+                "base_manager_name": "objects",
+            },
         ),
         migrations.CreateModel(
             name="AuditDeferred",
@@ -103,6 +124,7 @@ class Migration(migrations.Migration):
                 ("next_attempt_at", models.DateTimeField(blank=True, null=True, verbose_name="next attempt at")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "deferred audit event",
                 "verbose_name_plural": "deferred audit events",
                 "indexes": [
@@ -128,6 +150,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "blacklisted token",
                 "verbose_name_plural": "blacklisted tokens",
                 "indexes": [models.Index(fields=["blacklisted_at"], name="authkit_blacklist_by_time")],
@@ -151,6 +174,7 @@ class Migration(migrations.Migration):
                 ("announced", models.BooleanField(default=False)),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "rate limit bucket",
                 "verbose_name_plural": "rate limit buckets",
                 "indexes": [models.Index(fields=["resets_at"], name="authkit_throttle_by_reset")],
@@ -179,6 +203,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "email address",
                 "verbose_name_plural": "email addresses",
                 "indexes": [
@@ -224,6 +249,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "one-time token",
                 "verbose_name_plural": "one-time tokens",
                 "indexes": [
@@ -293,6 +319,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "promised email",
                 "verbose_name_plural": "promised emails",
                 "indexes": [
@@ -339,6 +366,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "rejected registration",
                 "verbose_name_plural": "rejected registrations",
                 "indexes": [
@@ -397,6 +425,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "session",
                 "verbose_name_plural": "sessions",
                 "indexes": [

@@ -21,6 +21,7 @@ class BlacklistedToken(models.Model):
     objects = PrimaryManager["BlacklistedToken"]()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("blacklisted token")
         verbose_name_plural = _("blacklisted tokens")
         indexes = [models.Index(fields=["blacklisted_at"], name="authkit_blacklist_by_time")]

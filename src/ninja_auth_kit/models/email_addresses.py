@@ -64,6 +64,14 @@ def _invalid(local_part: str) -> InvalidEmailError:
     return error
 
 
+def counted_spelling(email: str) -> str:
+    """Return the spelling under which failed logins are counted, also for text that is not an address."""
+    try:
+        return canonical_email(email.strip())
+    except InvalidEmailError:
+        return email.strip().casefold()
+
+
 def readable_email(canonical: str) -> str:
     """Return a canonical address with its domain as people read it, as U-labels."""
     local, _, domain = canonical.rpartition("@")
@@ -105,6 +113,7 @@ class EmailAddress(models.Model):
     objects = PrimaryManager["EmailAddress"]()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = pgettext_lazy("of an account", "email address")
         verbose_name_plural = _("email addresses")
         indexes = [

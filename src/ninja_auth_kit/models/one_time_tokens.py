@@ -190,6 +190,7 @@ class OneTimeToken(models.Model):
     objects = OneTimeTokenManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("one-time token")
         verbose_name_plural = _("one-time tokens")
         indexes = [

@@ -1,8 +1,10 @@
-"""Audit events that wait to be published to RabbitMQ."""
+"""Audit events that wait to be published to RabbitMQ, and the relays that publish them."""
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from ninja_auth_kit.models.managers import PrimaryManager
 
 
 class AuditOutbox(models.Model):
@@ -27,7 +29,10 @@ class AuditOutbox(models.Model):
     payload = models.TextField(_("payload"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
+    objects = PrimaryManager["AuditOutbox"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("audit event in the outbox")
         verbose_name_plural = _("audit events in the outbox")
 
@@ -65,7 +70,10 @@ class AuditDeferred(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
 
+    objects = PrimaryManager["AuditDeferred"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("deferred audit event")
         verbose_name_plural = _("deferred audit events")
         indexes = [
@@ -105,5 +113,46 @@ class AuditFlood(models.Model):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
+    objects = PrimaryManager["AuditFlood"]()
+
+    class Meta:
+        base_manager_name = "objects"
+
     def __str__(self) -> str:
         return f"{self.routing_key} {self.seen}"
+
+
+class AuditRelay(models.Model):
+    """A relay that runs, with its heartbeat.
+
+    It is a row and not a property of the database session, because behind a pooler one session
+    serves many clients. Rows are written by `audit.relay.heartbeat` only.
+
+    Attributes:
+        id: random, chosen by the relay.
+        host: the name of the machine.
+        process_id: the process id on that machine.
+        is_embedded: whether the relay is a thread of a web process.
+        state: what it does: publishing, waiting (for the broker) or blocked (by the broker).
+        failure: the last failure of the broker or the database, without credentials.
+        failed_at: when that was.
+        seen_at: the time of the last heartbeat.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    host = models.CharField(max_length=255)
+    process_id = models.PositiveIntegerField()
+    is_embedded = models.BooleanField()
+    state = models.CharField(max_length=16)
+    failure = models.TextField()
+    failed_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    objects = PrimaryManager["AuditRelay"]()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.process_id}"

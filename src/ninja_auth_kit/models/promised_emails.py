@@ -1,7 +1,8 @@
 """Promised emails: what is to be emailed, stored in the transaction of the action that it is about."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models.managers import PrimaryManager
 from ninja_auth_kit.models.users import account_state
+from ninja_auth_kit.tenancy import is_outside_tenants, tenant_of, tenants
 from ninja_auth_kit.tokens.digests import DIGEST_PATTERN, is_password_fingerprint, password_fingerprint
 
 # All times are those of the database, because the clocks of several machines differ.
@@ -90,16 +92,16 @@ class NewEmail:
     """An email to promise.
 
     Attributes:
-        kind: what it is about.
-        user: the account that it is about, or None: nothing will be sent, but a row is stored.
+        kind: what it is about: an `EmailKind`, or a kind of a feature.
+        user: the account that it is about; or None, if the email goes to `address`, or if none will be sent.
         client: the client of the request, whose rate limits apply, or None for an administrator.
         address: an address that is not, or may soon not be, the present one of the account.
-        page: the URL that the link opens.
+        page: the URL that the link opens, or something else that its sender needs.
         account: what must not have changed when the email is sent, such as the password hash. Only
             a keyed digest of it is stored.
     """
 
-    kind: EmailKind
+    kind: models.TextChoices
     user: Any | None
     client: ClientInfo | None
     address: str = ""
@@ -167,6 +169,14 @@ class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
         """Return whether an email is due that the process that promised it has not sent."""
         return bool(self._execute(f"SELECT EXISTS (SELECT FROM {{table}} WHERE {_IS_DUE})")[0][0])  # noqa: S608
 
+    def is_due_in(self, schema: str) -> str:
+        """Return a condition: whether an email is due in a schema.
+
+        Args:
+            schema: the quoted name.
+        """
+        return f"EXISTS (SELECT FROM {schema}.{self._table()} WHERE {_IS_DUE})"
+
     def is_kept(self, promised: "PromisedEmail") -> bool:
         """Lock a row until the transaction ends, and return whether it still exists."""
         return self.select_for_update().filter(pk=promised.pk).values_list("pk").first() is not None
@@ -206,16 +216,22 @@ class PromisedEmailManager(PrimaryManager["PromisedEmail"]):
         return len(self._execute(REQUEUE))
 
     def health(self, *, using: str) -> EmailHealth:
-        """Return how many emails wait in a database."""
+        """Return how many emails wait in a database: of all tenants, if the connection is not in one of them."""
+        connection = connections[using]
         counts = {"waiting": 0, "retrying": 0, "given_up": 0, "refused": 0}
         oldest = 0.0
-        with connections[using].cursor() as cursor:
-            cursor.execute(COUNT.format(table=self._table()))
-            for state, is_tried, count, seconds in cursor.fetchall():
-                is_waiting = state == PromisedEmail.State.WAITING
-                counts["retrying" if is_waiting and is_tried else state] += count
-                oldest = max(oldest, seconds) if is_waiting else oldest
+        for state, is_tried, count, seconds in self._counts(connection):
+            is_waiting = state == PromisedEmail.State.WAITING
+            counts["retrying" if is_waiting and is_tried else state] += count
+            oldest = max(oldest, seconds) if is_waiting else oldest
         return EmailHealth(**counts, oldest_seconds=oldest)
+
+    def _counts(self, connection: Any) -> Iterator[tuple[Any, ...]]:
+        for tenant in tenants(connection) if is_outside_tenants(connection) else [None]:
+            chosen = nullcontext() if tenant is None else tenant_of(connection, tenant)
+            with chosen, connection.cursor() as cursor:
+                cursor.execute(COUNT.format(table=self._table()))
+                yield from cursor.fetchall()
 
     def _claim(self, which: str, values: list[Any]) -> "PromisedEmail | None":
         statement = CLAIM.format(table=self._table(), which=which.format(table=self._table()))
@@ -241,9 +257,9 @@ class PromisedEmail(models.Model):
     requests that concern an account.
 
     Attributes:
-        user: the account, or None if nothing will be sent.
+        user: the account, or None.
         address: an address that is not, or may soon not be, the present one of the account, or "".
-        page: the URL that the link opens, or "".
+        page: the URL that the link opens, or something else that the sender of its kind needs, or "".
         auth_hash: a keyed digest of the row and of the state of the account. An attacker who can
             write to the database, but has no key, cannot cause an email with another link or to
             another address.
@@ -262,7 +278,7 @@ class PromisedEmail(models.Model):
         GIVEN_UP = "given_up"
         REFUSED = "refused"
 
-    kind = models.CharField(max_length=30, choices=EmailKind)
+    kind = models.CharField(max_length=30)  # without choices, because features have kinds of their own
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,
@@ -287,6 +303,7 @@ class PromisedEmail(models.Model):
     objects = PromisedEmailManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("promised email")
         verbose_name_plural = _("promised emails")
         indexes = [

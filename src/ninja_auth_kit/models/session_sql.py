@@ -32,10 +32,11 @@ FIELDS_OF_CHECK = (
     "ip_address",
     "user_agent",
 )
+FIELDS_OF_LEVEL = (*FIELDS_OF_CHECK, "aal", "amr", "authenticated_at", "step_up_at")
 
 
 def read_session(
-    session_id: UUID, *, alias: str, with_email: bool = False, for_check: bool = False
+    session_id: UUID, *, alias: str, with_email: bool = False, fields: tuple[str, ...] = ()
 ) -> "UserSession | None":
     """Return a session with its user loaded, or None if either does not exist.
 
@@ -43,9 +44,9 @@ def read_session(
         session_id: the id of the session.
         alias: the alias of the database.
         with_email: whether to join the user's `EmailAddress` too, which costs about a third more.
-        for_check: whether to read only the fields of `FIELDS_OF_CHECK`, and defer the others.
+        fields: the fields to read; by default all. The others are deferred.
     """
-    query = _session_query(alias, with_email=with_email, for_check=for_check)
+    query = _session_query(alias, with_email=with_email, fields=fields)
     for session, user, *address in query.fetch(session_id=session_id):
         session.user = user
         if address:
@@ -56,13 +57,13 @@ def read_session(
 
 
 @cached_unless_filtered(lambda: get_user_model()._default_manager)
-def _session_query(alias: str, *, with_email: bool, for_check: bool) -> CompiledQuery:
+def _session_query(alias: str, *, with_email: bool, fields: tuple[str, ...]) -> CompiledQuery:
     model, user_model = _session_model(), get_user_model()
     # Through the user's default manager, as in Django's own get_user(): a user whom it hides cannot
     # use a session.
     session_id = Placeholder("session_id", model._meta.pk)
     users = user_model._default_manager.using(alias).filter(sessions__id=session_id).order_by()
-    columns = [ModelColumns(model, "sessions", fields=FIELDS_OF_CHECK if for_check else ()), ModelColumns(user_model)]
+    columns = [ModelColumns(model, "sessions", fields=fields), ModelColumns(user_model)]
     if with_email:
         columns.append(ModelColumns(EmailAddress, "authkit_email"))
     return CompiledQuery(users, *columns)

@@ -13,9 +13,18 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.levels import Authentication
 from ninja_auth_kit.models.compiled_query import array, from_database, to_database
 from ninja_auth_kit.models.managers import PrimaryManager
-from ninja_auth_kit.models.session_sql import END, ROTATE, read_active, read_session, with_tables
+from ninja_auth_kit.models.session_sql import (
+    END,
+    FIELDS_OF_CHECK,
+    FIELDS_OF_LEVEL,
+    ROTATE,
+    read_active,
+    read_session,
+    with_tables,
+)
 from ninja_auth_kit.models.users import may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
@@ -51,7 +60,9 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         """Return a session with its user, or None, with one query that uses an index."""
         return read_session(session_id, alias=accounts_database())
 
-    def load_for_check(self, session_id: uuid.UUID, *, with_email: bool = False) -> "UserSession | None":
+    def load_for_check(
+        self, session_id: uuid.UUID, *, with_email: bool = False, with_level: bool = False
+    ) -> "UserSession | None":
         """Return a session with its user, or None, with only the fields that say whether it is valid.
 
         This runs on every authenticated request.
@@ -59,8 +70,14 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         Args:
             session_id: the id of the session.
             with_email: whether to load `user.authkit_email` with the same query.
+            with_level: whether to load the fields that `UserSession.confirms` reads.
         """
-        return read_session(session_id, alias=accounts_database(), with_email=with_email, for_check=True)
+        return read_session(
+            session_id,
+            alias=accounts_database(),
+            with_email=with_email,
+            fields=FIELDS_OF_LEVEL if with_level else FIELDS_OF_CHECK,
+        )
 
     def active_for(self, user: Any) -> "list[UserSession]":
         """Return the sessions of a user that are marked active, valid or not, the oldest first."""
@@ -168,6 +185,10 @@ class UserSession(models.Model):
         expires_at: the absolute limit. It never moves.
         auth_hash: a fingerprint of the user's password hash. After a change of the password, the
             session is not valid any more.
+        amr: the methods of the login, separated by spaces: see `levels.METHODS`.
+        aal: the level of the login, 1 or 2. It falls to 1 when the user removes the last second factor.
+        authenticated_at: when the login was authenticated, or None for the time of the login.
+        step_up_at: when a second factor was last proved in this session, or None.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -192,12 +213,18 @@ class UserSession(models.Model):
     refresh_expires_at = models.DateTimeField(_("refresh token expires at"))
     expires_at = models.DateTimeField(_("expires at"))
     auth_hash = models.CharField(max_length=100)
+    # Defaults of the database, because processes of an older version insert rows during a rolling deploy.
+    amr = models.CharField(_("methods"), max_length=64, db_default="pwd")
+    aal = models.PositiveSmallIntegerField(_("level"), db_default=1)
+    authenticated_at = models.DateTimeField(_("authenticated at"), null=True, blank=True)
+    step_up_at = models.DateTimeField(_("step-up at"), null=True, blank=True)
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
     user_agent = models.CharField(_("user agent"), max_length=256, blank=True)
 
     objects = UserSessionManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         indexes = [
@@ -235,6 +262,19 @@ class UserSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
+
+    @property
+    def authentication(self) -> Authentication:
+        """How the login was authenticated. A refresh does not change it (RFC 9068 section 2.2.1)."""
+        time = self.authenticated_at or self.login_time
+        # Without "mfa" if the level has fallen since, because the user has removed the last second factor.
+        methods = tuple(method for method in self.amr.split() if method != "mfa" or self.aal == 2)
+        return Authentication(f"aal{self.aal}", methods, int(time.timestamp()))
+
+    def confirms(self, proved: Authentication) -> bool:
+        """Return whether the session has level 2 from an authentication at that time, or from a later one."""
+        of_login = self.aal == 2 and self.authentication.time >= proved.time
+        return of_login or (self.step_up_at is not None and int(self.step_up_at.timestamp()) >= proved.time)
 
     def is_valid(self) -> bool:
         """Return whether the session is active, its user may log in, and the password is the same.

@@ -104,6 +104,7 @@ class ShadowRegistration(models.Model):
     objects = ShadowRegistrationManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("rejected registration")
         verbose_name_plural = _("rejected registrations")
         indexes = [

@@ -181,6 +181,7 @@ class ThrottleBucket(models.Model):
     objects = ThrottleBucketManager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("rate limit bucket")
         verbose_name_plural = _("rate limit buckets")
         indexes = [models.Index(fields=["resets_at"], name="authkit_throttle_by_reset")]

@@ -17,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
 
+from ninja_auth_kit import features
+
 logger = logging.getLogger("ninja_auth_kit.models")
 
 OWNED_BY_USERS = ("EmailAddress", "OneTimeToken", "ShadowRegistration", "UserSession")
@@ -60,15 +62,15 @@ def add_user_constraints(*, using: str, **_: Any) -> None:
     with connection.cursor() as cursor:
         if not _is_true(cursor, _TABLE_EXISTS, connection.ops.quote_name(session._meta.db_table)):
             return  # after `migrate ninja_auth_kit zero`
-        for name in OWNED_BY_USERS:
+        for model, field in _owned_models():
             # One transaction for each, so that no lock is held longer than necessary.
             with transaction.atomic(using=using):
-                _add_foreign_key(cursor, _model(name))
+                _add_foreign_key(cursor, model, field)
         _add_address_index(cursor)
 
 
-def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
-    """Let PostgreSQL delete the rows of a user with the user.
+def _add_foreign_key(cursor: CursorWrapper, model: Any, field: str) -> None:
+    """Let PostgreSQL delete the rows of a user with the user, and those of a factor with the factor.
 
     So a user who is deleted by SQL leaves no rows behind. Django 5.2 cannot declare ON DELETE in a
     model, so the models have `db_constraint=False` and `DO_NOTHING`. With `CASCADE`, Django would
@@ -77,8 +79,10 @@ def _add_foreign_key(cursor: CursorWrapper, model: Any) -> None:
     Raises:
         ImproperlyConfigured: there are no users, but rows that belong to users.
     """
-    quote, user = cursor.db.ops.quote_name, model._meta.get_field("user")
-    name, table = f"authkit_{model._meta.model_name}_user", quote(model._meta.db_table)
+    quote, user = cursor.db.ops.quote_name, model._meta.get_field(field)
+    name, table = f"authkit_{model._meta.model_name}_{field}", quote(model._meta.db_table)
+    if not _is_true(cursor, _TABLE_EXISTS, table):
+        return  # a feature whose migrations come later
     target = user.target_field
     users = quote(target.model._meta.db_table)
     if _is_true(cursor, _FOREIGN_KEY_EXISTS, name, table):
@@ -126,6 +130,16 @@ def _add_address_index(cursor: CursorWrapper) -> None:
 def _is_true(cursor: CursorWrapper, query: str, *values: str) -> bool:
     cursor.execute(query, values)
     return bool(cursor.fetchone()[0])
+
+
+def _owned_models() -> list[tuple[Any, str]]:
+    """Return the models whose rows the database deletes with another row, each with the field that refers to it."""
+    of_features = [
+        (apps.get_model(feature.name, name), field)
+        for feature in features.features()
+        for name, field in feature.owned_models
+    ]
+    return [*((_model(name), "user") for name in OWNED_BY_USERS), *of_features]
 
 
 def _model(name: str) -> Any:

@@ -4,7 +4,7 @@ Every function works with any user model. It reads the model's own names: `EMAIL
 `USERNAME_FIELD` and the default manager.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -150,7 +150,12 @@ def may_authenticate(user: Any) -> bool:
 
 def may_reset_password(user: Any) -> bool:
     """Return whether a user may set a password with an emailed link: a new one, or the first."""
-    return may_authenticate(user) and (user.has_usable_password() or settings.PASSWORD_RESET_SETS_FIRST_PASSWORD)
+    return may_authenticate(user) and may_set_password(user)
+
+
+def may_set_password(user: Any) -> bool:
+    """Return whether a user may set a new password: one without a password only if the settings allow a first one."""
+    return bool(user.has_usable_password() or settings.USERS_SET_FIRST_PASSWORD)
 
 
 def password_context(user: Any) -> dict[str, bool]:
@@ -319,6 +324,23 @@ def lock_user(pk: Any) -> Any | None:
         set_address(user, next((address for (address,) in _address_query(alias).fetch(user=pk)), None))
         return user
     return None
+
+
+def users_by_pk(keys: Collection[Any], *, lock: bool = False) -> list[Any]:
+    """Return the users with these primary keys, in the order of the keys, with `authkit_email` loaded.
+
+    Args:
+        keys: the primary keys; those that do not exist are left out.
+        lock: whether to lock the rows until the transaction ends. Callers that lock several users lock them in one
+            order, so that two of them do not wait for each other.
+    """
+    users = get_user_model()._base_manager.using(accounts_database()).filter(pk__in=keys).order_by("pk")
+    found = list(users.select_for_update(no_key=True) if lock else users)
+    # The addresses are read after the users are locked: see `lock_user`.
+    addresses = {address.user_id: address for address in EmailAddress.objects.filter(user__in=keys)}
+    for user in found:
+        set_address(user, addresses.get(user.pk))
+    return found
 
 
 @cached_unless_filtered(lambda: get_user_model()._base_manager)

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
@@ -12,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic
-from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError, WrongPasswordError
+from ninja_auth_kit.exceptions import AccountProtectedError, SessionEndedError
 from ninja_auth_kit.models import ShadowRegistration, UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.unique_values import UniqueValues
@@ -23,8 +24,7 @@ from ninja_auth_kit.services.internal.lapsed_registrations import (
     require_lapsed,
     require_released,
 )
-from ninja_auth_kit.services.internal.password_hashing import is_password
-from ninja_auth_kit.services.internal.throttling import password_check
+from ninja_auth_kit.services.internal.own_password import check_own_password
 from ninja_auth_kit.services.internal.user_fields import as_input_error, check_values
 
 
@@ -105,26 +105,26 @@ def _is_same(before: Any, after: Any) -> bool:
 
 
 @sensitive_variables()
-def delete_account(*, user: Any, password: str, client: ClientInfo) -> None:
+def delete_account(*, user: Any, password: str | None, client: ClientInfo) -> None:
     """Delete a user and all rows that a cascade deletes with it. The audit trail stays.
 
     Args:
         user: the owner of the account, who is logged in.
-        password: as typed; a stolen access token alone must not be enough.
+        password: as typed. None for a user who has none: call `require_confirmation` first, because a stolen access
+            token alone must not be enough.
         client: the caller.
 
     Raises:
         WrongPasswordError: `password` is not the password of the account.
+        InvalidInputError: `password` is missing, and the account has one.
         AccountProtectedError: rows of your project need the user (`on_delete=PROTECT`, or a foreign key that only the
             database knows); nothing is deleted.
         SessionEndedError: the password has changed, or the user was deleted or disabled, in the meantime.
         ThrottledError: too many wrong passwords for this account, or too many passwords hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    with password_check(user=user, client=client):
-        if not is_password(password, user.password):
-            signals.account_deletion_failed.announce(user=user, client=client, reason="wrong_password")
-            raise WrongPasswordError
+    failed = partial(signals.account_deletion_failed.announce, user=user, client=client, reason="wrong_password")
+    check_own_password(user, password, field="password", client=client, announce_failure=failed)
     try:
         _delete(user, client=client)
     except (ProtectedError, RestrictedError, IntegrityError) as error:

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit import emails, signals
+from ninja_auth_kit import emails, features, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.models import EmailAddress, UserSession
@@ -38,11 +38,16 @@ from ninja_auth_kit.services.verification import has_password_for_link, verifica
 def revoke_sessions(*, user_id: Any, reason: str = EndReason.REVOKED) -> int:
     """Revoke every session of a user at once, and return how many there were. A repetition revokes none.
 
+    The devices on which the user needs no second factor are forgotten.
+
     Args:
         user_id: the primary key of the user, even if your project's default manager hides the user.
         reason: the reason in the audit events, one word such as "stolen_laptop".
     """
-    return len(_revoke(user_id=user_id, reason=reason, actor={"by": "system"}))
+    with atomic():
+        ended = _revoke(user_id=user_id, reason=reason, actor={"by": "system"})
+        features.forget_devices(user_id)
+    return len(ended)
 
 
 def revoke_all_sessions(*, reason: str = EndReason.REVOKED) -> Iterator[int]:
@@ -54,6 +59,7 @@ def revoke_all_sessions(*, reason: str = EndReason.REVOKED) -> Iterator[int]:
     Args:
         reason: see `revoke_sessions`.
     """
+    features.forget_devices(None)
     active = UserSession.objects.filter(is_active=True)
     for user_id in active.order_by().values_list("user_id", flat=True).distinct().iterator(chunk_size=1000):
         yield revoke_sessions(user_id=user_id, reason=reason)

@@ -15,6 +15,7 @@ from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, get_hashers
 from django.db.models import Count, F, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length, Upper
 
+from ninja_auth_kit import features
 from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.users import email_field
@@ -121,9 +122,16 @@ UNKNOWN_HASHER = Reason(
     "refused.",
     "Add the hasher to PASSWORD_HASHERS, below the first. Otherwise the users need a password reset.",
 )
+REMOVED_ROOT = Reason(
+    "removed_root",
+    "Their authenticator app, passkey, recovery codes or API keys depend on a root secret that the settings do not "
+    "list any more: each use is refused.",
+    "If the former secret has not leaked, list it again (see `authkit_keys rotate`) and run authkit_keys rewrap. "
+    "Otherwise reset the factors of each user with authkit_factors reset, and let the users create new API keys.",
+)
 NO_PASSWORD = Reason(
     "no_password",
-    "They have no usable password, and PASSWORD_RESET_SETS_FIRST_PASSWORD is off: they can neither log in with a "
+    "They have no usable password, and USERS_SET_FIRST_PASSWORD is off: they can neither log in with a "
     "password nor reset it.",
     "Nothing, if they log in with something else, such as a directory. Otherwise turn the setting on, or set "
     "passwords.",
@@ -158,7 +166,8 @@ def diagnose(*, limit: int) -> Diagnosis:
     """
     users = get_user_model()._default_manager.using(accounts_database()).order_by()
     total, findings = _count(users, limit=limit)
-    findings += [find(users, limit=limit) for find in (_refused_addresses, _changed_addresses, _shared_addresses)]
+    finders = (_refused_addresses, _changed_addresses, _shared_addresses, _locked_out)
+    findings += [find(users, limit=limit) for find in finders]
     return Diagnosis(total, [finding for finding in findings if finding.count])
 
 
@@ -187,7 +196,7 @@ def _has_row_of_address() -> Q:
 def _conditions() -> dict[Reason, Q]:
     """Return the reasons that are a condition in SQL."""
     enabled, unusable = _enabled(), Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
-    no_password = FIRST_PASSWORD if settings.PASSWORD_RESET_SETS_FIRST_PASSWORD else NO_PASSWORD
+    no_password = FIRST_PASSWORD if settings.USERS_SET_FIRST_PASSWORD else NO_PASSWORD
     found = {
         NO_ADDRESS: enabled & _is_empty(email_field()),
         UNKNOWN_HASHER: enabled & ~unusable & ~_has_known_hash(),
@@ -272,6 +281,18 @@ def _shared_addresses(users: QuerySet[Any], *, limit: int) -> Finding:
         if is_listed and len(group) > 1:
             shared.groups.append(group)
     return shared
+
+
+def _locked_out(users: QuerySet[Any], *, limit: int) -> Finding:
+    """Find users whose second factor, recovery codes or API keys depend on a root secret that is listed no more."""
+    condition = Q(pk__in=[])
+    queries = features.locked_out()
+    if not queries:
+        return Finding(REMOVED_ROOT)
+    for keys in queries:
+        condition |= Q(pk__in=keys)
+    found = users.filter(_enabled(), condition)
+    return Finding(REMOVED_ROOT, found.count(), list(found.order_by("pk").values_list("pk", flat=True)[:limit]))
 
 
 class _Holder(NamedTuple):

@@ -1,6 +1,7 @@
 """Email change: requested with the password, and confirmed with a link that is sent to the new address."""
 
 import copy
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
@@ -8,10 +9,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit import emails, signals
+from ninja_auth_kit import emails, features, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
-from ninja_auth_kit.exceptions import FieldError, InvalidInputError, WrongPasswordError
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError
 from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
@@ -31,19 +32,18 @@ from ninja_auth_kit.models.users import (
     user_by_pk,
 )
 from ninja_auth_kit.services.internal.email_links import email_token, link_context, reject_token, send_notice
-from ninja_auth_kit.services.internal.password_hashing import is_password
+from ninja_auth_kit.services.internal.own_password import check_own_password
 from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
     count_email_request,
     count_email_to,
-    password_check,
 )
 from ninja_auth_kit.services.internal.user_fields import check_email
 from ninja_auth_kit.services.registration import send_account_exists
 
 
 @sensitive_variables()
-def request_email_change(*, user: Any, new_email: str, password: str, client: ClientInfo) -> None:
+def request_email_change(*, user: Any, new_email: str, password: str | None, client: ClientInfo) -> None:
     """Send a link to the new address, and a notice to the present one. The account does not change yet.
 
     If an account has the new address, that account gets a notice and no link is sent. The caller does not learn that.
@@ -51,12 +51,13 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     Args:
         user: the owner of the account, who is logged in.
         new_email: as typed; the link is sent to this spelling.
-        password: as typed.
+        password: as typed. None for a user who has none: call `require_confirmation` first.
         client: the caller.
 
     Raises:
         WrongPasswordError: `password` is not the password of the account.
-        InvalidInputError: `new_email` is not a valid address, or is the address that the account has.
+        InvalidInputError: `new_email` is not a valid address, or is the address that the account has; or `password` is
+            missing, and the account has one.
         ImproperlyConfigured: there is no page for the link.
         ThrottledError: too many wrong passwords for this account, or too many requests from this network or emails
             for it.
@@ -64,10 +65,8 @@ def request_email_change(*, user: Any, new_email: str, password: str, client: Cl
     """
     count_email_request(client)
     page = emails.page_url(Purpose.CHANGE_EMAIL)
-    with password_check(user=user, client=client):
-        if not is_password(password, user.password):
-            signals.email_change_failed.announce(user=user, client=client, reason="wrong_password")
-            raise WrongPasswordError
+    failed = partial(signals.email_change_failed.announce, user=user, client=client, reason="wrong_password")
+    check_own_password(user, password, field="password", client=client, announce_failure=failed)
     canonical = check_email(new_email, field="new_email")
     if has_address(user, canonical):
         raise InvalidInputError(
@@ -169,6 +168,7 @@ def _change_email(row: OneTimeToken, *, client: ClientInfo) -> bool:
             user.save(using=accounts_database(), update_fields=[email_field()])
             mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.EMAIL_CHANGED, user_id=user.pk)
+            features.forget_devices(user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             ShadowRegistration.objects.filter(user=user).delete()  # it has the former address
             signals.email_changed.announce(user=user, client=client, sessions_ended=len(ended))

@@ -16,10 +16,16 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models.email_addresses import InvalidEmailError
 from ninja_auth_kit.models.users import find_user, find_user_by_name, has_username
-from ninja_auth_kit.services.internal.credentials import authenticate
+from ninja_auth_kit.services.internal.credentials import authenticate, username_for_backends
+from ninja_auth_kit.services.internal.finish_login import (
+    PasswordHashChangedError,
+    PendingLogin,
+    finish_login,
+    password_proof,
+)
 from ninja_auth_kit.services.internal.password_hashing import is_password
+from ninja_auth_kit.services.internal.session_tokens import TokenPair
 from ninja_auth_kit.services.internal.throttling import login_attempt
-from ninja_auth_kit.services.sessions import PasswordHashChangedError, TokenPair, finish_login
 
 # Each of several parallel logins may upgrade an outdated hash, and the others then check the password again. More
 # changes than this are changes of the password.
@@ -27,7 +33,14 @@ _ATTEMPTS = 5
 
 
 @sensitive_variables()
-def login(*, request: HttpRequest, password: str, username: str | None = None, email: str | None = None) -> TokenPair:
+def login(
+    *,
+    request: HttpRequest,
+    password: str,
+    username: str | None = None,
+    email: str | None = None,
+    device_token: str | None = None,
+) -> TokenPair | PendingLogin:
     """Check a password through Django's authentication backends, and start a session.
 
     Args:
@@ -35,6 +48,10 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         password: as typed.
         username: the value of the user model's USERNAME_FIELD. Give this or `email`.
         email: the email address of the account.
+        device_token: the token of a remembered device, if `ninja_auth_kit.contrib.factors` remembers devices.
+
+    Returns:
+        The tokens, or a `PendingLogin` if the user has a second factor.
 
     Raises:
         InvalidCredentialsError: the account is unknown, disabled or has no usable password, or the password is wrong.
@@ -52,13 +69,19 @@ def login(*, request: HttpRequest, password: str, username: str | None = None, e
         raise ValueError("login() needs a username or an email address.")
     by_email = email is not None or not has_username()
     holder = _holder_of_address(identifier) if by_email else find_user_by_name(identifier)
-    with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client) as slot:
+    with login_attempt(identifier=identifier, by_email=by_email, holder=holder, client=client) as attempt:
         try:
             user = authenticate(request, identifier=identifier, holder=holder, by_email=by_email, password=password)
-            slot.release()  # the next steps may wait for locks and for code of the project
-            return _start_session(user, request=request, client=client, password=password)
+            attempt.slot.release()  # the next steps may wait for locks and for code of the project
+            started = _start_session(
+                user, request=request, client=client, password=password, device_token=device_token
+            )
+            attempt.is_pending = isinstance(started, PendingLogin)
+            return started
         except (InvalidCredentialsError, EmailNotVerifiedError, SessionLimitReachedError) as refusal:
-            _announce_failure(request, user=holder, client=client, identifier=identifier, refusal=refusal)
+            _announce_failure(
+                request, holder, by_email=by_email, client=client, identifier=identifier, refusal=refusal
+            )
             raise
 
 
@@ -71,11 +94,15 @@ def _holder_of_address(email: str) -> Any | None:
 
 
 @sensitive_variables()
-def _start_session(user: Any, *, request: HttpRequest, client: ClientInfo, password: str) -> TokenPair:
+def _start_session(
+    user: Any, *, request: HttpRequest, client: ClientInfo, password: str, device_token: str | None
+) -> TokenPair | PendingLogin:
     """Start the session, unless the password has changed since it was checked."""
     for _attempt in range(_ATTEMPTS):
         try:
-            return finish_login(user, request=request, client=client, checked_hash=user.password)
+            return finish_login(
+                user, request=request, client=client, proof=password_proof(user.password), device_token=device_token
+            )
         except PasswordHashChangedError as changed:
             # To another password, or to a new hash of this one, by a parallel login that upgraded it.
             if not is_password(password, changed.current_hash):
@@ -85,9 +112,17 @@ def _start_session(user: Any, *, request: HttpRequest, client: ClientInfo, passw
 
 
 def _announce_failure(
-    request: HttpRequest, *, user: Any | None, client: ClientInfo, identifier: str, refusal: AuthKitError
+    request: HttpRequest,
+    holder: Any | None,
+    *,
+    by_email: bool,
+    client: ClientInfo,
+    identifier: str,
+    refusal: AuthKitError,
 ) -> None:
-    signals.login_failed.announce(user=user, client=client, identifier=identifier, reason=refusal.code)
+    signals.login_failed.announce(user=holder, client=client, identifier=identifier, reason=refusal.code)
     if isinstance(refusal, InvalidCredentialsError):
-        credentials = {"username": identifier, "password": "*" * 20}
+        # The name that the backends were asked with: a lockout package compares the two.
+        username = username_for_backends(identifier, holder=holder, by_email=by_email)
+        credentials = {"username": username, "password": "*" * 20}
         user_login_failed.send_robust(sender=__name__, credentials=credentials, request=request)

@@ -2,15 +2,17 @@
 
 import copy
 import uuid
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from ninja_auth_kit import emails, signals
+from ninja_auth_kit import emails, features, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import accounts_database, atomic, settings
-from ninja_auth_kit.exceptions import SessionEndedError, WrongPasswordError
+from ninja_auth_kit.exceptions import FieldError, InvalidInputError, SessionEndedError
 from ninja_auth_kit.models import OneTimeToken, PromisedEmail, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 from ninja_auth_kit.models.one_time_tokens import Purpose
@@ -21,49 +23,60 @@ from ninja_auth_kit.models.users import (
     lock_user,
     mark_address_verified,
     may_reset_password,
+    may_set_password,
     password_context,
     stored_email,
 )
 from ninja_auth_kit.services.account import lock_unchanged
 from ninja_auth_kit.services.internal.email_links import reject_token, send_link, send_notice
-from ninja_auth_kit.services.internal.password_hashing import is_password, set_normalized_password
+from ninja_auth_kit.services.internal.own_password import check_own_password
+from ninja_auth_kit.services.internal.password_hashing import set_normalized_password
 from ninja_auth_kit.services.internal.password_rules import check_new_password
 from ninja_auth_kit.services.internal.promises import promise, sends, user_of
 from ninja_auth_kit.services.internal.throttling import (
     count_email_request,
     forgive,
     new_password_slot,
-    password_check,
 )
 from ninja_auth_kit.services.internal.user_fields import find_account
 
 
 @sensitive_variables()
 def change_password(
-    *, user: Any, session_id: uuid.UUID, current_password: str, new_password: str, client: ClientInfo
+    *, user: Any, session_id: uuid.UUID, current_password: str | None, new_password: str, client: ClientInfo
 ) -> None:
-    """Change a user's own password. This session continues, all others end, and the owner gets an email.
+    """Change a user's own password, or set the first one. This session continues, all others end.
+
+    The owner gets an email.
 
     Args:
         user: the owner of the account, who is logged in.
         session_id: the session that continues.
-        current_password: as typed; a stolen access token alone must not be enough (ASVS 6.2.3).
+        current_password: as typed. None for a user who has none: call `require_confirmation` first, because a stolen
+            access token alone must not be enough (ASVS 6.2.3).
         new_password: as typed.
         client: the caller.
 
     Raises:
         WrongPasswordError: `current_password` is not the password of the account.
-        InvalidInputError: `new_password` breaks a rule.
+        InvalidInputError: `new_password` breaks a rule, `current_password` is missing, or the account has none and
+            `USERS_SET_FIRST_PASSWORD` is off.
         SessionEndedError: the password or the session has changed, or the user was disabled, in the meantime.
         ThrottledError: too many wrong passwords for this account, or too many passwords hashed for this network.
         ServiceUnavailableError: too many passwords are being hashed.
     """
-    with password_check(user=user, client=client):
-        if not is_password(current_password, user.password):
-            signals.password_change_failed.announce(
-                user=user, client=client, session_id=session_id, reason="wrong_password"
-            )
-            raise WrongPasswordError
+    failed = partial(
+        signals.password_change_failed.announce,
+        user=user,
+        client=client,
+        session_id=session_id,
+        reason="wrong_password",
+    )
+    check_own_password(user, current_password, field="current_password", client=client, announce_failure=failed)
+    if not may_set_password(user):
+        raise InvalidInputError(
+            FieldError("new_password", "first_password_not_allowed", _("This account cannot have a password."))
+        )
     check_new_password(new_password, user=user, field="new_password")
     changed = _copy_with_password(user, new_password, client)
     with atomic():
@@ -74,6 +87,7 @@ def change_password(
             raise SessionEndedError
         changed.save(using=accounts_database(), update_fields=["password"])
         ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk, except_id=session_id)
+        features.forget_devices(user.pk)
         OneTimeToken.objects.filter(user=user, purpose=Purpose.RESET_PASSWORD).delete()
         promise(_changed_notice(user, client))
         signals.password_changed.announce(user=user, client=client, session_id=session_id, sessions_ended=len(ended))
@@ -101,7 +115,7 @@ def _send_changed_notice(promised: PromisedEmail) -> None:
 def request_password_reset(*, email: str, client: ClientInfo) -> None:
     """Send a link for a new password if an account has the address. The caller does not learn whether one has.
 
-    With it, an account without a password gets its first one, unless `PASSWORD_RESET_SETS_FIRST_PASSWORD` is off.
+    With it, an account without a password gets its first one, unless `USERS_SET_FIRST_PASSWORD` is off.
 
     Args:
         email: as typed; the email is sent to the spelling that the account has.
@@ -187,6 +201,7 @@ def _reset_password(row: OneTimeToken, changed: Any, *, client: ClientInfo) -> b
             changed.save(using=accounts_database(), update_fields=["password"])
             mark_address_verified(user, row.email)
             ended = UserSession.objects.end(reason=EndReason.PASSWORD_CHANGED, user_id=user.pk)
+            features.forget_devices(user.pk)
             OneTimeToken.objects.filter(user=user).exclude(pk=row.pk).delete()
             promise(_changed_notice(user, client))
             signals.password_reset.announce(user=user, client=client, sessions_ended=len(ended))

@@ -14,14 +14,16 @@ from django.db import IntegrityError, connections
 from django.db.models import Exists, Model, OuterRef, ProtectedError, Q, QuerySet, RestrictedError
 from django.utils import timezone
 
-from ninja_auth_kit import signals
+from ninja_auth_kit import features, signals
 from ninja_auth_kit.conf import accounts_database, atomic, settings
+from ninja_auth_kit.features import Prunable
 from ninja_auth_kit.models import (
     BlacklistedToken,
     EmailAddress,
     OneTimeToken,
     PromisedEmail,
     ShadowRegistration,
+    SpentTicket,
     ThrottleBucket,
     UserSession,
 )
@@ -37,14 +39,6 @@ DELETE FROM {table} WHERE ctid = ANY (ARRAY (
     SELECT ctid FROM {table} WHERE {column} < %s ORDER BY {column} LIMIT %s FOR UPDATE SKIP LOCKED
 ))
 """
-
-
-class Prunable(NamedTuple):
-    """Rows that may be deleted: those of a model in which an indexed time field is before a moment."""
-
-    model: type[Model]
-    field: str
-    before: datetime
 
 
 class Pruned(NamedTuple):
@@ -103,7 +97,9 @@ def prunable(*, now: datetime, keep: timedelta) -> list[Prunable]:
         Prunable(BlacklistedToken, "blacklisted_at", past_sessions),
         Prunable(OneTimeToken, "expires_at", over),
         Prunable(PromisedEmail, "ended_at", over),
+        Prunable(SpentTicket, "expires_at", now),
         Prunable(ThrottleBucket, "resets_at", now),
+        *(rows for feature in features.features() if feature.prunable for rows in feature.prunable(now, keep)),
     ]
 
 

@@ -1,7 +1,10 @@
 """Refresh: exchanging a refresh token for a new pair. Atomic, and tolerant of lost answers."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -17,8 +20,8 @@ from ninja_auth_kit.exceptions import (
 )
 from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.models.sessions import EndReason
+from ninja_auth_kit.services.internal.session_tokens import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.services.internal.throttling import count_refused_token
-from ninja_auth_kit.services.sessions import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,
@@ -124,8 +127,17 @@ def _classify(claims: RefreshClaims, session: UserSession, now: datetime) -> Gen
     return Generation.IN_GRACE if is_parent and is_recent else Generation.REUSED
 
 
-def _rotate(session: UserSession, token: str, now: datetime, *, client: ClientInfo) -> TokenPair | None:
+def _rotate(
+    session: UserSession, token: str, now: datetime, *, client: ClientInfo, claims: Mapping[str, Any] | None = None
+) -> TokenPair | None:
     """Move the session to its next generation, and return the new pair. None if a parallel request did it first.
+
+    Args:
+        session: the session as it was read.
+        token: its current refresh token.
+        now: the time.
+        client: the client of the request.
+        claims: the custom claims, if they are known already.
 
     Raises:
         SessionEndedError: the row does not hold the digest of this token, so the kit has not written it.
@@ -133,7 +145,7 @@ def _rotate(session: UserSession, token: str, now: datetime, *, client: ClientIn
     if not is_refresh_token_digest(session.refresh_token, token, user_id=session.user_id):
         raise SessionEndedError
     # Before the rotation: if the custom claims fail, the refresh token stays valid.
-    access = access_token(session, claims=custom_claims(session))
+    access = access_token(session, claims=custom_claims(session) if claims is None else claims)
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
     digest = refresh_token_digest(successor, user_id=session.user_id)
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
@@ -142,6 +154,33 @@ def _rotate(session: UserSession, token: str, now: datetime, *, client: ClientIn
             return None
         _announce(session, client=client, rotated=True)
     return token_pair(session, access_token=access)
+
+
+@sensitive_variables()
+def rotate_session(session_id: UUID, *, client: ClientInfo, claims: Mapping[str, Any]) -> TokenPair:
+    """Rotate the refresh token of a session whose user has just proved something, and return the new pair.
+
+    The former token has the grace period, as after a refresh.
+
+    Args:
+        session_id: the id of the session.
+        client: the client of the request.
+        claims: the custom claims. They are made before the user is locked.
+
+    Raises:
+        SessionEndedError: the session has ended, or the kit has not written its row.
+    """
+    for _attempt in range(_ATTEMPTS):
+        session = UserSession.objects.load(session_id)
+        if session is None or not session.is_valid():
+            raise SessionEndedError
+        current = issue_refresh_token(
+            session_id=session.pk, generation=session.generation, stored=session.refresh_token
+        )
+        pair = _rotate(session, current, timezone.now(), client=client, claims=claims)
+        if pair is not None:
+            return pair
+    raise SessionEndedError
 
 
 @sensitive_variables()

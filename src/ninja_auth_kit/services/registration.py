@@ -91,16 +91,16 @@ class Registration:
         email: the address as typed.
         canonical: the address in its canonical spelling.
         fields: the values for further fields of the user model.
-        page: the URL that the verification link opens.
         client: the caller.
+        page: the URL that the verification link opens, if one is sent.
     """
 
     unique: UniqueValues
     email: str
     canonical: str
     fields: Mapping[str, Any]
-    page: str
     client: ClientInfo
+    page: str = ""
 
     @property
     def candidate(self) -> Any:
@@ -149,12 +149,13 @@ def register(
     count_request(client)
     page = emails.page_url(Purpose.VERIFY_EMAIL)  # fails, if it fails, before anything is stored
     try:
-        candidate = _build_candidate(email=email, username=username, password=password, fields=fields)
+        candidate = build_candidate(email=email, username=username, fields=fields)
+        check_new_password(password, user=candidate)
         owner = find_holder(email)
         unique = UniqueValues(candidate, set_fields(candidate, fields))
-        new = Registration(unique, email, canonical_email(email), fields, page, client)
+        new = Registration(unique, email, canonical_email(email), fields, client, page)
         shadows = ShadowRegistration.objects.related(owner=owner, keys=unique.keys.values())
-        lapsed = _require_free_values(new, shadows)
+        lapsed = require_free_values(new, shadows)
         with new_password_slot(client, causes_email=True):  # before any transaction: no lock may wait for a hash
             set_normalized_password(candidate, password)
         release_values(unique, lapsed)
@@ -175,9 +176,13 @@ def register(
         promise(verification_link(None, page=page, client=client))
 
 
-@sensitive_variables()
-def _build_candidate(*, email: str, username: str | None, password: str, fields: Mapping[str, Any]) -> Any:
-    """Return the unsaved user, after all checks that do not depend on which accounts exist."""
+def build_candidate(*, email: str, username: str | None, fields: Mapping[str, Any]) -> Any:
+    """Return the unsaved user without a password, after all checks that do not depend on which accounts exist.
+
+    Raises:
+        RegistrationClosedError: `REGISTRATION_OPEN` is False.
+        InvalidInputError: the address, the username or a field breaks a rule.
+    """
     if not settings.REGISTRATION_OPEN:
         raise RegistrationClosedError
     check_email(email)
@@ -186,11 +191,10 @@ def _build_candidate(*, email: str, username: str | None, password: str, fields:
         values[get_user_model().USERNAME_FIELD] = check_username(username or "")
     candidate = new_user(values, email=email)
     check_constraints(candidate)
-    check_new_password(password, user=candidate)
     return candidate
 
 
-def _require_free_values(new: Registration, shadows: Collection[ShadowRegistration]) -> list[Holding]:
+def require_free_values(new: Registration, shadows: Collection[ShadowRegistration]) -> list[Holding]:
     """Check that no other account or registration has a unique value, and return the lapsed ones that have one.
 
     A pending account and a shadow registration do not count if they have the same email address.
@@ -213,7 +217,7 @@ def _require_free_values(new: Registration, shadows: Collection[ShadowRegistrati
     return require_lapsed(holdings, new.candidate, sent=new.fields)
 
 
-def _reserve_values(new: Registration) -> None:
+def reserve_values(new: Registration) -> None:
     """Lock the unique values until the transaction ends, and check again that they are free.
 
     Raises:
@@ -224,7 +228,7 @@ def _reserve_values(new: Registration) -> None:
         return
     new.unique.lock()
     shadows = ShadowRegistration.objects.related(keys=new.unique.keys.values())
-    require_released(_require_free_values(new, shadows), sent=new.fields)
+    require_released(require_free_values(new, shadows), sent=new.fields)
 
 
 # Standing.NEW
@@ -240,14 +244,14 @@ def _create(new: Registration) -> Any | None:
     except IntegrityError as error:
         if find_holder(new.email):
             return None
-        _resolve_conflict(error, new)
+        resolve_conflict(error, new)
         return _insert(new)
 
 
 def _insert(new: Registration) -> Any:
     user = new.candidate
     with atomic():
-        _reserve_values(new)
+        reserve_values(new)
         now = timezone.now()
         address = EmailAddress(user=user, email=new.email, canonical=new.canonical, registered_at=now)
         for row in (user, address):
@@ -268,7 +272,7 @@ def _replace(pending: Any, new: Registration) -> Any | None:
     try:
         return _update(pending, new)
     except IntegrityError as error:
-        _resolve_conflict(error, new)
+        resolve_conflict(error, new)
         return _update(pending, new)
 
 
@@ -281,7 +285,7 @@ def _update(pending: Any, new: Registration) -> Any | None:
     password, which would verify the address for the account of a stranger.
     """
     with atomic():
-        _reserve_values(new)
+        reserve_values(new)
         user = lock_user(pending.pk)
         if user is None or user.password != pending.password or not is_pending(user):
             return None
@@ -334,7 +338,7 @@ def _reject_taken(owner: Any, new: Registration, *, previous: ShadowRegistration
         password=new.candidate.password,
     )
     with atomic():
-        _reserve_values(new)
+        reserve_values(new)
         current = lock_user(owner.pk)
         # The owner may have been deleted, or have changed the address, since the user was read.
         if current is not None and has_address(current, new.canonical):
@@ -373,7 +377,7 @@ def send_account_exists(owner: Any | None, *, email: str, client: ClientInfo | N
 # Shared by the branches
 
 
-def _resolve_conflict(error: IntegrityError, new: Registration) -> None:
+def resolve_conflict(error: IntegrityError, new: Registration) -> None:
     """Remove what keeps the candidate from being stored, so that the caller can try again.
 
     Raises:
@@ -382,7 +386,7 @@ def _resolve_conflict(error: IntegrityError, new: Registration) -> None:
     """
     if release_address(new.email):  # it was noted for a user who has another address by now
         return
-    _require_free_values(new, ())
+    require_free_values(new, ())
     raise as_input_error(error, new.fields, only_taken=True) or error from error
 
 

@@ -24,8 +24,8 @@ from ninja_auth_kit.models.users import (
     email_field,
     has_address,
     is_verified,
-    set_address,
     stored_email,
+    users_by_pk,
     users_with_any,
 )
 from ninja_auth_kit.services.admin_actions import Outcome
@@ -121,23 +121,13 @@ def vouch_for_users(keys: Sequence[Any], vouch: Vouch) -> list[Vouched]:
         keys: the primary keys, at most `BATCH`; those that do not exist are left out.
         vouch: who answers for the addresses.
     """
-    users = _read(keys, lock=False)
+    users = users_by_pk(keys)
     skipped = {user.pk: _reason_to_skip(user, vouch) for user in users}
     ready = [user for user in users if skipped[user.pk] is None]
     done = _check_holders(ready) if vouch.dry_run else _verify([user.pk for user in ready], vouch)
     return [
         Vouched(skipped[user.pk] or done.get(user.pk, Outcome.OUTDATED), user.pk, stored_email(user)) for user in users
     ]
-
-
-def _read(keys: Sequence[Any], *, lock: bool) -> list[Any]:
-    """Return the users with their addresses, which are read after the users are locked: see `lock_user`."""
-    users = get_user_model()._base_manager.using(accounts_database()).filter(pk__in=keys).order_by("pk")
-    found = list(users.select_for_update(no_key=True) if lock else users)
-    addresses = {address.user_id: address for address in EmailAddress.objects.filter(user__in=keys)}
-    for user in found:
-        set_address(user, addresses.get(user.pk))
-    return found
 
 
 def _reason_to_skip(user: Any, vouch: Vouch) -> Outcome | None:
@@ -168,7 +158,7 @@ def _verify(keys: Sequence[Any], vouch: Vouch) -> dict[Any, Outcome]:
         return {}
     try:
         with atomic():
-            return _verify_locked(_read(keys, lock=True), vouch)
+            return _verify_locked(users_by_pk(keys, lock=True), vouch)
     except IntegrityError:
         if len(keys) == 1:
             return {keys[0]: Outcome.SHARED}

@@ -9,12 +9,18 @@ from asgiref.sync import sync_to_async
 
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
+from ninja_auth_kit.levels import AAL1, AAL2
 from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
-from ninja_auth_kit.services.sessions import custom_claims, insert_session, new_session
+from ninja_auth_kit.services.internal.finish_login import Proof, insert_session, new_session
+from ninja_auth_kit.services.internal.session_tokens import custom_claims
+
+_METHODS = {AAL1: frozenset({"pwd"}), AAL2: frozenset({"pwd", "otp"})}
 
 
-def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent: str = "tests") -> TokenPair:
+def issue_tokens(
+    user: Any, *, acr: str = AAL1, ip_address: str | None = "127.0.0.1", user_agent: str = "tests"
+) -> TokenPair:
     """Start a session as a login does, and return its tokens.
 
     `SESSION_LIMIT` applies, and the login is recorded as an event. Neither the password nor the verification of the
@@ -22,23 +28,27 @@ def issue_tokens(user: Any, *, ip_address: str | None = "127.0.0.1", user_agent:
 
     Args:
         user: a saved user.
+        acr: the level of the login, "aal1" or "aal2", for routes with `JWTAuth(acr=...)`. No factor is needed.
         ip_address: the IP address that the session is started from.
         user_agent: the browser that the session is started in.
 
     Raises:
-        ValueError: the user is not saved.
+        ValueError: the user is not saved, or `acr` is not a level.
         SessionLimitReachedError: the user has reached `SESSION_LIMIT`, and `SESSION_LIMIT_POLICY` is "reject".
     """
+    if acr not in _METHODS:
+        raise ValueError(f"acr must be one of {', '.join(_METHODS)} (got {acr!r}).")
     client = ClientInfo(ip_address=ip_address, user_agent=user_agent)
     with atomic():
         current = lock_user(user.pk)
         if current is None:
             raise ValueError("The user is not in the database. Save the user first.")
-        session = new_session(user=current, client=client)
-        return insert_session(session, user=current, claims=custom_claims(session), client=client)
+        proof = Proof(_METHODS[acr])
+        session = new_session(user=current, client=client, proof=proof)
+        return insert_session(session, user=current, claims=custom_claims(session), client=client, proof=proof)
 
 
-def auth_headers(user: Any, *, scheme: str = "Bearer") -> dict[str, str]:
+def auth_headers(user: Any, *, scheme: str = "Bearer", acr: str = AAL1) -> dict[str, str]:
     """Start a session, and return the headers of a request with its access token.
 
         client.get("/api/notes", headers=auth_headers(user))
@@ -46,11 +56,12 @@ def auth_headers(user: Any, *, scheme: str = "Bearer") -> dict[str, str]:
     Args:
         user: a saved user; see `issue_tokens`.
         scheme: the scheme of the header, for routes with `JWTAuth(scheme=...)`.
+        acr: as in `issue_tokens`.
     """
-    return _headers(issue_tokens(user), scheme)
+    return _headers(issue_tokens(user, acr=acr), scheme)
 
 
-def acting_as(client: Any, user: Any, *, scheme: str = "Bearer") -> "ActingAs":
+def acting_as(client: Any, user: Any, *, scheme: str = "Bearer", acr: str = AAL1) -> "ActingAs":
     """Start a session, and send its access token with every request of a client, in a `with` or `async with` block.
 
         with acting_as(client, user) as tokens:
@@ -60,19 +71,20 @@ def acting_as(client: Any, user: Any, *, scheme: str = "Bearer") -> "ActingAs":
         client: Django's `Client` or `AsyncClient`, or Ninja's `TestClient` or `TestAsyncClient`.
         user: a saved user; see `issue_tokens`.
         scheme: the scheme of the header, for routes with `JWTAuth(scheme=...)`.
+        acr: as in `issue_tokens`.
     """
-    return ActingAs(client, user, scheme)
+    return ActingAs(client, user, scheme, acr)
 
 
 class ActingAs:
     """The context manager that `acting_as` returns. Entering it starts the session and returns the `TokenPair`."""
 
-    def __init__(self, client: Any, user: Any, scheme: str = "Bearer") -> None:
-        self._client, self._user, self._scheme = client, user, scheme
+    def __init__(self, client: Any, user: Any, scheme: str = "Bearer", acr: str = AAL1) -> None:
+        self._client, self._user, self._scheme, self._acr = client, user, scheme, acr
         self._patch: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> TokenPair:
-        tokens = issue_tokens(self._user)
+        tokens = issue_tokens(self._user, acr=self._acr)
         self._patch = _with_headers(self._client, _headers(tokens, self._scheme))
         self._patch.__enter__()
         return tokens

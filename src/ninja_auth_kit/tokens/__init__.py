@@ -27,6 +27,7 @@ from ninja_auth_kit.tokens.refresh import (
     refresh_token_digest,
     refresh_token_digests,
 )
+from ninja_auth_kit.tokens.tickets import InvalidTicketError, Ticket, TicketPurpose, issue_ticket, read_ticket
 
 __all__ = [
     "ACTIVE",
@@ -35,9 +36,12 @@ __all__ = [
     "VERIFY_ONLY",
     "AccessClaims",
     "AccessKey",
+    "InvalidTicketError",
     "KeyRing",
     "NewKey",
     "RefreshClaims",
+    "Ticket",
+    "TicketPurpose",
     "UnusableKeyError",
     "bucket_id",
     "check_keys",
@@ -47,6 +51,7 @@ __all__ = [
     "is_refresh_token_digest",
     "issue_access_token",
     "issue_refresh_token",
+    "issue_ticket",
     "key_ring",
     "password_fingerprint",
     "password_fingerprints",
@@ -54,6 +59,7 @@ __all__ = [
     "read_access_token",
     "read_expired_access_token",
     "read_refresh_token",
+    "read_ticket",
     "refresh_token_digest",
     "refresh_token_digests",
 ]

@@ -22,19 +22,24 @@ from django.utils import timezone
 
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import InvalidTokenError, TokenExpiredError
+from ninja_auth_kit.levels import AAL1, AAL2, Authentication
 from ninja_auth_kit.strict_json import parse_object
 from ninja_auth_kit.tokens.keyring import KeyRing, key_ring
 
 MAXIMUM_LENGTH = 4096
 # The claims that RFC 7519 section 4.1 and RFC 9068 section 2.2 register, and `sid`:
 # `ACCESS_TOKEN_CLAIMS` cannot set them.
-CLAIMS = frozenset({"iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "client_id"})
+CLAIMS = frozenset({"iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "auth_time", "acr", "amr", "client_id"})
 # Seconds that the clock of another server may be ahead when it issues. Expiry has no such
 # tolerance.
 CLOCK_SKEW = 60
 
 _COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 _WORD = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]{1,255}")
+
+
+# Of a token that does not say it, which an older version has issued.
+_UNKNOWN = Authentication(AAL1, (), 0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class AccessClaims:
     Attributes:
         extra: the claims of `ACCESS_TOKEN_CLAIMS` at the time when the token was issued; often
             empty.
+        authentication: how the user was authenticated: the claims `acr`, `amr` and `auth_time`.
     """
 
     user_id: str
@@ -52,14 +58,18 @@ class AccessClaims:
     issued_at: int
     expires_at: int
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    authentication: Authentication = _UNKNOWN
 
 
-def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, Any] | None = None) -> str:
+def issue_access_token(
+    *, user_id: str, session_id: UUID, authentication: Authentication, extra: Mapping[str, Any] | None = None
+) -> str:
     """Return a new access token for a session of a user. It expires after `ACCESS_TOKEN_LIFETIME`.
 
     Args:
         user_id: the `sub` claim.
         session_id: the `sid` claim.
+        authentication: the claims `acr`, `amr` and `auth_time` (RFC 9068 section 2.2.1).
         extra: the claims of `ACCESS_TOKEN_CLAIMS`.
 
     Raises:
@@ -77,7 +87,12 @@ def issue_access_token(*, user_id: str, session_id: UUID, extra: Mapping[str, An
         "jti": secrets.token_urlsafe(16),
         "iat": now,
         "exp": now + int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+        "acr": authentication.acr,
+        "amr": list(authentication.methods),
+        "auth_time": authentication.time,
     }
+    if settings.CLIENT_ID is not None:
+        claims["client_id"] = settings.CLIENT_ID
     token = key_ring().signing.sign(_json(claims))
     if len(token) > MAXIMUM_LENGTH:
         raise _misconfigured(
@@ -115,6 +130,9 @@ def _misconfigured(what: str) -> ImproperlyConfigured:
 
 def read_access_token(token: str) -> AccessClaims:
     """Return the claims of an access token that is genuine and has not expired.
+
+    With a schema for each tenant, the token must be of the tenant that the connection of this thread works for. So
+    call it with `sync_to_async` in async code.
 
     Raises:
         InvalidTokenError: the token was not issued here, or is not meant for this audience.
@@ -182,7 +200,18 @@ def _claims(payload: dict[str, Any]) -> AccessClaims:
     if not 0 < expires_at - issued_at <= settings.ACCESS_TOKEN_LIFETIME.total_seconds():
         raise InvalidTokenError
     extra = {name: value for name, value in payload.items() if name not in CLAIMS}
-    return AccessClaims(subject, session_id, token_id, issued_at, expires_at, extra)
+    return AccessClaims(
+        subject, session_id, token_id, issued_at, expires_at, extra, authentication=_authentication(payload)
+    )
+
+
+def _authentication(payload: dict[str, Any]) -> Authentication:
+    if "acr" not in payload:
+        return _UNKNOWN
+    acr, methods = payload["acr"], payload.get("amr")
+    if acr not in (AAL1, AAL2) or not isinstance(methods, list):
+        raise InvalidTokenError
+    return Authentication(acr, tuple(map(_word, methods)), _time(payload.get("auth_time")))
 
 
 def _word(value: object) -> str:

@@ -4,9 +4,12 @@
 const AUTH = "/api/auth";
 const KEPT = 40; // requests and events that stay on the page
 const MAIL_PATIENCE = 10_000; // milliseconds
+const TRANSPORT = "X-AuthKit-Transport"; // the header that asks for cookie mode
+const USES_REFRESH_TOKEN = /^\/api\/auth\/(login|refresh|logout|factors)\b/; // the paths that need the header
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const account = $("#account");
+const cookieSwitch = $("#cookie-mode");
 
 // What each kind of link in an email does, by its path.
 const LINKS = {
@@ -33,6 +36,8 @@ function element(tag, properties = {}, ...children) {
 const email = () => account.elements.email.value.trim();
 const password = () => account.elements.password.value;
 const newPassword = () => $("#change-password").elements.new_password.value;
+// A browser keeps one refresh token in a cookie, so only one of the two devices can have it there.
+const isInCookieMode = (device) => device === devices.laptop && cookieSwitch.checked;
 
 // --- requests -------------------------------------------------------------------------------------------------
 
@@ -41,10 +46,12 @@ async function call(method, path, { body, device, bearer = true, quiet = false }
   const headers = { "X-Request-ID": id };
   if (body) headers["Content-Type"] = "application/json";
   if (bearer && device?.tokens) headers.Authorization = `Bearer ${device.tokens.access_token}`;
+  if (isInCookieMode(device) && USES_REFRESH_TOKEN.test(path)) headers[TRANSPORT] = "cookie";
+  const credentials = headers[TRANSPORT] ? "same-origin" : "omit"; // without cookies, the phone is like another browser
   const made = { id, method, path, headers, body, device: device?.id, status: 0, statusText: "no response", answer: null };
   names.set(id, `${method} ${path.replace(AUTH, "")}${device ? ` on the ${device.id}` : ""}`);
   try {
-    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" });
+    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials });
     const text = await response.text();
     Object.assign(made, { status: response.status, statusText: response.statusText });
     made.type = response.headers.get("Content-Type") ?? "";
@@ -54,8 +61,8 @@ async function call(method, path, { body, device, bearer = true, quiet = false }
   }
   calls.unshift(made);
   calls.length = Math.min(calls.length, KEPT);
-  if (!quiet || !shown) show(made);
-  else listCalls();
+  if (quiet) listCalls();
+  else show(made);
   return made;
 }
 
@@ -65,6 +72,7 @@ function show(made) {
   shown = made;
   const json = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
   const headers = Object.entries(made.headers).map(([name, value]) => `${name}: ${value}`);
+  if (made.headers[TRANSPORT]) headers.push("Cookie: (what the browser has; no script can read it)");
   const request = [`${made.method} ${made.path} HTTP/1.1`, ...headers, made.body ? `\n${json(made.body)}` : ""].join("\n");
   const status = element("span", { className: `status ${tone(made)}`, textContent: `HTTP/1.1 ${made.status} ${made.statusText}` });
   const answer = element("pre", { tabIndex: 0 }, status, made.type ? `\nContent-Type: ${made.type}` : "", made.answer ? `\n\n${json(made.answer)}` : "");
@@ -106,20 +114,37 @@ function say(device, state, title, text = "", code = "") {
   const lines = [element("strong", { textContent: title }), element("span", { textContent: text }), element("code", { textContent: code })];
   if (state === "live") lines.push(element("div", { className: "clock" }));
   $(".screen", device.element).replaceChildren(...lines);
-  for (const button of device.element.querySelectorAll("[data-do]:not([data-do=login])")) button.disabled = !device.tokens;
+  enableButtons(device);
   device.element.classList.toggle("struck", struck);
   tick();
+}
+
+function enableButtons(device) {
+  const isPending = device.element.dataset.state === "pending";
+  for (const button of device.element.querySelectorAll("[data-do]:not([data-do^=login])")) {
+    const canRun = device.tokens || (button.dataset.do === "refresh" && isInCookieMode(device));
+    button.disabled = isPending || !canRun;
+  }
+  cookieSwitch.disabled = devices.laptop.tokens !== null; // a session that is in the cookie stays in it
 }
 
 function take(device, tokens) {
   device.tokens = tokens;
   device.expires = Date.now() + tokens.expires_in * 1000;
-  say(device, "live", "Logged in", email());
+  say(device, "live", "Logged in", email(), `refresh token in ${tokens.refresh_token ? "memory" : "a cookie"}`);
+}
+
+// A passkey or a cookie decides which user is logged in, and the page does not know it yet.
+async function takeAndAskWho(device, tokens) {
+  device.tokens = tokens;
+  const made = await call("GET", `${AUTH}/me`, { device, quiet: true });
+  if (made.status === 200) account.elements.email.value = made.answer.email;
+  take(device, tokens);
 }
 
 // The response of the API decides what the device shows.
 function showIfEnded(device, made) {
-  if (made.status === 401 && device.tokens) say(device, "ended", "Logged out", made.answer?.detail, `401 ${made.answer?.code}`);
+  if (made.status === 401) say(device, device.tokens ? "ended" : "out", "Logged out", made.answer?.detail, `401 ${made.answer?.code}`);
 }
 
 function refuse(device, made) {
@@ -130,16 +155,18 @@ function refuse(device, made) {
 const actions = {
   async login(device) {
     const made = await call("POST", `${AUTH}/login`, { body: { email: email(), password: password() }, device, bearer: false });
+    if (made.status === 202) return wait(device, made.answer);
     if (made.status !== 200) return refuse(device, made);
     take(device, made.answer);
     await checkOthers(device);
   },
+  loginByPasskey, // see below, with the other uses of passkeys
   async notes(device) {
     showIfEnded(device, await call("POST", "/api/notes", { body: { text: `from the ${device.id}` }, device }));
   },
   async refresh(device) {
-    const made = await call("POST", `${AUTH}/refresh`, { body: { refresh_token: device.tokens.refresh_token }, device, bearer: false });
-    if (made.status === 200) take(device, made.answer);
+    const made = await call("POST", `${AUTH}/refresh`, { body: refreshToken(device), device, bearer: false });
+    if (made.status === 200) await (device.tokens ? take : takeAndAskWho)(device, made.answer);
     else showIfEnded(device, made);
   },
   async sessions(device) {
@@ -148,11 +175,15 @@ const actions = {
     if (made.status === 200) listSessions(device, made.answer);
   },
   async logout(device) {
-    await call("POST", `${AUTH}/logout`, { body: { refresh_token: device.tokens.refresh_token }, device });
+    await call("POST", `${AUTH}/logout`, { body: refreshToken(device), device, bearer: false });
     device.tokens = null;
     say(device, "out", "Logged out");
+    offerAutofill();
   },
 };
+
+// In cookie mode there is no body, because the browser sends the token.
+const refreshToken = (device) => (isInCookieMode(device) ? undefined : { refresh_token: device.tokens.refresh_token });
 
 // The other devices send a request, so that the API and not this page decides whether their sessions have ended.
 async function checkOthers(except) {
@@ -173,6 +204,187 @@ function listSessions(device, sessions) {
     const since = new Date(session.login_time).toLocaleTimeString();
     return element("li", {}, element("span", { className: "mono", textContent: `${session.id.slice(0, 8)}… since ${since}, ${session.ip_address}${session.is_current ? " (this session)" : ""} ` }), end);
   }));
+}
+
+// --- second factors -----------------------------------------------------------------------------------------------
+
+const factor = $("#factor").elements;
+let enrolment = null; // an authenticator app that waits for its first code
+let pending = null; // a login that waits for a code, and its device
+let appSecret = null; // this page is also an authenticator app
+let lastStep = 0; // a code is valid once, so the app of this page never shows one twice
+
+// A code of six digits is one of the app, and anything else a recovery code.
+const kindOfCode = () => (/^\d{6}$/.test(factor.code.value.trim()) ? "totp" : "recovery-code");
+
+// The password was right, and the other device is still logged in.
+function wait(device, answer) {
+  setPending({ device, challenge_token: answer.challenge_token }, answer.methods);
+  $("#factors").open = true;
+  say(device, "pending", "Second factor required", `One of: ${answer.methods.join(", ")}`, "202 factor_required");
+}
+
+function setPending(login, methods = []) {
+  pending = login;
+  factor.complete.disabled = login === null;
+  factor.complete_passkey.disabled = !methods.includes("passkey");
+}
+
+async function completeLogin() {
+  const { device, challenge_token } = pending;
+  const body = { challenge_token, code: factor.code.value.trim() };
+  const made = await call("POST", `${AUTH}/login/${kindOfCode()}`, { body, device, bearer: false });
+  factor.code.value = "";
+  await finishLogin(device, made);
+}
+
+async function finishLogin(device, made) {
+  if (made.status !== 200) return say(device, "pending", "Second factor rejected", made.answer?.detail, `${made.status} ${made.answer?.code}`);
+  setPending(null);
+  take(device, made.answer);
+  await checkOthers(device);
+}
+
+async function addApp() {
+  const made = await call("POST", `${AUTH}/factors/totp`, { body: { name: "an app" }, device: activeDevice() });
+  if (made.status !== 201) return;
+  enrolment = made.answer;
+  [appSecret, lastStep] = [enrolment.secret, 0];
+  factor.confirm.disabled = false;
+  const picture = element("img", { alt: "The QR code for an authenticator app", src: `data:image/svg+xml,${encodeURIComponent(svg(enrolment.qr_svg))}` });
+  const text = element("div", {}, "Scan it, or type this secret: ", element("code", { id: "secret", textContent: enrolment.secret }));
+  showEnrolment(picture, text);
+}
+
+// As an image and not as HTML, so that nothing in it can run. An image needs the namespace, and the answer has an inline element.
+const svg = (inline) => (inline.includes("xmlns=") ? inline : inline.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"'));
+
+function showEnrolment(...children) {
+  $("#enrolment").hidden = children.length === 0;
+  $("#enrolment").replaceChildren(...children);
+}
+
+async function confirmApp() {
+  const device = activeDevice();
+  const made = await call("POST", `${AUTH}/factors/totp/${enrolment.id}/confirm`, { body: { code: factor.code.value.trim() }, device });
+  factor.code.value = "";
+  if (made.status !== 200) return;
+  factor.confirm.disabled = true;
+  await showNewFactor(device, made.answer);
+}
+
+async function showNewFactor(device, { tokens, recovery_codes: codes }) {
+  take(device, tokens); // the first factor ends all sessions, and these are the tokens of a new one
+  if (codes) showEnrolment(element("div", {}, "Recovery codes, shown this once: ", element("pre", { id: "codes", textContent: codes.join("\n"), tabIndex: 0 })));
+  else showEnrolment();
+  await listFactors();
+}
+
+async function stepUp() {
+  const device = activeDevice();
+  const made = await call("POST", `${AUTH}/step-up/${kindOfCode()}`, { body: { code: factor.code.value.trim() }, device });
+  factor.code.value = "";
+  applyStepUp(device, made);
+}
+
+function applyStepUp(device, made) {
+  if (made.status === 200) take(device, { ...device.tokens, ...made.answer });
+}
+
+async function listFactors() {
+  const device = activeDevice();
+  const made = await call("GET", `${AUTH}/factors`, { device, quiet: true });
+  if (made.status !== 200) return;
+  $("#factor-list").replaceChildren(...made.answer.factors.map((one) => {
+    const remove = element("button", { type: "button", textContent: "Remove", onclick: async () => {
+      const removed = await call("DELETE", `${AUTH}/factors/${one.id}`, { device: activeDevice() });
+      if (removed.status === 204) {
+        showEnrolment();
+        await listFactors();
+      }
+    } });
+    return element("li", {}, element("span", { className: "mono", textContent: `${one.kind}: ${one.name}, ${made.answer.recovery_codes_left} recovery codes left ` }), remove);
+  }));
+}
+
+// What an authenticator app does (RFC 6238): a keyed hash of the number of half minutes since 1970.
+async function codeNow() {
+  if (!appSecret) return;
+  lastStep = Math.max(Math.floor(Date.now() / 30_000), lastStep + 1);
+  const bits = [...appSecret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const bytes = Uint8Array.from(bits.match(/.{8}/g), (byte) => parseInt(byte, 2));
+  const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-1" }, false, ["sign"]);
+  const step = new DataView(new ArrayBuffer(8));
+  step.setBigUint64(0, BigInt(lastStep));
+  const hash = new DataView(await crypto.subtle.sign("HMAC", key, step));
+  const number = hash.getUint32(hash.getUint8(19) & 15) & 0x7fffffff;
+  factor.code.value = String(number % 1_000_000).padStart(6, "0");
+}
+
+// --- passkeys -----------------------------------------------------------------------------------------------------
+
+const WHY_NO_PASSKEY = {
+  InvalidStateError: "This device already has a passkey of this account.",
+  NotAllowedError: "The dialog was closed, the time ran out, or this browser has no passkey that can be used here.",
+  NotSupportedError: "This browser does not support passkeys, or is too old for this page.",
+  SecurityError: `Browsers bind no passkey to this address. Open ${location.origin.replace(location.hostname, "localhost")}/ instead.`,
+};
+let ceremony = new AbortController(); // a browser runs one at a time, so each one ends the one before it
+
+// Get the options, let the browser create or get a credential, and send it.
+// Return the last response, or null if the browser has made no credential.
+async function runCeremony(kind, path, { body, extra, device, bearer = true, mediation }) {
+  ceremony.abort();
+  ceremony = new AbortController();
+  const { signal } = ceremony;
+  const begun = await call("POST", `${AUTH}/${path}/options`, { body, device, bearer, quiet: Boolean(mediation) });
+  if (begun.status !== 200) return mediation ? null : begun;
+  const { challenge_token, public_key } = begun.answer;
+  let credential;
+  try {
+    const parse = kind === "create" ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
+    if (!globalThis.PublicKeyCredential?.[parse]) throw new DOMException("", "NotSupportedError");
+    const publicKey = PublicKeyCredential[parse](public_key);
+    credential = (await navigator.credentials[kind]({ publicKey, mediation, signal })).toJSON();
+  } catch (error) {
+    const isAsked = !mediation && !signal.aborted; // otherwise the user has not asked for it, or for another one since
+    if (isAsked) say(device, device.element.dataset.state, "No passkey used", WHY_NO_PASSKEY[error.name] ?? error.message, error.name);
+    return null;
+  }
+  return call("POST", `${AUTH}/${path}`, { body: { challenge_token, credential, ...extra }, device, bearer });
+}
+
+async function addPasskey() {
+  const device = activeDevice();
+  const made = await runCeremony("create", "factors/passkeys", { extra: { name: "this browser" }, device });
+  if (made?.status === 201) await showNewFactor(device, made.answer);
+}
+
+async function loginByPasskey(device, mediation) {
+  const made = await runCeremony("get", "login/passkey", { device, bearer: false, mediation });
+  if (!made) return;
+  if (made.status !== 200) return refuse(device, made);
+  await takeAndAskWho(device, made.answer);
+  await checkOthers(device);
+}
+
+async function completeLoginByPasskey() {
+  const { device, challenge_token } = pending;
+  const made = await runCeremony("get", "login/passkey", { body: { challenge_token }, device, bearer: false });
+  if (made) await finishLogin(device, made);
+}
+
+async function stepUpByPasskey() {
+  const device = activeDevice();
+  const made = await runCeremony("get", "step-up/passkey", { device });
+  if (made) applyStepUp(device, made);
+}
+
+// The browser lists passkeys in the field for the email address, until the user chooses one.
+// Nothing is shown while it waits, and the user may never choose one.
+async function offerAutofill() {
+  const isAvailable = await globalThis.PublicKeyCredential?.isConditionalMediationAvailable?.();
+  if (isAvailable) await loginByPasskey(devices.laptop, "conditional");
 }
 
 // --- emails -----------------------------------------------------------------------------------------------------
@@ -274,8 +486,14 @@ function newUser() {
     device.tokens = null;
     say(device, "out", "Not logged in");
   }
+  [enrolment, appSecret] = [null, null];
+  setPending(null);
+  factor.confirm.disabled = true;
+  showEnrolment();
+  $("#factor-list").replaceChildren();
   $("#where").hidden = true;
   closeMails();
+  offerAutofill();
 }
 
 // A button ignores clicks while its request is running; otherwise a second click would send a second request.
@@ -297,6 +515,17 @@ on(account.elements.another, async () => newUser());
 for (const device of Object.values(devices)) {
   for (const button of device.element.querySelectorAll("[data-do]")) on(button, () => actions[button.dataset.do](device));
 }
+cookieSwitch.addEventListener("change", () => enableButtons(devices.laptop));
+on(factor.add, addApp);
+on(factor.add_passkey, addPasskey);
+on(factor.list, listFactors);
+on(factor.show, codeNow);
+on(factor.confirm, confirmApp);
+on(factor.complete, completeLogin);
+on(factor.complete_passkey, completeLoginByPasskey);
+on(factor.stepup, stepUp);
+on(factor.stepup_passkey, stepUpByPasskey);
+on(factor.erase, async () => void (await call("DELETE", "/api/notes", { device: activeDevice() })));
 on($("#change-password button:not([type])"), async () => {
   const made = await call("POST", `${AUTH}/password/change`, { body: { current_password: password(), new_password: newPassword() }, device: activeDevice() });
   if (made.status === 204) account.elements.password.value = newPassword();

@@ -7,11 +7,11 @@ from ninja import Router, Schema, Status
 
 from ninja_auth_kit import services
 from ninja_auth_kit.api.custom_schemas import add_offsets, additional_fields, profile_schema, user_schema
-from ninja_auth_kit.api.jwt_auth import JWTAuth
+from ninja_auth_kit.api.jwt_auth import JWTAuth, require_confirmation
 from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, WITH_BODY, operation
 from ninja_auth_kit.api.schemas import PasswordIn
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.exceptions import AccountProtectedError, WrongPasswordError
+from ninja_auth_kit.exceptions import AccountProtectedError, StepUpRequiredError, WrongPasswordError
 
 router = Router()
 Profile, User = profile_schema(), user_schema()
@@ -59,16 +59,15 @@ def _serialize(request: HttpRequest, user: Any) -> Schema:
         summary="Delete the account",
         body=PasswordIn,
         success={204: None},
-        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError, AccountProtectedError),
-        auth=JWTAuth(),
+        errors=(*LIMITED, *WITH_BEARER, StepUpRequiredError, WrongPasswordError, AccountProtectedError),
+        auth=JWTAuth(with_level=True),
     ),
 )
 def delete_me(request: HttpRequest, body: PasswordIn) -> Status[None]:
     """Delete the account and everything that belongs to it. This cannot be undone.
 
-    The password of the account confirms the request.
+    The password of the account confirms the request, or a recent login if the account has no password.
     """
-    services.delete_account(
-        user=request.user, password=body.password.get_secret_value(), client=ClientInfo.of(request)
-    )
+    password = require_confirmation(request, body.password)
+    services.delete_account(user=request.user, password=password, client=ClientInfo.of(request))
     return Status(204, None)

@@ -5,12 +5,12 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.jwt_auth import JWTAuth
+from ninja_auth_kit.api.jwt_auth import JWTAuth, require_confirmation
 from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailChangeIn, OneTimeTokenIn
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, StepUpRequiredError, WrongPasswordError
 
 router = Router()
 
@@ -22,19 +22,21 @@ router = Router()
         summary="Request a change of the email address",
         body=EmailChangeIn,
         success={202: Detail},
-        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
-        auth=JWTAuth(with_email=True),
+        errors=(*LIMITED, *WITH_BEARER, StepUpRequiredError, WrongPasswordError),
+        auth=JWTAuth(with_email=True, with_level=True),
     ),
 )
 def request_email_change(request: HttpRequest, body: EmailChangeIn) -> Status[Detail]:
     """Request a change of the email address. A link is sent to the new address, and a notice to the current one.
 
     The address does not change until the link is confirmed. The response is the same if the new address is in use.
+    A user without a password confirms the request with a recent login.
     """
+    password = require_confirmation(request, body.password)
     services.request_email_change(
         user=request.user,
         new_email=body.new_email,
-        password=body.password.get_secret_value(),
+        password=password,
         client=ClientInfo.of(request),
     )
     return Status(

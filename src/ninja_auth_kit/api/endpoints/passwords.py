@@ -5,12 +5,12 @@ from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from ninja_auth_kit import services
-from ninja_auth_kit.api.jwt_auth import JWTAuth, current_session
+from ninja_auth_kit.api.jwt_auth import JWTAuth, current_session, require_confirmation
 from ninja_auth_kit.api.openapi import LIMITED, WITH_BEARER, operation
 from ninja_auth_kit.api.pages import token_page
 from ninja_auth_kit.api.schemas import Detail, EmailIn, PasswordChangeIn, PasswordResetIn
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, WrongPasswordError
+from ninja_auth_kit.exceptions import InvalidOneTimeTokenError, StepUpRequiredError, WrongPasswordError
 
 router = Router()
 
@@ -22,19 +22,21 @@ router = Router()
         summary="Change the password",
         body=PasswordChangeIn,
         success={204: None},
-        errors=(*LIMITED, *WITH_BEARER, WrongPasswordError),
-        auth=JWTAuth(),
+        errors=(*LIMITED, *WITH_BEARER, StepUpRequiredError, WrongPasswordError),
+        auth=JWTAuth(with_level=True),
     ),
 )
 def change_password(request: HttpRequest, body: PasswordChangeIn) -> Status[None]:
     """Change the password.
 
     The current session continues, and all others end. The owner of the account is notified by email.
+    A user without a password sets the first one, and confirms it with a recent login.
     """
+    current_password = require_confirmation(request, body.current_password, field="current_password")
     services.change_password(
         user=request.user,
         session_id=current_session(request).pk,
-        current_password=body.current_password.get_secret_value(),
+        current_password=current_password,
         new_password=body.new_password.get_secret_value(),
         client=ClientInfo.of(request),
     )

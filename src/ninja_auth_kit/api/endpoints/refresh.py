@@ -6,6 +6,7 @@ from ninja import Router
 from ninja_auth_kit import services
 from ninja_auth_kit.api.openapi import LIMITED, operation
 from ninja_auth_kit.api.schemas import RefreshIn, TokenPairOut
+from ninja_auth_kit.api.token_answers import TOKENS, tokens_answer
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import (
     InvalidTokenError,
@@ -23,7 +24,7 @@ router = Router()
         "refresh",
         summary="Refresh the tokens",
         body=RefreshIn,
-        success={200: TokenPairOut},
+        success={200: TOKENS},
         errors=(*LIMITED, InvalidTokenError, TokenExpiredError, TokenReusedError, SessionEndedError),
     ),
 )
@@ -35,4 +36,4 @@ def refresh(request: HttpRequest, body: RefreshIn) -> TokenPairOut:
     grace period has no limit of time, it lasts until the new refresh token is used.
     """
     pair = services.refresh(token=body.refresh_token.get_secret_value(), client=ClientInfo.of(request))
-    return TokenPairOut(**vars(pair))
+    return tokens_answer(pair)

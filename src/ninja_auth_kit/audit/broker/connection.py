@@ -19,17 +19,15 @@ from pika.spec import Basic, BasicProperties
 
 from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent
 from ninja_auth_kit.audit.broker.errors import BLOCKED, BrokerError, describe
+from ninja_auth_kit.audit.broker.stream import StreamDeclaration, catch_all_queue
+from ninja_auth_kit.audit.events.base import CONTENT_TYPE
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
-CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 LARGEST_KEY = 255  # bytes, the limit of AMQP 0-9-1
 LARGEST_PAYLOAD = 65_536  # bytes; the kit's own events are smaller than 4,000 bytes
 CONNECT_TIMEOUT = 15.0  # seconds, for TCP, TLS, AMQP and the topology together
 CLOSE_TIMEOUT = 3.0  # seconds
-# The stream that every event is routed to. So no event is unroutable before the first consumer
-# exists, and a consumer that is added later can read the events of the last week.
-CATCH_ALL = {"x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 5_000_000_000}
 
 
 class Connection:
@@ -55,6 +53,7 @@ class Connection:
         self._loop_lock = threading.Lock()  # so that no callback is added to a loop that has ended
         self._select: SelectConnection | None = None
         self._channel: Channel | None = None
+        self._stream = StreamDeclaration(catch_all_queue(exchange))
         self._thread = threading.Thread(target=self._run, name="ninja_auth_kit-broker", daemon=True)
 
     def start(self) -> None:
@@ -131,23 +130,22 @@ class Connection:
         self._channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
-        queue = catch_all_queue(self.exchange)
 
         def confirm(_frame: Any) -> None:
             channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
 
-        def bind(_frame: Any) -> None:
-            channel.queue_bind(queue, self.exchange, "#", callback=confirm)
+        def bind() -> None:
+            channel.queue_bind(self._stream.name, self.exchange, "#", callback=confirm)
 
-        def declare_queue(_frame: Any) -> None:
-            channel.queue_declare(queue, durable=True, arguments=CATCH_ALL, callback=bind)
+        def declare_stream(_frame: Any) -> None:
+            self._stream.declare(channel, callback=bind)
 
         channel.exchange_declare(
             self.exchange,
             "topic",
             durable=True,
             passive=not self.declare,
-            callback=declare_queue if self.declare else confirm,
+            callback=declare_stream if self.declare else confirm,
         )
 
     def _on_ready(self, _frame: Any) -> None:
@@ -192,6 +190,9 @@ class Connection:
         self.blocked = None
 
     def _on_channel_closed(self, _channel: Channel, reason: BaseException) -> None:
+        if self._stream.accepts_refusal(reason) and self._select is not None and self._select.is_open:
+            self._select.channel(on_open_callback=self._on_channel_open)
+            return
         self._fail(reason)
         self._close()
 
@@ -215,20 +216,15 @@ class Connection:
         The first reason is the cause. Those that follow are its consequences.
         """
         if self.failure is None:
-            vhost = self.parameters.virtual_host
-            cause = reason if isinstance(reason, str) else describe(reason, vhost=vhost, exchange=self.exchange)
-            self.failure = self._error(cause)
+            if isinstance(reason, BaseException):
+                reason = describe(reason, self.parameters, exchange=self.exchange)
+            self.failure = self._error(reason)
         for waiting in (self._ready, self._batch.answered if self._batch else None):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(self.failure)
 
     def _error(self, cause: str) -> BrokerError:
         return BrokerError(cause, host=self.parameters.host, port=self.parameters.port)
-
-
-def catch_all_queue(exchange: str) -> str:
-    """Return the name of the stream that receives every event: `auth.audit` for the exchange `auth.events`."""
-    return exchange.removesuffix(".events") + ".audit"
 
 
 class UnsendableError(Exception):

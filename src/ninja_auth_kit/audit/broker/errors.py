@@ -8,6 +8,9 @@ from ssl import SSLError
 from pika import exceptions
 from pika.adapters.utils import connection_workflow as workflow
 
+from ninja_auth_kit.audit.broker.peer import AnyParameters, describe_peer
+from ninja_auth_kit.audit.broker.tls_errors import alert_in, describe_tls_error
+
 
 class BrokerError(Exception):
     """The broker is not available, does not answer in time, or refuses. The message says why, without credentials.
@@ -18,19 +21,16 @@ class BrokerError(Exception):
         port: the port of the broker.
     """
 
-    def __init__(self, cause: str, *, host: str, port: int) -> None:
+    def __init__(self, cause: str, host: str, port: int) -> None:
         # If RABBITMQ_HOST is set to a URL by mistake, it contains the password.
-        super().__init__(f"RabbitMQ at {host.rpartition('@')[2]}:{port}: {cause}.")
+        name = host.rpartition("@")[2]
+        super().__init__(f"RabbitMQ at {f'[{name}]' if ':' in name else name}:{port}: {cause}.")
 
 
 # Everything that pika raises if the broker is not available. The errors of its connection workflow
 # are not AMQPErrors.
 PIKA_ERRORS = (exceptions.AMQPError, workflow.AMQPConnectorException, OSError)
 
-ANOTHER_PROTOCOL = (
-    "the peer closed the connection before the AMQP handshake. Check the port: it belongs to another service, or "
-    "expects TLS"
-)
 BLOCKED = "the broker blocks publishers because its memory or disk is full"
 CONNECTION_LOST = "the connection was lost"
 
@@ -48,24 +48,28 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "timed out",
     ),
     ((exceptions.ConnectionBlockedTimeout,), BLOCKED),
-    ((exceptions.IncompatibleProtocolError,), ANOTHER_PROTOCOL),
     ((exceptions.StreamLostError,), CONNECTION_LOST),
 )
 
 
-def describe(error: BaseException, *, vhost: str, exchange: str) -> str:
+def describe(error: BaseException, parameters: AnyParameters, *, exchange: str) -> str:
     """Return the cause of a pika error in a few words.
 
     Args:
         error: what pika raised or reported.
-        vhost: the virtual host of the connection.
+        parameters: those of the connection. If the peer does not speak AMQP, it is connected to once more.
         exchange: the exchange that was used.
     """
     cause = _innermost(error)
     if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
-        return _describe_refused_login(cause, vhost=vhost)
-    if isinstance(cause, exceptions.ChannelClosed) and cause.reply_code == 404:
+        return _describe_refused_login(cause, vhost=parameters.virtual_host)
+    if isinstance(cause, exceptions.IncompatibleProtocolError):
+        alert = alert_in(str(cause))
+        return describe_tls_error(alert) if alert else describe_peer(parameters)
+    if isinstance(cause, exceptions.ChannelClosed) and cause.reply_code == 404 and "home node" not in cause.reply_text:
         return f"the exchange {exchange!r} does not exist"
+    if isinstance(cause, exceptions.ChannelClosed) and "inequivalent arg" in cause.reply_text:
+        return f"{_original_text(cause)}. It exists with other arguments. Delete it, or choose another name"
     for error_types, meaning in _CAUSES:
         if isinstance(cause, error_types):
             return meaning
@@ -101,7 +105,8 @@ def _describe_refused_login(cause: exceptions.AMQPConnectionError, *, vhost: str
 def _original_text(cause: BaseException) -> str:
     """Return what the operating system or the broker says, without the name of the user."""
     if isinstance(cause, SSLError):
-        return f"TLS failed: {getattr(cause, 'verify_message', None) or cause.reason or cause.strerror}"
+        verify_message = getattr(cause, "verify_message", None)
+        return f"TLS failed: {verify_message}" if verify_message else describe_tls_error(cause.reason)
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror[:1].lower() + cause.strerror[1:]
     if isinstance(cause, exceptions.ChannelClosed | exceptions.ConnectionClosed):

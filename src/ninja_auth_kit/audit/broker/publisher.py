@@ -3,7 +3,6 @@
 import os
 import random
 import socket
-import ssl
 from collections.abc import Sequence
 
 import pika
@@ -11,20 +10,21 @@ import pika
 from ninja_auth_kit.audit.broker.batch import Batch, ClaimedEvent, PublishResult
 from ninja_auth_kit.audit.broker.connection import Connection
 from ninja_auth_kit.audit.broker.errors import BrokerError, quieten_pika
-from ninja_auth_kit.conf import Broker
+from ninja_auth_kit.conf import Broker, BrokerAddress
+from ninja_auth_kit.tls import TLSFileError
 
 
 class RabbitMQ:
     """Publishes batches over a connection that is opened when it is needed.
 
     Args:
-        address: the hosts and the credentials of the broker.
+        broker: the addresses and the credentials of the broker.
         exchange: the topic exchange of the events.
         declare: whether to declare the exchange and the catch-all stream. Otherwise the exchange must exist.
     """
 
-    def __init__(self, address: Broker, *, exchange: str, declare: bool) -> None:
-        self.address, self.exchange, self.declare = address, exchange, declare
+    def __init__(self, broker: Broker, *, exchange: str, declare: bool) -> None:
+        self.broker, self.exchange, self.declare = broker, exchange, declare
         self.connections = 0
         self._connection: Connection | None = None
         self._process_id = 0
@@ -58,7 +58,7 @@ class RabbitMQ:
         """
         batch = Batch(events)
         if self._connection is None:
-            batch.result.failure = BrokerError("not connected", host=self.where, port=self.address.port)
+            batch.result.failure = BrokerError("not connected", *self.broker.addresses[0])
             return batch.result
         batch.result.failure = self._connection.publish(batch, timeout)
         if batch.result.failure is not None and not self._connection.blocked:
@@ -67,8 +67,10 @@ class RabbitMQ:
 
     @property
     def where(self) -> str:
-        """The host that it is connected to. Without a connection, all configured hosts."""
-        return self._connection.parameters.host if self._connection else ", ".join(self.address.hosts)
+        """The host and port that it is connected to. Without a connection, all that are configured."""
+        if self._connection:
+            return str(BrokerAddress(self._connection.parameters.host, self._connection.parameters.port))
+        return ", ".join(map(str, self.broker.addresses))
 
     @property
     def is_blocked(self) -> bool:
@@ -84,8 +86,12 @@ class RabbitMQ:
     def _open(self) -> Connection:
         """Try each host once, in random order, so that many relays are spread over a cluster."""
         failure: BrokerError | None = None
-        for host in random.sample(self.address.hosts, len(self.address.hosts)):
-            connection = Connection(_parameters(self.address, host), self.exchange, self.declare)
+        for address in random.sample(self.broker.addresses, len(self.broker.addresses)):
+            try:
+                connection = Connection(_parameters(self.broker, address), self.exchange, self.declare)
+            except TLSFileError as error:  # files are not complete while they are replaced
+                failure = BrokerError(f"TLS: {error}", *address)
+                continue
             try:
                 connection.start()
             except BrokerError as error:
@@ -93,23 +99,25 @@ class RabbitMQ:
                 failure = error
             else:
                 return connection
-        raise failure or BrokerError("no host is configured", host="", port=self.address.port)
+        raise failure or BrokerError("no host is configured", host="", port=0)
 
 
-def _parameters(address: Broker, host: str) -> pika.ConnectionParameters:
+def _parameters(broker: Broker, address: BrokerAddress) -> pika.ConnectionParameters:
     """Return the connection parameters.
 
     pika makes one attempt, because the relay has its own backoff. A dead peer is detected within 15 seconds. A blocked
     connection is kept for any time: what was sent is published once the broker reads again, and a new connection would
     send it once more.
+
+    Raises:
+        TLSFileError: a file of the TLS settings cannot be used.
     """
-    context = ssl.create_default_context() if address.tls else None
     return pika.ConnectionParameters(
-        host=host,
+        host=address.host,
         port=address.port,
-        virtual_host=address.vhost,
-        credentials=pika.PlainCredentials(address.user, address.password),
-        ssl_options=pika.SSLOptions(context, host) if context else None,
+        virtual_host=broker.vhost,
+        credentials=pika.PlainCredentials(broker.user, broker.password),
+        ssl_options=pika.SSLOptions(broker.tls.context(), address.host) if broker.tls else None,
         heartbeat=15,
         connection_attempts=1,
         socket_timeout=5,

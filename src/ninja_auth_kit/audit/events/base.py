@@ -2,10 +2,15 @@
 
 import dataclasses
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+
+# Of every message, and without a charset: JSON has no such parameter (RFC 8259 section 11), and consumers compare
+# the content type as a whole.
+CONTENT_TYPE = "application/cloudevents+json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _ROUTE = re.compile(r"(?:[a-z][a-z0-9_]*\.){2}(?:success|failure)")
 
 _by_type: dict[str, type[Event]] = {}
+_making = threading.Lock()
 
 
 def event(
@@ -165,7 +171,8 @@ def event(
         )
 
     def add(kind: type[E]) -> type[E]:
-        kind = dataclasses.dataclass(frozen=True, kw_only=True)(kind)
+        # Not yet a dataclass of its own, see `with_own_fields`: only its parser needs that, and the methods that
+        # Python generates for each event class are a noticeable part of the start of a process.
         kind.name, kind.type, kind.routing_key = name, f"{prefix}.{name}.v{version}", f"auth.{route}"
         kind.outcome_word = "failure" if route.endswith(".failure") else "success"
         kind.signal, kind.by, kind.fact = signal, by, fact
@@ -182,6 +189,14 @@ def event(
         return kind
 
     return add
+
+
+def with_own_fields(kind: type[E]) -> type[E]:
+    """Make an event class a dataclass of its own, whose field `details` has the type that the class declares."""
+    with _making:
+        if "__dataclass_fields__" not in vars(kind):
+            dataclasses.dataclass(frozen=True, kw_only=True)(kind)
+    return kind
 
 
 def details_of(kind: type[Event]) -> Any:

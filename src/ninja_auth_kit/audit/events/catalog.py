@@ -3,7 +3,7 @@
 The docstrings and the meanings of the reasons are published in docs/events.md and in the AsyncAPI document.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ninja_auth_kit.audit.events.base import Event, NoDetails, event
@@ -63,8 +63,7 @@ class UpdateDetails:
     route="user.updated.success",
     signal="account_updated",
     by="user",
-    ocsf="3007/2",
-    shared_signal="CAEP token-claims-change",
+    ocsf="3001/99, 3007/2",
 )
 class AccountUpdated(Event):
     """A user changed fields of the account that `PROFILE_SCHEMA` allows."""
@@ -124,7 +123,7 @@ ONE_TIME_TOKENS = {
     signal="verification_requested",
     by="anonymous",
     fact=True,
-    ocsf="3007/99",
+    ocsf="3001/99, 3007/99",
 )
 class VerificationRequested(Event):
     """A new verification link was requested, whether or not an account has the email address."""
@@ -132,7 +131,7 @@ class VerificationRequested(Event):
     details: NoDetails
 
 
-@event("email.verified", route="email.verified.success", signal="email_verified", by="user", ocsf="3007/2")
+@event("email.verified", route="email.verified.success", signal="email_verified", by="user", ocsf="3001/99, 3007/2")
 class EmailVerified(Event):
     """An email address was verified by its owner, or marked as verified by an administrator or an operator."""
 
@@ -146,7 +145,7 @@ class EmailVerified(Event):
     by="anonymous",
     fact=True,
     reasons={**ONE_TIME_TOKENS, "wrong_password": "the password that was sent with the token is wrong"},
-    ocsf="3007/2",
+    ocsf="3001/99, 3007/2",
 )
 class VerificationFailed(Event):
     """A verification was refused because of its token or its password."""
@@ -159,7 +158,7 @@ class VerificationFailed(Event):
     route="email.change_requested.success",
     signal="email_change_requested",
     by="user",
-    ocsf="3007/99",
+    ocsf="3001/99, 3007/99",
 )
 class EmailChangeRequested(Event):
     """A change of the email address was requested."""
@@ -179,8 +178,8 @@ class EmailChangeDetails:
     route="email.changed.success",
     signal="email_changed",
     by="user",
-    ocsf="3007/2",
-    shared_signal="RISC identifier-changed",
+    ocsf="3001/99, 3007/2",
+    shared_signal="RISC recovery-information-changed",
 )
 class EmailChanged(Event):
     """The email address of an account was changed, and all its sessions were ended."""
@@ -198,7 +197,7 @@ class EmailChanged(Event):
         **ONE_TIME_TOKENS,
         "wrong_password": "the password that confirms the change is wrong",
     },
-    ocsf="3007/2",
+    ocsf="3001/99, 3007/2",
 )
 class EmailChangeFailed(Event):
     """A change of the email address was refused, when it was requested or when it was confirmed."""
@@ -278,7 +277,7 @@ class PasswordReset(Event):
     by="anonymous",
     fact=True,
     reasons=ONE_TIME_TOKENS,
-    ocsf="3007/9",
+    ocsf="3001/4, 3007/9",
 )
 class PasswordResetFailed(Event):
     """A password reset was refused because of its token."""
@@ -293,6 +292,15 @@ TOKENS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoginDetails:
+    """How the user was authenticated: the methods and the level of the access token, its `amr` and `acr`."""
+
+    # Defaults, because events of an earlier version do not have them.
+    methods: list[str] = field(default_factory=list)
+    acr: str = "aal1"
+
+
 @event(
     "session.logged_in",
     route="session.login.success",
@@ -304,7 +312,7 @@ TOKENS = {
 class LoggedIn(Event):
     """A session was started."""
 
-    details: NoDetails
+    details: LoginDetails
 
 
 @event(
@@ -318,6 +326,9 @@ class LoggedIn(Event):
         "email_not_verified": "the password was right, but the email address is not verified",
         "session_limit_reached": "the password was right, but the user has reached `SESSION_LIMIT`, and "
         '`SESSION_LIMIT_POLICY` is `"reject"`',
+        "invalid_factor": "the emailed code was wrong, or its user is disabled",
+        "invalid_challenge": "the challenge of an emailed code was not genuine, expired, used, or void since the "
+        "account changed",
     },
     ocsf="3002/1",
 )
@@ -340,7 +351,7 @@ class RefreshDetails:
     route="session.refresh.success",
     signal="token_refreshed",
     by="user",
-    ocsf="3002/5",
+    ocsf="3002/99",
     shared_signal="CAEP session-presented",
 )
 class TokenRefreshed(Event):
@@ -356,7 +367,7 @@ class TokenRefreshed(Event):
     by="anonymous",
     fact=True,
     reasons=TOKENS,
-    ocsf="3002/5",
+    ocsf="3002/99",
 )
 class RefreshFailed(Event):
     """A refresh token was refused."""
@@ -379,7 +390,7 @@ class ReuseDetails:
     fact=True,
     is_aggregated=False,
     ocsf="3002/99",
-    shared_signal="RISC credential-compromise, CAEP session-revoked",
+    shared_signal="CAEP session-revoked",
 )
 class ReuseDetected(Event):
     """A refresh token was reused after its rotation, and its session was ended (RFC 9700 section 4.14.2)."""

@@ -2,12 +2,26 @@
 
 Required members stay. Later versions may add other members, and values of `reason`. A schema therefore allows members
 that it does not define.
+
+A schema with a title becomes one definition of the AsyncAPI document, which events refer to. Code generators make one
+class of each definition, and name it after the title.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ninja_auth_kit.audit.events.base import Actor, Client, Event, Session, Target, all_events, details_of
+from ninja_auth_kit.audit.events.base import (
+    CONTENT_TYPE,
+    PREFIX,
+    Actor,
+    Client,
+    Event,
+    Session,
+    Target,
+    all_events,
+    details_of,
+)
 
 _TIME = {"type": "string", "format": "date-time"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -38,7 +52,7 @@ def schema_of(kind: type[Event]) -> dict[str, Any]:
             },
             "correlationid": {**_TEXT, "description": "the `X-Request-ID` of the request"},
             "traceparent": {**_TEXT, "description": "the W3C trace context of the request"},
-            "authtype": {"enum": ["user", "unauthenticated", "system"]},
+            "authtype": {"title": "AuthType", "type": "string", "enum": ["user", "unauthenticated", "system"]},
             "data": _data(kind),
         },
     }
@@ -51,6 +65,7 @@ def summary_of(kind: type[Event]) -> str:
 
 def _data(kind: type[Event]) -> dict[str, Any]:
     return {
+        "title": f"{kind.__name__}Data",
         "type": "object",
         "required": ["outcome", "reason", "actor", "target", "session", "client", "details"],
         "properties": {
@@ -60,7 +75,7 @@ def _data(kind: type[Event]) -> dict[str, Any]:
             "target": _block(Target),
             "session": _block(Session),
             "client": _block(Client),
-            "details": _block(details_of(kind)),
+            "details": {**_block(details_of(kind)), "title": _details_title(kind)},
             "count": {"type": "integer", "minimum": 1, "description": "how many events this one represents"},
             "first_time": {**_TIME, "description": "when the first of these events was recorded"},
             "last_time": {**_TIME, "description": "when the last of these events was recorded"},
@@ -73,13 +88,33 @@ def _reason(kind: type[Event]) -> dict[str, Any]:
     return {"type": ["string", "null"], "description": f"{known}; others may be added" if known else "always null"}
 
 
+def _details_title(kind: type[Event]) -> str:
+    """Return the class name of the details. Those of a custom event have the name of the event."""
+    name: str = details_of(kind).__name__
+    return f"{name}Details" if name == kind.__name__ else name
+
+
 def _block(block: Any) -> dict[str, Any]:
     """Return the schema of a dataclass whose members are all required."""
     from pydantic import TypeAdapter
 
     made = TypeAdapter(block).json_schema()
     properties = {name: _plain(value) for name, value in made.get("properties", {}).items()}
-    return {"type": "object", "required": sorted(properties), "properties": properties}
+    for name, value in properties.items():
+        if "enum" in value:
+            value["title"] = block.__name__.removesuffix("Details") + _class_name(name)
+    return {
+        "title": block.__name__,
+        "description": summary_of(block),
+        "type": "object",
+        "required": sorted(properties),
+        "properties": properties,
+    }
+
+
+def _class_name(words: str) -> str:
+    """Return `words`, such as a member or a CloudEvents type, as a name of a class."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", words))
 
 
 def _plain(member: dict[str, Any]) -> dict[str, Any]:
@@ -91,18 +126,26 @@ def _plain(member: dict[str, Any]) -> dict[str, Any]:
 
 
 _BINDING = "0.3.0"  # of the AsyncAPI bindings for AMQP 0-9-1
-CONTENT_TYPE = "application/cloudevents+json"
 
 
-def asyncapi_document(*, exchange: str, version: str, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the AsyncAPI 3 document of all events, those of your project included.
+def asyncapi_document(
+    *,
+    exchange: str,
+    version: str,
+    examples: Mapping[str, Any] | None = None,
+    kinds: Iterable[type[Event]] | None = None,
+) -> dict[str, Any]:
+    """Return the AsyncAPI 3 document of the events.
 
     Args:
         exchange: the topic exchange of the events.
         version: the version of the kit.
         examples: a message for each CloudEvents type that has an example.
+        kinds: the event classes. By default, those of the kit and of your project.
     """
-    kinds = sorted(all_events(), key=lambda kind: kind.type)
+    keyed = _keys(all_events() if kinds is None else kinds)
+    schemas: dict[str, Any] = {}
+    messages = {key: _message(kind, schemas, (examples or {}).get(kind.type)) for key, kind in keyed.items()}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -113,37 +156,63 @@ def asyncapi_document(*, exchange: str, version: str, examples: Mapping[str, Any
             "license": {"name": "MIT"},
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {kind.name: _channel(kind, exchange) for kind in kinds},
-        "operations": {f"send.{kind.name}": _operation(kind) for kind in kinds},
-        "components": {"messages": {kind.name: _message(kind, (examples or {}).get(kind.type)) for kind in kinds}},
+        "channels": {key: _channel(key, kind, exchange) for key, kind in keyed.items()},
+        "operations": {f"send.{key}": _operation(key) for key in keyed},
+        "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
     }
 
 
-def _channel(kind: type[Event], exchange: str) -> dict[str, Any]:
+def _keys(kinds: Iterable[type[Event]]) -> dict[str, type[Event]]:
+    """Return the event classes by their names, or by their types if another class has the name.
+
+    The events of the kit come first, so that those of your project do not change how they are named.
+    """
+    keyed: dict[str, type[Event]] = {}
+    for kind in sorted(kinds, key=lambda kind: (not kind.type.startswith(f"{PREFIX}."), kind.type)):
+        keyed[kind.type if kind.name in keyed else kind.name] = kind
+    return keyed
+
+
+def _channel(key: str, kind: type[Event], exchange: str) -> dict[str, Any]:
     where = {"name": exchange, "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"}
     return {
         "address": kind.routing_key,
         "description": summary_of(kind),
-        "messages": {kind.name: {"$ref": f"#/components/messages/{kind.name}"}},
+        "messages": {key: {"$ref": f"#/components/messages/{key}"}},
         "bindings": {"amqp": {"is": "routingKey", "exchange": where, "bindingVersion": _BINDING}},
     }
 
 
-def _operation(kind: type[Event]) -> dict[str, Any]:
+def _operation(key: str) -> dict[str, Any]:
     return {
         "action": "send",
-        "channel": {"$ref": f"#/channels/{kind.name}"},
-        "messages": [{"$ref": f"#/channels/{kind.name}/messages/{kind.name}"}],
+        "channel": {"$ref": f"#/channels/{key}"},
+        "messages": [{"$ref": f"#/channels/{key}/messages/{key}"}],
         "bindings": {"amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True, "bindingVersion": _BINDING}},
     }
 
 
-def _message(kind: type[Event], example: Any) -> dict[str, Any]:
+def _message(kind: type[Event], schemas: dict[str, Any], example: Any) -> dict[str, Any]:
+    # Without `schemaFormat`, a payload is a schema of AsyncAPI, which is a superset of JSON Schema draft-07. Code
+    # generators lose the required members of a schema that is wrapped in `{schemaFormat, schema}`.
     made: dict[str, Any] = {
         "name": kind.type,
         "title": kind.__name__,
         "summary": summary_of(kind),
         "contentType": CONTENT_TYPE,
-        "payload": {"schemaFormat": "application/schema+json;version=draft-07", "schema": schema_of(kind)},
+        "payload": _referred(schema_of(kind), schemas, kind),
     }
     return {**made, "examples": [{"payload": example}]} if example else made
+
+
+def _referred(schema: dict[str, Any], schemas: dict[str, Any], kind: type[Event]) -> dict[str, Any]:
+    """Add each schema that has a title to `schemas`, and return a reference to it. Return other schemas unchanged."""
+    made = dict(schema)
+    if "properties" in schema:
+        made["properties"] = {name: _referred(member, schemas, kind) for name, member in schema["properties"].items()}
+    if "title" not in made:
+        return made
+    if schemas.get(made["title"], made) != made:  # a class of the same name in another module, or another version
+        made["title"] = _class_name(kind.type) + made["title"].removeprefix(kind.__name__)
+    schemas[made["title"]] = made
+    return {"$ref": f"#/components/schemas/{made['title']}"}

@@ -1,4 +1,4 @@
-"""The CloudEvent of an event: its partition key, which decides its shard, and its payload, serialised once."""
+"""The CloudEvent of an event: its partition key, which decides its shard, and its payload, serialized once."""
 
 import ipaddress
 import json

@@ -18,12 +18,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ninja_auth_kit.audit.record.aggregation import MIXED_PARTITION_KEYS, RECORDED_INDIVIDUALLY
 from ninja_auth_kit.audit.record.cloudevent import Message
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.connection_state import connection_state, unpooled_connection
 from ninja_auth_kit.models import AuditFlood, AuditOutbox
 
 logger = logging.getLogger("ninja_auth_kit.audit")
@@ -77,12 +77,15 @@ def write_separately(message: Message, *, using: str, flood_id: UUID | None) -> 
 
     It is not possible if PostgreSQL accepts no further connection, for example.
     """
+    restore = connection_state(connections[using])
     # Not from the project's pool: a thread that holds one connection and waits for another may wait
     # for itself.
     separate = unpooled_connection(using=using)
     try:
-        with closing(separate), separate.cursor() as cursor:
-            insert(cursor, message, flood_id=flood_id)
+        with closing(separate):
+            restore(separate)
+            with separate.cursor() as cursor:
+                insert(cursor, message, flood_id=flood_id)
     except (DatabaseError, InterfaceError) as error:
         logger.warning(
             "Could not open a second connection to the database (%s). An audit event that must survive a rollback was "
@@ -91,13 +94,6 @@ def write_separately(message: Message, *, using: str, flood_id: UUID | None) -> 
         )
         return False
     return True
-
-
-def unpooled_connection(*, using: str) -> BaseDatabaseWrapper:
-    """Return a new connection to a database, not yet open and never from the project's pool (`OPTIONS["pool"]`)."""
-    connection = connections[using].copy()
-    connection.settings_dict["OPTIONS"].pop("pool", None)
-    return connection
 
 
 # The values of the event, named once for the parts that follow.

@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ninja_auth_kit.audit.broker.batch import FINAL_REASONS, ClaimedEvent, PublishResult, Refusal
 from ninja_auth_kit.audit.relay import sql
+from ninja_auth_kit.tenancy import lock_offset
 
 
 class BatchClaim(NamedTuple):
@@ -35,7 +36,7 @@ def take_shards(cursor: CursorWrapper) -> BatchClaim:
 
     Rows are read by a second statement, so that it sees the table as it is after the shards are locked.
     """
-    cursor.execute(sql.TAKE_SHARDS)
+    cursor.execute(sql.TAKE_SHARDS, {"lock_offset": lock_offset(cursor.db)})
     *_, xmin, xid, shards = cursor.fetchone()
     return BatchClaim(shards, xmin, xid)
 
@@ -51,10 +52,15 @@ class OutboxReader:
         self.using = using
         self._watermark = LowWatermark()
 
+    @property
+    def low_watermark(self) -> int:
+        """The id up to which the outbox is empty for this relay."""
+        return self._watermark.value
+
     def has_events(self) -> bool:
         """Return whether any event waits. An idle relay asks this instead of claiming a batch."""
         with connections[self.using].cursor() as cursor:
-            cursor.execute(sql.HAS_EVENTS, {"low_watermark": self._watermark.value})
+            cursor.execute(sql.HAS_EVENTS, {"low_watermark": self.low_watermark})
             (has_events,) = cursor.fetchone()
         return bool(has_events)
 

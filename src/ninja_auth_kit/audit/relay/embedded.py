@@ -9,9 +9,6 @@ import os
 import threading
 import time
 
-from django.db import connections
-
-from ninja_auth_kit.audit.record.outbox import unpooled_connection
 from ninja_auth_kit.conf import accounts_database
 
 logger = logging.getLogger("ninja_auth_kit.relay")
@@ -34,14 +31,13 @@ def start() -> None:
 def _run() -> None:
     # In the thread, because importing pika takes time that the first request must not wait for.
     from ninja_auth_kit.audit.relay import loop
+    from ninja_auth_kit.audit.relay.wakeup import own_session
 
     using = accounts_database()
-    # A connection that has executed LISTEN must not go back into the project's pool. A request
-    # would get it, and receive notifications from then on.
-    connections[using] = unpooled_connection(using=using)
     while True:
         try:
-            loop.configured_relay(using=using, embedded=True).run(threading.Event())
+            with own_session(using=using):
+                loop.configured_relay(using=using, embedded=True).run(threading.Event())
         except Exception:  # a relay process would be restarted by its supervisor, but this thread has none
             logger.exception("The embedded relay failed. It starts again in %d seconds.", PAUSE)
             time.sleep(PAUSE)

@@ -27,11 +27,13 @@ from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.broker.publisher import RabbitMQ
 from ninja_auth_kit.audit.relay.claims import OutboxReader, take_shards
 from ninja_auth_kit.audit.relay.floods import flush_floods
+from ninja_auth_kit.audit.relay.heartbeat import BLOCKED, WAITING, Heartbeat
 from ninja_auth_kit.audit.relay.monitoring import Metrics
 from ninja_auth_kit.audit.relay.retries import RetryReader
 from ninja_auth_kit.audit.relay.wakeup import Wakeup
 from ninja_auth_kit.conf import broker, settings
 from ninja_auth_kit.exceptions import describe_database_error
+from ninja_auth_kit.tenancy import is_outside_tenants
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -52,15 +54,22 @@ class Relay:
         embedded: whether the relay is a thread of a web process.
     """
 
+    heartbeat_class: type[Heartbeat] = Heartbeat
+
     def __init__(self, publisher: RabbitMQ, *, using: str, batch: int = BATCH, embedded: bool = False) -> None:
         self.publisher = publisher
         self.using = using
         self.batch = batch
         self.metrics = Metrics()
         self._outbox, self._retries = OutboxReader(using=using), RetryReader(using=using)
-        self._wakeup = Wakeup(using=using, embedded=embedded)
+        self._wakeup, self._heartbeat = Wakeup(using=using), self.heartbeat_class(using=using, embedded=embedded)
         self._failures = 0
         self._chores_at = 0.0
+
+    @property
+    def low_watermark(self) -> int:
+        """The id up to which the outbox is empty for this relay."""
+        return self._outbox.low_watermark
 
     def wait_for_broker(
         self,
@@ -81,7 +90,7 @@ class Relay:
                 self.publisher.connect()
             except BrokerError as error:
                 report_error(error)
-                self._count_failure()
+                self._record_broker_failure(error)
                 self._pause(stop, report_alive)
                 self._record_round(report_alive)
             else:
@@ -102,6 +111,7 @@ class Relay:
                     self._pause(stop, report_alive)
                 self._record_round(report_alive)
         finally:
+            self._heartbeat.stop()
             self._disconnect()
 
     def _round(self, stop: threading.Event) -> bool:
@@ -113,13 +123,15 @@ class Relay:
                 self._wakeup.wait(stop, after=claimed)
         except BrokerError as error:
             logger.warning("%s Events wait in the outbox.", error)
-            self.metrics.blocked = self.publisher.is_blocked
+            self._record_broker_failure(error)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("%s", describe_database_error(error))
+            self._heartbeat.record_failure(describe_database_error(error))  # written when the database is back
+            self._count_failure()
             self._disconnect()
         else:
+            self._heartbeat.beat()
             return True
-        self._count_failure()
         return False
 
     def drain(self) -> int:
@@ -129,6 +141,7 @@ class Relay:
             BrokerError: the broker is not available, or refuses the connection.
             DatabaseError: the database is not available.
         """
+        self._wakeup.is_needed = False  # it does not wait, and the connection belongs to the caller
         try:
             while self.publish_batch():
                 pass
@@ -183,14 +196,19 @@ class Relay:
         self.metrics.record_batch(seconds, confirmed=len(result.confirmed), reasons=reasons)
         if reasons:
             logger.warning(
-                "RabbitMQ at %s:%s: %d events were refused (%s). They are set aside; see authkit_status.",
+                "RabbitMQ at %s: %d events were refused (%s). They are set aside; see authkit_status.",
                 self.publisher.where,
-                self.publisher.address.port,
                 len(reasons),
                 ", ".join(sorted(set(reasons))),
             )
         if result.failure is not None:
             raise result.failure
+
+    def _record_broker_failure(self, error: BrokerError) -> None:
+        self._count_failure()
+        self.metrics.blocked = self.publisher.is_blocked
+        self._heartbeat.record_failure(str(error), state=BLOCKED if self.publisher.is_blocked else WAITING)
+        self._heartbeat.beat()
 
     def _count_failure(self) -> None:
         self._failures += 1
@@ -201,6 +219,7 @@ class Relay:
         if self._failures:
             logger.warning("Publishing again after %d failed attempts.", self._failures)
         self._failures = 0
+        self._heartbeat.record_success()
         self.metrics.blocked = False
         self.metrics.connections = self.publisher.connections
 
@@ -226,6 +245,8 @@ class Relay:
 def configured_relay(*, using: str, batch: int = BATCH, embedded: bool = False) -> Relay:
     """Return a relay for the broker of the settings.
 
+    If the tables are in the schemas of tenants, and the connection is not in one of them, it serves all tenants.
+
     Raises:
         ImproperlyConfigured: `RABBITMQ_HOST` is not set.
     """
@@ -233,4 +254,8 @@ def configured_relay(*, using: str, batch: int = BATCH, embedded: bool = False) 
     if configured is None:
         raise ImproperlyConfigured("No broker is configured to publish to. Set RABBITMQ_HOST.")
     rabbitmq = RabbitMQ(configured, exchange=settings.AUDIT_EXCHANGE, declare=settings.AUDIT_DECLARE)
+    if is_outside_tenants(connections[using]):
+        from ninja_auth_kit.audit.relay.every_tenant import RelayOfEveryTenant  # it derives from Relay
+
+        return RelayOfEveryTenant(rabbitmq, using=using, batch=batch, embedded=embedded)
     return Relay(rabbitmq, using=using, batch=batch, embedded=embedded)

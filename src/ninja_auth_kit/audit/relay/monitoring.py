@@ -3,16 +3,18 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import time
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError
 
 from ninja_auth_kit.audit.relay.health import read_health
+from ninja_auth_kit.audit.relay.heartbeat import BLOCKED, PUBLISHING, WAITING
+from ninja_auth_kit.connection_state import Restore, background_connection
 
 logger = logging.getLogger("ninja_auth_kit.relay")
 
@@ -37,6 +39,7 @@ _HELP = {
         "Age of the oldest event that was refused and is tried again. Set an alert on it.",
     ),
     "deferred": ("gauge", "Events that were refused, by state."),
+    "relays": ("gauge", "Relays of this outbox with a heartbeat within the last two minutes, by state."),
 }
 
 
@@ -118,13 +121,19 @@ def exposition(samples: Iterable[Sample]) -> str:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def samples_for(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
-    """Return the metrics of relays and of their outboxes, labelled with the aliases of their databases."""
+def samples_for(relays: Sequence[tuple[str, Metrics]], states: Mapping[str, Restore]) -> list[Sample]:
+    """Return the metrics of relays and of their outboxes, labelled with the aliases of their databases.
+
+    Args:
+        relays: the aliases, and the counters of each relay.
+        states: puts the state that the thread of the relay has onto the connection of this thread, for each alias.
+    """
     samples: list[Sample] = []
     for using, metrics in relays:
         label = {"database": using}
         samples += [(name, {**label, **labels}, value) for name, labels, value in metrics.samples()]
-        with suppress(DatabaseError):  # the metrics of a database that is away are missing, and failures_total rises
+        # Without a database, its metrics are missing, and failures_total rises.
+        with suppress(DatabaseError, InterfaceError), background_connection(states[using], using=using):
             health = read_health(using=using)
             samples += [("pending", label, health.pending), ("oldest_seconds", label, health.oldest_seconds)]
             samples.append(("oldest_retry_seconds", label, health.oldest_retry_seconds))
@@ -132,7 +141,10 @@ def samples_for(relays: Sequence[tuple[str, Metrics]]) -> list[Sample]:
                 ("deferred", {**label, "state": state}, sum(reasons.values()))
                 for state, reasons in health.deferred.items()
             ]
-        connections[using].close()  # the connection of the thread that answers this request
+            found = [relay.state for relay in health.relays]
+            samples += [
+                ("relays", {**label, "state": state}, found.count(state)) for state in (PUBLISHING, WAITING, BLOCKED)
+            ]
     return samples
 
 

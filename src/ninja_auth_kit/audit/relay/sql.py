@@ -2,11 +2,12 @@
 
 The modules of this package execute these constants. Parameters are named, as in `%(shards)s`.
 
-Three tables are involved:
+Four tables are involved:
 
     outbox     events that wait to be published
     deferred   events that the broker refused: state "retry" is tried again, state "parked" waits for an operator
     flood      events that are only counted, one row for each flood
+    relay      the relays that run, with their heartbeats
 
 An unpublished event is in the outbox or deferred, never in both and never in neither.
 
@@ -20,7 +21,7 @@ Two clauses occur in most statements:
 from ninja_auth_kit.audit.record.aggregation import WINDOW
 from ninja_auth_kit.audit.record.cloudevent import SHARDS
 from ninja_auth_kit.audit.record.outbox import CHANNEL
-from ninja_auth_kit.models import AuditDeferred, AuditFlood, AuditOutbox
+from ninja_auth_kit.models import AuditDeferred, AuditFlood, AuditOutbox, AuditRelay
 
 # Only constants and the names of the kit's own tables are formatted into the statements.
 # ruff: noqa: S608
@@ -28,6 +29,10 @@ from ninja_auth_kit.models import AuditDeferred, AuditFlood, AuditOutbox
 OUTBOX = f'"{AuditOutbox._meta.db_table}"'
 DEFERRED = f'"{AuditDeferred._meta.db_table}"'
 FLOOD = f'"{AuditFlood._meta.db_table}"'
+RELAY = f'"{AuditRelay._meta.db_table}"'
+
+
+IS_FINISHED = f"started_at <= clock_timestamp() - interval '{WINDOW} seconds'"  # of a flood
 
 
 # --- Publishing the outbox ---
@@ -46,6 +51,9 @@ LOCK_CLASS = 0x4E414B31
 # CLAIM must begin after the locks are held. Otherwise it would see rows that the previous holder
 # of a shard has published and deleted in the meantime.
 #
+# Advisory locks are shared by all schemas of a database. `lock_offset` gives each tenant with tables
+# of its own other locks, so that a busy tenant does not hold up the relay of another.
+#
 # Everything else that the transaction needs is here to save round trips:
 #
 # - idle_in_transaction_session_timeout: PostgreSQL ends a relay that freezes in the middle of a
@@ -63,7 +71,7 @@ SELECT
     pg_current_xact_id()::text::bigint,
     ARRAY(
         SELECT shard FROM generate_series(0, {SHARDS - 1}) AS shard
-        WHERE pg_try_advisory_xact_lock({LOCK_CLASS}, shard)
+        WHERE pg_try_advisory_xact_lock({LOCK_CLASS}, %(lock_offset)s + shard)
     )
 """
 
@@ -152,6 +160,25 @@ WHERE event.id = refused.id
 """
 
 
+# --- All tenants ---
+
+
+def has_work(schema: str, *, low_watermark: int) -> str:
+    """Return a condition: whether an event waits in a schema, a refused one is due, or the window of a flood is over.
+
+    A relay of all tenants asks this about many schemas with one statement, instead of asking three things in each.
+
+    Args:
+        schema: the quoted name.
+        low_watermark: as in HAS_EVENTS.
+    """
+    return f"""(
+        EXISTS (SELECT FROM {schema}.{OUTBOX} WHERE id > {low_watermark:d})
+        OR EXISTS (SELECT FROM {schema}.{DEFERRED} WHERE {IS_DUE})
+        OR EXISTS (SELECT FROM {schema}.{FLOOD} WHERE {IS_FINISHED})
+    )"""
+
+
 # --- Commands and the admin ---
 
 # Move deferred events back to the outbox, under the ids that they had there: the relay publishes
@@ -193,7 +220,7 @@ RETURNING id
 # afterwards would lose what was counted in between.
 TAKE_FINISHED_FLOODS = f"""
 DELETE FROM {FLOOD} WHERE id IN (
-    SELECT id FROM {FLOOD} WHERE started_at <= clock_timestamp() - interval '{WINDOW} seconds'
+    SELECT id FROM {FLOOD} WHERE {IS_FINISHED}
     LIMIT 500 FOR UPDATE SKIP LOCKED
 )
 RETURNING seen, lane, routing_key, payload, first_at, last_at
@@ -225,19 +252,59 @@ SELECT state, reason, count(*), extract(epoch FROM clock_timestamp() - min(creat
 FROM {DEFERRED} GROUP BY state, reason ORDER BY 1, 2
 """
 
-# Return the relays that are connected to this database, by the names that they give their
-# sessions. PostgreSQL removes a session that has ended, so a relay that is gone is not listed.
-CONNECTED_RELAYS = """
-SELECT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND starts_with(application_name, %(prefix)s) ORDER BY 1
+# Return the relays that run: those with a heartbeat within the last two minutes. This is also how
+# old a health file may become. Not by the sessions of the database: behind a pooler, a relay has
+# no session of its own, and the name that it gave to one stays there when the relay is gone.
+RUNNING_RELAYS = f"""
+SELECT
+    id::text, host, process_id, is_embedded, state,
+    extract(epoch FROM clock_timestamp() - started_at)::float8,
+    extract(epoch FROM clock_timestamp() - seen_at)::float8,
+    failure, extract(epoch FROM clock_timestamp() - failed_at)::float8
+FROM {RELAY} WHERE seen_at > clock_timestamp() - interval '2 minutes'
+ORDER BY host, process_id, started_at
 """
+
+
+# --- The heartbeat of the relay ---
+
+# Write the heartbeat of a relay, and delete the rows of relays that were killed long ago.
+#
+# One statement outside a transaction, so no lock is held afterwards. A relay writes its own row
+# only, and SKIP LOCKED lets two relays delete old rows at the same time, so none waits for another.
+# All times are those of the database, because the clocks of several machines differ.
+HEARTBEAT = f"""
+WITH gone AS (
+    DELETE FROM {RELAY} WHERE id IN (
+        SELECT id FROM {RELAY} WHERE seen_at < clock_timestamp() - interval '1 hour' AND id <> %(id)s
+        FOR UPDATE SKIP LOCKED
+    )
+)
+INSERT INTO {RELAY} AS known
+    (id, host, process_id, is_embedded, state, failure, failed_at, started_at, seen_at)
+VALUES (
+    %(id)s, %(host)s, %(process_id)s, %(is_embedded)s, %(state)s, %(failure)s,
+    clock_timestamp() - make_interval(secs => %(failed_seconds)s), clock_timestamp(), clock_timestamp()
+)
+ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state,
+    failure = excluded.failure,
+    failed_at = excluded.failed_at,
+    seen_at = excluded.seen_at
+"""
+
+# Delete the row of a relay that ends.
+LAST_HEARTBEAT = f"DELETE FROM {RELAY} WHERE id = %(id)s"
 
 
 # --- The session of the relay ---
 
-# Name the session, so that CONNECTED_RELAYS finds it. Not local to a transaction: it holds until
-# the connection is closed.
+# Name the session for people who look at pg_stat_activity. Not local to a transaction: it holds
+# until the connection is closed.
 NAME_SESSION = "SELECT set_config('application_name', %(name)s, false)"
 
 # Receive the notifications that requests send (see `record.outbox`).
 LISTEN = f"LISTEN {CHANNEL}"
+
+# Undo both at the end. An unknown pool would otherwise hand the session to a request as it is.
+END_SESSION = ("UNLISTEN *", "RESET application_name")

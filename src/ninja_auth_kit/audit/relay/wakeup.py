@@ -3,11 +3,15 @@
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ninja_auth_kit.audit.relay import sql
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.connection_state import connection_state, keep_tenant, unpooled_connection
 
 RELAY_NAME = "ninja_auth_kit relay"  # prefix of the application_name of a relay's database session
 _MAX_NAME_BYTES = 63  # the limit of PostgreSQL
@@ -18,31 +22,70 @@ SHORTEST_PAUSE = 0.005
 LONGEST_PAUSE, LONGEST_PAUSE_WITHOUT_LISTEN = 1.0, 0.25
 
 
+@contextmanager
+def own_session(*, using: str, like: BaseDatabaseWrapper | None = None) -> Iterator[None]:
+    """Give this thread a database connection of its own during the block, and close it at the end.
+
+    A connection that has executed LISTEN must not go back into your project's pool. A request would get it, and
+    receive notifications from then on.
+
+    Args:
+        using: the alias of the database.
+        like: the connection whose tenant it works for, if that is the connection of another thread.
+    """
+    former = connections[using]
+    connections[using] = unpooled_connection(using=using)
+    keep_tenant(like or former, connections[using])
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError, InterfaceError):
+            _end_session(connections[using])
+        with suppress(DatabaseError, InterfaceError):
+            connections[using].close()
+        connections[using] = former
+
+
+def _end_session(connection: BaseDatabaseWrapper) -> None:
+    if settings.AUDIT_LISTEN and connection.connection is not None:
+        with connection.cursor() as cursor:
+            for statement in sql.END_SESSION:
+                cursor.execute(statement)
+
+
 class Wakeup:
     """Waits for events of one database. A missed notification costs a pause, but never an event.
 
     Args:
         using: the alias of the database.
-        embedded: whether the relay is a thread of a web process. The name of its session then says so.
+
+    Attributes:
+        is_needed: whether the relay is going to wait. If not, `listen` leaves the database session as it is.
     """
 
-    def __init__(self, *, using: str, embedded: bool = False) -> None:
+    def __init__(self, *, using: str) -> None:
         self.using = using
-        suffix = f" {os.getpid()}" + " embedded" * embedded
+        self.is_needed = True
+        suffix = f" {os.getpid()}"
         host = socket.gethostname()[: _MAX_NAME_BYTES - len(RELAY_NAME) - len(suffix) - 1]
         self._name = f"{RELAY_NAME} {host}{suffix}"
         self._listening_on: object = None
         self._pause = SHORTEST_PAUSE
 
     def listen(self) -> None:
-        """Name the database session and listen for notifications, once per connection."""
+        """Listen for notifications and name the database session, once per connection.
+
+        Both belong to the session. Behind a pooler in transaction mode (`AUDIT_LISTEN` is off) the session is shared
+        with requests, so it is left as it is.
+        """
         connection = connections[self.using]
         connection.ensure_connection()
         if self._listening_on is connection.connection:
             return
-        with connection.cursor() as cursor:
-            cursor.execute(sql.NAME_SESSION, {"name": self._name})
-            if settings.AUDIT_LISTEN:
+        connection_state(connection)(connection)  # outside a request: what `CONNECTION_STATE` sets for the kit itself
+        if settings.AUDIT_LISTEN and self.is_needed:
+            with connection.cursor() as cursor:
+                cursor.execute(sql.NAME_SESSION, {"name": self._name})
                 cursor.execute(sql.LISTEN)
         self._listening_on = connection.connection
 

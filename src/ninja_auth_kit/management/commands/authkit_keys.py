@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ninja_auth_kit import features
 from ninja_auth_kit.conf import root_secret_name
-from ninja_auth_kit.management.cli import ignore_broken_pipe
+from ninja_auth_kit.management.cli import database_errors_as_command_errors, ignore_broken_pipe
 from ninja_auth_kit.management.key_plans import (
     emergency,
     entry,
@@ -46,12 +47,17 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the actions generate, show and rotate with their options."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="generate | show | rotate")
+        """Add the actions generate, show, rotate and rewrap with their options."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="generate | show | rotate | rewrap")
         generate = actions.add_parser("generate", help="print a new key, its kid, and the lines for your settings")
         generate.add_argument("--alg", choices=_ALGORITHMS, default="ES256", help="default: %(default)s")
         show = actions.add_parser("show", help="list the configured keys and their uses, without secrets")
         show.add_argument("--json", action="store_true", help="print one JSON object, with the public keys as JWKs")
+        rewrap = actions.add_parser(
+            "rewrap",
+            help="encrypt what optional apps keep under a former root secret again, and count what depends on it",
+        )
+        rewrap.add_argument("--json", action="store_true", help="print one JSON object")
         rotate = actions.add_parser("rotate", help="print a new key and a plan for the rotation, with waiting times")
         which = rotate.add_mutually_exclusive_group()
         which.add_argument(
@@ -72,6 +78,9 @@ class Command(BaseCommand):
             self._run_action(action, options)
 
     def _run_action(self, action: str, options: dict[str, Any]) -> None:
+        if action == "rewrap":
+            self._rewrap(as_json=options["json"])
+            return
         ring = key_ring()
         if action == "show":
             self._show(ring, as_json=options["json"])
@@ -99,6 +108,17 @@ class Command(BaseCommand):
         for key in ring.keys:
             uses = ", ".join(_uses(key, ring)) or "none at present"
             self.stdout.write(f"{key.kid:{width}}  {key.algorithm:5}  {key.state:11}  {uses}")
+
+    def _rewrap(self, *, as_json: bool) -> None:
+        with database_errors_as_command_errors():
+            found = features.rewrap()
+        if as_json:
+            self.stdout.write(json.dumps({one.rows: {"done": one.done, "remaining": one.remaining} for one in found}))
+            return
+        if not found:
+            self.stdout.write("No optional app keeps anything under a root secret.")
+        for one in found:
+            self.stdout.write(f"{one.rows}: {one.done} sealed again, {one.remaining} depend on a former secret")
 
     def _print_key(self, new: NewKey) -> None:
         self.stdout.write(

@@ -7,6 +7,7 @@ import threading
 from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ninja_auth_kit.audit.broker.errors import BrokerError
 from ninja_auth_kit.audit.relay.loop import BATCH, Relay, configured_relay
 from ninja_auth_kit.audit.relay.monitoring import HealthFile, samples_for, serve
+from ninja_auth_kit.audit.relay.wakeup import own_session
 from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.connection_state import Restore, background_connection, connection_state
 from ninja_auth_kit.exceptions import describe_database_error
 from ninja_auth_kit.models import PromisedEmail
+from ninja_auth_kit.tenancy import has_tables_per_tenant, is_outside_tenants, tenants_where
 
 EMAIL_PATIENCE = 10.0  # seconds that the end of a relay waits for the email that is being sent
 EMAIL_PAUSE = (1.0, 3.0)  # seconds between two looks for promised emails, at least and at most
@@ -61,6 +66,12 @@ class Command(BaseCommand):
             "several databases: each gets a thread and a connection of its own",
         )
         parser.add_argument(
+            "--all-schemas",
+            action="store_true",
+            help="publish the events and send the emails of every tenant (django-tenants). This is the default if the "
+            "kit is in TENANT_APPS, unless tenant_command has chosen a tenant",
+        )
+        parser.add_argument(
             "--health-file",
             type=Path,
             metavar="FILE",
@@ -82,6 +93,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the relays, once or until they are stopped."""
+        if options["all_schemas"]:
+            _leave_tenant(options["database"] or [accounts_database()])
         relays = self._relays(options)
         if options["metrics_port"] is not None:
             self._serve(relays, options["metrics_host"], options["metrics_port"])
@@ -112,8 +125,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _serve(self, relays: list[Relay], host: str, port: int) -> None:
+        states = {relay.using: connection_state(connections[relay.using]) for relay in relays}
         try:
-            serve(host, port, lambda: samples_for([(relay.using, relay.metrics) for relay in relays]))
+            serve(host, port, partial(samples_for, [(relay.using, relay.metrics) for relay in relays], states))
         except (OSError, OverflowError) as error:
             raise CommandError(
                 f"--metrics-port {port}: cannot listen on {host} ({error}). Choose a free port and an address of this "
@@ -146,18 +160,23 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, finish)
+        using = accounts_database()
+        send_emails = partial(_send_emails, stop, connection_state(connections[using]), using=using)
         # A daemon, because a mail server that does not answer must not delay the end for long.
-        emails = threading.Thread(target=_send_emails, args=[stop], name="ninja_auth_kit-emails", daemon=True)
+        emails = threading.Thread(target=send_emails, name="ninja_auth_kit-emails", daemon=True)
         if sends_emails:
             emails.start()
         # An unexpected error in one relay ends the others and the process, so that a supervisor
         # restarts it.
         with ThreadPoolExecutor(len(relays)) as threads:
-            runs = [threads.submit(self._run, relay, stop, report_alive) for relay in relays[1:]]
+            runs = [
+                threads.submit(self._run, relay, connections[relay.using], stop, report_alive) for relay in relays[1:]
+            ]
             for run in runs:
                 run.add_done_callback(lambda _: stop.set())
             try:
-                self._run(relays[0], stop, report_alive)  # in this thread, because another one needs more memory
+                # In this thread, because another one needs more memory.
+                self._run(relays[0], connections[relays[0].using], stop, report_alive)
             finally:
                 stop.set()
         if sends_emails:
@@ -165,12 +184,15 @@ class Command(BaseCommand):
         for run in runs:
             run.result()
 
-    def _run(self, relay: Relay, stop: threading.Event, report_alive: Callable[[], None]) -> None:
+    def _run(
+        self, relay: Relay, like: BaseDatabaseWrapper, stop: threading.Event, report_alive: Callable[[], None]
+    ) -> None:
         source = "" if relay.using == DEFAULT_DB_ALIAS else f" of {relay.using}"
-        if relay.wait_for_broker(stop, report_error=self._report_error, report_alive=report_alive):
-            publisher = relay.publisher
-            self._print(f"Publishing{source} to {publisher.exchange} on {publisher.where}:{publisher.address.port}.")
-        relay.run(stop, report_alive=report_alive)
+        with own_session(using=relay.using, like=like):
+            if relay.wait_for_broker(stop, report_error=self._report_error, report_alive=report_alive):
+                publisher = relay.publisher
+                self._print(f"Publishing{source} to {publisher.exchange} on {publisher.where}.")
+            relay.run(stop, report_alive=report_alive)
 
     def _report_error(self, error: BrokerError) -> None:
         self._print(f"Waiting for the broker. {error}")
@@ -180,21 +202,42 @@ class Command(BaseCommand):
         self.stdout.flush()  # at once, because the log of a service is read while it runs
 
 
-def _send_emails(stop: threading.Event) -> None:
+def _leave_tenant(aliases: list[str]) -> None:
+    """Let the relays serve all tenants.
+
+    Raises:
+        CommandError: the tables are not in the schemas of tenants.
+    """
+    for alias in set(aliases).intersection(connections):  # an unknown alias is reported later
+        connection: Any = connections[alias]
+        if not has_tables_per_tenant(connection):
+            raise CommandError(
+                f"--all-schemas needs a schema with tables of the kit for each tenant, and {alias!r} has none. Put "
+                "'ninja_auth_kit' into TENANT_APPS of django-tenants, or run authkit_relay without --all-schemas."
+            )
+        connection.set_schema_to_public()
+
+
+def _send_emails(stop: threading.Event, restore: Restore, *, using: str) -> None:
     """Send promised emails that are due, until `stop` is set."""
-    using = accounts_database()
     while not stop.wait(random.uniform(*EMAIL_PAUSE)):  # noqa: S311  # jitter, not a secret
         try:
-            is_due = PromisedEmail.objects.has_due()
+            with background_connection(restore, using=using) as connection:
+                is_due = _is_email_due(connection)
         except (DatabaseError, InterfaceError):  # the relay logs it
             is_due = False
-        finally:
-            connections[using].close()
         if is_due:
             # Imported when it is needed, because the services double the memory of a relay.
             from ninja_auth_kit.services import promised_emails
 
-            promised_emails.send_due_and_log(stop)
+            promised_emails.send_due_and_log(stop, restore=restore)
+
+
+def _is_email_due(connection: BaseDatabaseWrapper) -> bool:
+    emails = PromisedEmail.objects
+    if is_outside_tenants(connection):
+        return any(True for _ in tenants_where(connection, emails.is_due_in))
+    return emails.has_due()
 
 
 def _published(relays: list[Relay]) -> int:

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from ninja_auth_kit.audit.relay.health import Health, read_health
+from ninja_auth_kit.audit.relay.health import Health, RelayHealth, read_health
 from ninja_auth_kit.conf import accounts_database, broker
 from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors, positive_seconds
 from ninja_auth_kit.models import PromisedEmail
@@ -23,12 +24,12 @@ class Command(BaseCommand):
     """Report the state of the outbox and of the promised emails."""
 
     help = (
-        "Report how many audit events wait and for how long, which the broker refused and why, and which relays are "
-        "connected to the database. Report how many promised emails wait, are tried again, were given up, or were "
+        "Report how many audit events wait and for how long, which the broker refused and why, which relays run, and "
+        "why each of them last failed. Report how many promised emails wait, are tried again, were given up, or were "
         "refused by the mail server. The exit code is 1 if an operator must act: an event or an email has waited "
-        "longer than --max-age, or an event that was set aside to be tried again; events wait and no relay is "
-        "connected; events are parked or emails were given up (see authkit_requeue); or the database does not answer. "
-        "Neither the broker nor the mail server is contacted."
+        "longer than --max-age, or an event that was set aside to be tried again; events wait and no relay runs; a "
+        "relay cannot publish; events are parked or emails were given up (see authkit_requeue); or the database does "
+        "not answer. Neither the broker nor the mail server is contacted."
     )
     requires_system_checks = [Tags.compatibility]
 
@@ -80,12 +81,19 @@ def _problems(health: Health, *, max_age: float) -> list[str]:
         f"{health.oldest_retry_seconds:.0f} seconds. Check that a queue is bound for every event and has room.": (
             health.oldest_retry_seconds > max_age
         ),
-        "Events wait, and no relay is connected to the database: none runs, or it waits for the broker. Run "
-        "authkit_relay, or look at its log.": health.pending and not health.relays,
+        "Events wait, and no relay has been seen for two minutes. Run authkit_relay, or look at its log.": (
+            health.pending and not health.relays
+        ),
         f"Parked events: {parked}. Put them back with authkit_requeue, or delete those that can never be sent with "
         "authkit_requeue --reason poison --discard.": parked,
     }
-    return [sentence for sentence, applies in problems.items() if applies]
+    return [*_relay_problems(health.relays), *(sentence for sentence, applies in problems.items() if applies)]
+
+
+def _relay_problems(relays: list[RelayHealth]) -> list[str]:
+    """Return why relays cannot publish, a sentence for each cause."""
+    causes = Counter(relay.failure for relay in relays if not relay.is_publishing)
+    return [f"Relays that cannot publish: {count}. {cause} Events wait." for cause, count in causes.items()]
 
 
 def _email_problems(emails: EmailHealth, *, max_age: float) -> list[str]:
@@ -107,7 +115,9 @@ def _text(health: Health, emails: EmailHealth, problems: list[str]) -> str:
     for state, reasons in health.deferred.items():
         by_reason = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         lines.append(f"{state:<9} {sum(reasons.values())}{f' ({by_reason})' if by_reason else ''}")
-    lines.append(f"relays    {'; '.join(health.relays) or 'none'}")
+    lines += [
+        f"{'' if number else 'relays':<9} {_relay_text(relay)}" for number, relay in enumerate(health.relays)
+    ] or ["relays    none"]
     waited = f", the oldest for {emails.oldest_seconds:.0f} seconds" if emails.waiting or emails.retrying else ""
     lines.append(
         f"emails    {emails.waiting} waiting, {emails.retrying} tried again{waited}; {emails.given_up} given up, "
@@ -116,3 +126,10 @@ def _text(health: Health, emails: EmailHealth, problems: list[str]) -> str:
     if broker() is None:
         lines.append("broker    none (RABBITMQ_HOST is not set, and events are only logged)")
     return "\n".join([*lines, *(f"\n{sentence}" for sentence in problems)])
+
+
+def _relay_text(relay: RelayHealth) -> str:
+    text = f"{relay}: {relay.state}, seen {relay.seen_seconds:.0f} seconds ago"
+    if relay.failed_seconds is None:
+        return text
+    return f"{text}; last failure {relay.failed_seconds:.0f} seconds ago: {relay.failure}"

@@ -69,6 +69,7 @@ class Command(BaseCommand):
             exchange=settings.AUDIT_EXCHANGE,
             pause=0.2,
             timeout=options["timeout"],
+            tls=configured.tls,
         )
         for arrived in arriving:
             if arrived is not None:
@@ -100,5 +101,4 @@ def _printable(text: str) -> str:
 def _urls(configured: Broker) -> list[str]:
     scheme = "amqps" if configured.tls else "amqp"
     user, password, vhost = (quote(text, safe="") for text in (configured.user, configured.password, configured.vhost))
-    hosts = (f"[{host}]" if ":" in host else host for host in configured.hosts)
-    return [f"{scheme}://{user}:{password}@{host}:{configured.port}/{vhost}" for host in hosts]
+    return [f"{scheme}://{user}:{password}@{address}/{vhost}" for address in configured.addresses]

@@ -22,10 +22,11 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
+from ninja_auth_kit import features
 from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
 from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ShadowRegistration, UserSession
-from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email, counted_spelling
 from ninja_auth_kit.models.users import is_verified, lock_user
 from ninja_auth_kit.services.internal.password_hashing import discard_hash, is_password, spellings
 from ninja_auth_kit.services.internal.uniform import burn_hash, burn_lock, burn_shadow_lookup
@@ -49,7 +50,7 @@ def authenticate(request: HttpRequest, *, identifier: str, holder: Any | None, b
         InvalidCredentialsError: no backend accepts the password.
         EmailNotVerifiedError: no backend accepts it, but it is the password of a registration that was turned away.
     """
-    username = _username(identifier, holder=holder, by_email=by_email)
+    username = username_for_backends(identifier, holder=holder, by_email=by_email)
     user = _ask_backends(request, holder=holder, username=username, password=password)
     is_holder = user is not None and holder is not None and user.pk == holder.pk
     # By email address, only the holder may log in: a username that looks like an address proves nothing.
@@ -66,9 +67,21 @@ def authenticate(request: HttpRequest, *, identifier: str, holder: Any | None, b
     return user
 
 
-def _username(identifier: str, *, holder: Any | None, by_email: bool) -> str:
-    if by_email and holder is not None:
+def username_for_backends(identifier: str, *, holder: Any | None, by_email: bool) -> str:
+    """Return the username that the authentication backends are asked with, in one spelling for each account.
+
+    A package such as django-axes counts the failures of a username. With several spellings of an unknown address,
+    but one of a known address, its limits would tell them apart.
+
+    Args:
+        identifier: the email address or the username, as typed.
+        holder: the user who has it, or None.
+        by_email: whether it is an email address.
+    """
+    if holder is not None:
         return str(holder.get_username())
+    if by_email:
+        return counted_spelling(identifier)
     return str(get_user_model().normalize_username(identifier))
 
 
@@ -238,3 +251,4 @@ def _keep_bound(user_id: Any, *, old: str, new: str) -> None:
         UserSession.objects.update_auth_hash(user=user, old=old, new=new)
         OneTimeToken.objects.rebind_to_new_hash(before=before, after=user)
         PromisedEmail.objects.rebind_to_new_hash(before=before, after=user)
+        features.rebind_to_new_hash(before=before, after=user)

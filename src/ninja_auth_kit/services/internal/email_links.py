@@ -67,12 +67,17 @@ def email_token(token: str, *, purpose: Purpose, to: str, context: Mapping[str, 
         raise
 
 
-def send_notice(promised: PromisedEmail) -> None:
-    """Send a notice to the owner of an account, at the address that the account had when it was promised."""
+def send_notice(promised: PromisedEmail, **context: Any) -> None:
+    """Send a notice to the owner of an account, at the address that the account had when it was promised.
+
+    Args:
+        promised: the promise.
+        context: further variables for the email template.
+    """
     may_email = bool(promised.address) and promised.is_bound_to()
     is_counted = promised.attempts > 1
     if may_email and (is_counted or count_owner_email(promised.address)):
-        emails.send(promised.kind, to=promised.address, context=emails.site_context())
+        emails.send(promised.kind, to=promised.address, context={**emails.site_context(), **context})
 
 
 def link_context(page: str, token: str, lifetime: timedelta) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
-from ninja_auth_kit import signals
+from ninja_auth_kit import features, signals
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.exceptions import ThrottledError
@@ -51,7 +51,8 @@ def buckets_for(rule: str, subject: str | None, *, times: int = 1) -> list[Bucke
     """
     if subject is None:
         return []
-    rates = settings.THROTTLES.get(rule, ())
+    configured = settings.THROTTLES
+    rates = (configured[rule] if rule in configured else features.throttles().get(rule)) or ()
     parsed = _parsed_rates((rates,) if isinstance(rates, str) else tuple(rates))
     allowed = [Rate(times * rate.allowed, rate.window) for rate in parsed]
     return [Bucket(bucket_id(f"{rule} {rate.allowed}/{rate.window}: {subject}"), rule, *rate) for rate in allowed]
@@ -83,7 +84,7 @@ def take_hits(buckets: Sequence[Bucket], subject: ThrottleSubject) -> list[Hit]:
     """
     hits = ThrottleBucket.objects.take(buckets)
     if hits is None:
-        raise _throttled(ThrottleBucket.objects.full(buckets), subject)
+        raise throttled(ThrottleBucket.objects.full(buckets), subject)
     return hits
 
 
@@ -95,12 +96,15 @@ def require_not_full(buckets: Sequence[Bucket], subject: ThrottleSubject) -> lis
     """
     full = ThrottleBucket.objects.full(buckets)
     if full:
-        raise _throttled(full, subject)
+        raise throttled(full, subject)
     return []
 
 
-def _throttled(full: list[ThrottleBucket], subject: ThrottleSubject) -> ThrottledError:
-    """Return the error. The first one in a window also sends the signal; one per request would flood the stream."""
+def throttled(full: list[ThrottleBucket], subject: ThrottleSubject) -> ThrottledError:
+    """Return the error of full buckets.
+
+    The first one in a window also sends the signal; one per request would flood the stream.
+    """
     for bucket in full:
         if ThrottleBucket.objects.mark_announced(bucket):
             logger.warning("The rate limit %s is reached.", bucket.rule)

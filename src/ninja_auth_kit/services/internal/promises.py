@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.db.models import TextChoices
 from django.utils import translation
 
-from ninja_auth_kit import emails
+from ninja_auth_kit import emails, features
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.models import PromisedEmail
-from ninja_auth_kit.models.promised_emails import EmailKind, NewEmail
+from ninja_auth_kit.models.promised_emails import NewEmail
 from ninja_auth_kit.models.users import user_by_pk
 
 logger = logging.getLogger("ninja_auth_kit.emails")
@@ -25,7 +26,7 @@ Send = Callable[[PromisedEmail], None]
 _SENDERS: dict[str, Send] = {}
 
 
-def sends(*kinds: EmailKind) -> Callable[[Send], Send]:
+def sends(*kinds: TextChoices) -> Callable[[Send], Send]:
     """Register a function that sends the promised emails of these kinds.
 
     The function sends one email, or renders one and discards it. It may be called again for the same row: if it
@@ -33,7 +34,7 @@ def sends(*kinds: EmailKind) -> Callable[[Send], Send]:
     """
 
     def register(send: Send) -> Send:
-        _SENDERS.update(dict.fromkeys(kinds, send))
+        _SENDERS.update({kind.value: send for kind in kinds})
         return send
 
     return register
@@ -78,12 +79,18 @@ def deliver(promised: PromisedEmail) -> Exception | None:
     """
     try:
         with translation.override(promised.language or None):
-            _SENDERS[promised.kind](promised)
+            _sender_of(promised.kind)(promised)
     except Exception as error:
         _put_off(promised, error)
         return error
     PromisedEmail.objects.remove(promised)
     return None
+
+
+def _sender_of(kind: str) -> Send:
+    if kind not in _SENDERS:  # of a feature, in a process that has sent none yet, such as a relay
+        features.import_senders()
+    return _SENDERS[kind]
 
 
 def _put_off(promised: PromisedEmail, error: Exception) -> None:

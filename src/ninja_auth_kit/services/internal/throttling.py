@@ -20,7 +20,7 @@ from django.utils import timezone
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, ThrottledError
 from ninja_auth_kit.models import ShadowRegistration, ThrottleBucket, UserSession
-from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
+from ninja_auth_kit.models.email_addresses import counted_spelling
 from ninja_auth_kit.models.throttling import Bucket, Hit
 from ninja_auth_kit.models.users import has_username, stored_email
 from ninja_auth_kit.services.internal.limits import (
@@ -42,9 +42,22 @@ _KNOWN_FOR = timedelta(days=60)
 Count = Callable[[Sequence[Bucket], ThrottleSubject], list[Hit]]
 
 
-@dataclass(frozen=True)
-class LoginAttempt:
+@dataclass
+class AdmittedLogin:
     """A login that was counted.
+
+    Attributes:
+        slot: the slot for hashing.
+        is_pending: set it if a second factor is due: the right password then clears no wrong ones.
+    """
+
+    slot: HashSlot
+    is_pending: bool = False
+
+
+@dataclass(frozen=True)
+class LoginHits:
+    """The hits of a login.
 
     Attributes:
         account: the hits of the account.
@@ -85,7 +98,9 @@ class LoginAttempt:
 
 
 @contextmanager
-def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo) -> Iterator[HashSlot]:
+def login_attempt(
+    *, identifier: str, by_email: bool, holder: Any | None, client: ClientInfo
+) -> Iterator[AdmittedLogin]:
     """Count a login against its account and its network, and hold a slot for hashing.
 
     Args:
@@ -101,19 +116,22 @@ def login_attempt(*, identifier: str, by_email: bool, holder: Any | None, client
     account = _account_name(identifier, by_email=by_email, holder=holder)
     admit = partial(_admit_login, account, holder=holder, subject=ThrottleSubject(client, holder, identifier))
     with hash_slot(before_waiting=partial(admit, require_not_full)) as slot:
-        attempt = admit(take_hits)
+        hits, admitted = admit(take_hits), AdmittedLogin(slot)
         try:
-            yield slot
+            yield admitted
         except (InvalidCredentialsError, EmailNotVerifiedError) as error:
-            attempt.failed(error)
+            hits.failed(error)
             raise
         except Exception:
-            attempt.refund()
+            hits.refund()
             raise
-    attempt.succeeded()
+    if admitted.is_pending:
+        hits.refund()
+    else:
+        hits.succeeded()
 
 
-def _admit_login(account: str, count: Count, *, holder: Any | None, subject: ThrottleSubject) -> LoginAttempt:
+def _admit_login(account: str, count: Count, *, holder: Any | None, subject: ThrottleSubject) -> LoginHits:
     """Count a login, or only check that it could be counted.
 
     If the limit of the account is reached, a client in a network that the account knows is admitted by another limit:
@@ -123,27 +141,53 @@ def _admit_login(account: str, count: Count, *, holder: Any | None, subject: Thr
         ThrottledError: a limit is reached. It is the same error, with the same Retry-After, for every client.
     """
     client = subject.client or ClientInfo()
+    others = [*network_buckets("login_network", client), *network_buckets("hash_network", client)]
     own = buckets_for("login_account", account)
-    network, hashes = network_buckets("login_network", client), network_buckets("hash_network", client)
-    try:
-        return _attempt(count([*own, *network, *hashes], subject))
-    except ThrottledError as elsewhere:
-        if client.network is None or not _is_known_network(holder, client.network):
-            raise
-        known = buckets_for("login_known_network", f"{account} from {client.network}")
-        try:
-            return _attempt(count([*known, *network, *hashes], subject), elsewhere=elsewhere)
-        except ThrottledError:
-            raise elsewhere from None
-
-
-def _attempt(hits: list[Hit], *, elsewhere: ThrottledError | None = None) -> LoginAttempt:
-    return LoginAttempt(
+    hits, elsewhere = count_or_admit(own, others, name=account, holder=holder, subject=subject, count=count)
+    return LoginHits(
         account=[hit for hit in hits if hit.bucket.rule in {"login_account", "login_known_network"}],
         network=[hit for hit in hits if hit.bucket.rule == "login_network"],
         hashes=[hit for hit in hits if hit.bucket.rule == "hash_network"],
         elsewhere=elsewhere,
     )
+
+
+def count_or_admit(
+    own: Sequence[Bucket],
+    others: Sequence[Bucket],
+    *,
+    name: str,
+    holder: Any | None,
+    subject: ThrottleSubject,
+    count: Count,
+) -> tuple[list[Hit], ThrottledError | None]:
+    """Count hits; if the limit of the account is reached, admit a client in a network that the account knows.
+
+    Args:
+        own: the buckets of the account.
+        others: the buckets that count for every client.
+        name: the name of what is counted for the account; another limit counts it from the known network.
+        holder: the user who has the account, or None.
+        subject: who is counted.
+        count: how to count.
+
+    Returns:
+        The hits, and the error that a client in an unknown network would have got, if there is one.
+
+    Raises:
+        ThrottledError: a limit is reached. It is the same error, with the same Retry-After, for every client.
+    """
+    network = None if subject.client is None else subject.client.network
+    try:
+        return count([*own, *others], subject), None
+    except ThrottledError as elsewhere:
+        if network is None or not _is_known_network(holder, network):
+            raise
+        known = buckets_for("login_known_network", f"{name} from {network}")
+        try:
+            return count([*known, *others], subject), elsewhere
+        except ThrottledError:
+            raise elsewhere from None
 
 
 def _is_known_network(holder: Any | None, network: str) -> bool:
@@ -174,14 +218,11 @@ def _account_name(identifier: str, *, by_email: bool, holder: Any | None = None)
       would tell them apart.
     """
     if by_email:
-        try:
-            return f"address {canonical_email(identifier.strip())}"
-        except InvalidEmailError:
-            return f"address {identifier.strip().casefold()}"
+        return f"address {counted_spelling(identifier)}"
     name = str(get_user_model().normalize_username(identifier))
     shadow = ShadowRegistration.objects.find(username=name)  # in every case, so that the time is the same
     if holder is not None:
-        return f"name {holder.get_username()}"
+        return _name_of(holder)
     return f"name of nobody {name.casefold()}" if shadow is None else f"name {name}"
 
 
@@ -223,11 +264,19 @@ def new_password_slot(client: ClientInfo, *, causes_email: bool = False) -> Iter
 
 def forgive(user: Any) -> None:
     """Clear the wrong passwords of an account whose owner has followed a link in an email."""
+    ThrottleBucket.objects.clear([*login_buckets(user), *buckets_for("password_account", str(user.pk))])
+
+
+def login_buckets(user: Any) -> list[Bucket]:
+    """Return the buckets in which the wrong passwords of an account are counted, by address and by username."""
     names = [_account_name(stored_email(user), by_email=True)]
     if has_username():
-        names.append(_account_name(user.get_username(), by_email=False, holder=user))
-    cleared = [bucket for name in names for bucket in buckets_for("login_account", name)]
-    ThrottleBucket.objects.clear([*cleared, *buckets_for("password_account", str(user.pk))])
+        names.append(_name_of(user))
+    return [bucket for name in names for bucket in buckets_for("login_account", name)]
+
+
+def _name_of(user: Any) -> str:
+    return f"name {user.get_username()}"
 
 
 def count_request(client: ClientInfo) -> None:
@@ -269,10 +318,20 @@ def count_email_link(user: Any | None, *, client: ClientInfo | None) -> bool:
         user: the recipient, or None if no user has the address.
         client: the client of the request; None if no limit applies.
     """
-    if user is None:
+    return count_email_if_any(None if user is None else stored_email(user), client=client)
+
+
+def count_email_if_any(email: str | None, *, client: ClientInfo | None) -> bool:
+    """Count an email to its recipient, and return whether it may be sent. Without a recipient, nothing is counted.
+
+    Args:
+        email: the recipient, or None if no email will be sent.
+        client: the client of the request; None if no limit applies.
+    """
+    if email is None:
         burn_bucket_lookup(_recipient_buckets("", client or ClientInfo()))
         return False
-    return count_email_to(stored_email(user), client=client)
+    return count_email_to(email, client=client)
 
 
 def count_email_to(email: str, *, client: ClientInfo | None, is_notice: bool = False) -> bool:

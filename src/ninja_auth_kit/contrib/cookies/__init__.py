@@ -1,0 +1,1 @@
+"""Cookie mode: the refresh token in an `HttpOnly` cookie, which scripts of the page cannot read."""

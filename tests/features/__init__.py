@@ -1,0 +1,1 @@
+"""Tests of the apps in `ninja_auth_kit.contrib`."""

@@ -1,0 +1,1 @@
+"""Tests of the login by a code in an email."""

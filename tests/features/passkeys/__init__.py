@@ -1,0 +1,1 @@
+"""Tests of `ninja_auth_kit.contrib.passkeys`."""
