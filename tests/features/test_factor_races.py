@@ -174,7 +174,12 @@ def test_one_enrolment_is_confirmed_once(api: Api, many_codes: None, user: Any, 
 
         answers = outcomes(results)
         assert answers.pop((200, None)) == 1
-        assert set(answers) <= {(404, "not_found"), (401, "session_ended")}
+        # A call that was let in before the session ended may find the factor there, and no proof of it in its token.
+        assert set(answers) <= {
+            (404, "not_found"),
+            (401, "session_ended"),
+            (401, "insufficient_user_authentication"),
+        }
         (body,) = [body for status, body in results if status == 200]
         assert RecoveryCode.objects.count() == len(body["recovery_codes"]) == 10  # of the server
         assert UserSession.objects.filter(is_active=True).count() == of_level_2() == 1
