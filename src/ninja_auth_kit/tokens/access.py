@@ -11,9 +11,10 @@ import re
 import secrets
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -156,15 +157,44 @@ def read_expired_access_token(token: str) -> AccessClaims:
     if len(token) > MAXIMUM_LENGTH:
         raise InvalidTokenError
     try:
-        return _claims(parse_object(_verified_payload(token, key_ring())))
+        genuine = _genuine(token, key_ring(), settings.ISSUER, settings.AUDIENCE, settings.ACCESS_TOKEN_LIFETIME)
+        extra = _extra(genuine.payload) if genuine.has_extra else {}
     except (ValueError, jwt.PyJWTError) as error:
         raise InvalidTokenError from error
+    if genuine.not_before > timezone.now().timestamp() + CLOCK_SKEW:
+        raise InvalidTokenError
+    return replace(genuine.claims, extra=extra)
 
 
-# Cached, because a client sends the same token many times. Only genuine signatures are cached, for
-# the keys that they were verified with: no rejection and nothing that depends on the time. The
-# result is bytes, which a route cannot change for the next request.
+class _Genuine(NamedTuple):
+    """What is known of a genuine token for as long as the keys and the settings are the same."""
+
+    claims: AccessClaims
+    not_before: int
+    payload: bytes
+    has_extra: bool
+
+
+# Cached, because a client sends the same token many times. Only genuine tokens are cached, for the
+# keys and settings that they were checked with: no rejection and nothing that depends on the time.
+# `extra` is parsed for each request, so that a route cannot change it for the next one.
 @lru_cache(maxsize=1024)
+def _genuine(token: str, ring: KeyRing, issuer: str, audience: str, lifetime: timedelta) -> _Genuine:
+    payload = _verified_payload(token, ring)
+    members = parse_object(payload)
+    if members.get("iss") != issuer or members.get("aud") != audience:
+        raise InvalidTokenError
+    claims = _claims(members)
+    if not 0 < claims.expires_at - claims.issued_at <= lifetime.total_seconds():
+        raise InvalidTokenError
+    not_before = max(claims.issued_at, _time(members["nbf"]) if "nbf" in members else 0)
+    return _Genuine(claims, not_before, payload, has_extra=not CLAIMS.issuperset(members))
+
+
+def _extra(payload: bytes) -> dict[str, Any]:
+    return {name: value for name, value in parse_object(payload).items() if name not in CLAIMS}
+
+
 def _verified_payload(token: str, ring: KeyRing) -> bytes:
     match = _COMPACT_JWS.fullmatch(token)
     if match is None:
@@ -185,24 +215,14 @@ def _decoded(segment: str) -> bytes:
     return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
-def _claims(payload: dict[str, Any]) -> AccessClaims:
+def _claims(members: dict[str, Any]) -> AccessClaims:
     """Check the presence, type and range of each claim and return the claims; PyJWT checks none."""
-    if payload.get("iss") != settings.ISSUER or payload.get("aud") != settings.AUDIENCE:
+    subject, token_id = _word(members.get("sub")), _word(members.get("jti"))
+    session_id = UUID(_word(members.get("sid")))
+    if str(session_id) != members["sid"]:
         raise InvalidTokenError
-    subject, token_id = _word(payload.get("sub")), _word(payload.get("jti"))
-    session_id = UUID(_word(payload.get("sid")))
-    if str(session_id) != payload["sid"]:
-        raise InvalidTokenError
-    issued_at, expires_at = _time(payload.get("iat")), _time(payload.get("exp"))
-    now = timezone.now().timestamp()
-    if issued_at > now + CLOCK_SKEW or ("nbf" in payload and _time(payload["nbf"]) > now + CLOCK_SKEW):
-        raise InvalidTokenError
-    if not 0 < expires_at - issued_at <= settings.ACCESS_TOKEN_LIFETIME.total_seconds():
-        raise InvalidTokenError
-    extra = {name: value for name, value in payload.items() if name not in CLAIMS}
-    return AccessClaims(
-        subject, session_id, token_id, issued_at, expires_at, extra, authentication=_authentication(payload)
-    )
+    issued_at, expires_at = _time(members.get("iat")), _time(members.get("exp"))
+    return AccessClaims(subject, session_id, token_id, issued_at, expires_at, authentication=_authentication(members))
 
 
 def _authentication(payload: dict[str, Any]) -> Authentication:
