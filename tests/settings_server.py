@@ -18,3 +18,4 @@ if "TEST_JWT_SECRET_KEY" in os.environ:
     JWT_SECRET_KEY = os.environ["TEST_JWT_SECRET_KEY"]
 if "TEST_HASHER" in os.environ:
     PASSWORD_HASHERS = [os.environ["TEST_HASHER"]]
+globals()["DATABASES"]["default"] |= json.loads(os.environ.get("TEST_DATABASE", "{}"))

@@ -174,6 +174,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("AUDIT_LISTEN", ["yes", None]),
     ("AUDIT_DISABLED_TYPES", ["session.refreshed", [1], None]),
     ("AUDIT_IP", ["hash", None]),
+    ("ASGI_CONNECTIONS", [-1, None, True, "8", 1.5, 1001]),
 ]
 
 

@@ -426,6 +426,22 @@ def test_local_times_whose_clocks_change_are_named(
     assert ids(deploy=True) == numbers
 
 
+def test_an_asgi_project_is_told_how_not_to_open_a_connection_for_each_request(settings: Settings) -> None:
+    settings.ASGI_APPLICATION = "mysite.asgi.application"
+
+    message, hint = warned("W036")
+
+    assert "'default' opens a connection" in message
+    assert "psycopg[pool]" in hint
+
+
+def test_an_asgi_project_with_a_pool_hears_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ASGI_APPLICATION = "mysite.asgi.application"
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": True})
+
+    assert ids(deploy=True) == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

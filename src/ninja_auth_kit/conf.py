@@ -69,6 +69,7 @@ ACCESS_TOKENS, SESSIONS, REGISTRATION = "Access tokens", "Sessions", "Registrati
 EMAIL_ADDRESSES_AND_PASSWORDS = "Email addresses and passwords"
 DOCUMENTATION = "Documentation"
 RATE_LIMITS_AND_CLIENTS, AUDIT_EVENTS, BROKER = "Rate limits and clients", "Audit events", "Broker"
+ASGI = "ASGI"
 TENANTS = "Tenants and row-level security"
 
 
@@ -464,6 +465,16 @@ class AuthKitSettings(TypedDict, total=False):
             rules.one_of("full", "truncated", "hmac", "none"),
             AUDIT_EVENTS,
             "How the client's IP address appears in events.",
+        ),
+    ]
+    ASGI_CONNECTIONS: Annotated[
+        int,
+        Setting(
+            8,
+            rules.integer(0, 1000),
+            ASGI,
+            "How many [connections to the database](howto/asgi.md) each process keeps for the kit's own queries under "
+            "ASGI. With 0, each request opens one.",
         ),
     ]
     CONNECTION_STATE: Annotated[

@@ -27,6 +27,7 @@ from ninja_auth_kit.exceptions import (
     SessionEndedError,
     StepUpRequiredError,
 )
+from ninja_auth_kit.kept_connections import kept_connection
 from ninja_auth_kit.levels import AAL1, AAL2
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.users import may_authenticate, user_by_pk
@@ -152,7 +153,9 @@ class JWTAuth(HttpBearer):
         if self.is_optional_token and not authorization(request):
             return _let_through(request)
         try:
-            return self.authenticate(request, _token(request, self.scheme))
+            token = _token(request, self.scheme)
+            with kept_connection():
+                return self.authenticate(request, token)
         except (InvalidTokenError, StepUpRequiredError, ServiceUnavailableError) as error:
             raise as_ninja_error(error, self.scheme) from error
 
@@ -200,8 +203,9 @@ class _LazyUser(SimpleLazyObject):  # type: ignore[type-arg]  # generic in the s
 
 def _load_user(claims: AccessClaims, scheme: str) -> Any:
     try:
-        user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
-    except Error as error:
+        with kept_connection():
+            user = user_by_pk(get_user_model()._meta.pk.to_python(claims.user_id))
+    except (Error, ServiceUnavailableError) as error:
         raise as_ninja_error(ServiceUnavailableError(), scheme) from error
     if user is None or not may_authenticate(user):
         raise as_ninja_error(SessionEndedError(), scheme)

@@ -18,6 +18,7 @@ from ninja_auth_kit.checks.broker import is_loopback
 from ninja_auth_kit.checks.messages import warning
 from ninja_auth_kit.checks.settings import are_valid
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database, settings
+from ninja_auth_kit.connection_state import is_backend_without_pool
 
 _LONGEST_SESSION = timedelta(days=30)  # NIST SP 800-63B-4 section 2.1.3
 _PROXY_SETTINGS = ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST", "USE_X_FORWARDED_PORT")
@@ -296,3 +297,19 @@ def _limits() -> Iterator[CheckMessage]:
             "Remove NINJA_AUTH_KIT['THROTTLES']. To change a rate, start your dict with **DEFAULT_THROTTLES from "
             "ninja_auth_kit.conf. Without rate limits, passwords can be guessed and emails sent without end.",
         )
+
+
+@register(Tags.database, deploy=True)
+def check_connections_of_asgi(**_: Any) -> list[CheckMessage]:
+    """W036: under ASGI, each request that queries the database opens a connection, whatever CONN_MAX_AGE is."""
+    if getattr(django_settings, "ASGI_APPLICATION", None) is None:
+        return []
+    alias = accounts_database()
+    database = connections[alias]
+    if not is_backend_without_pool(type(database)) or database.settings_dict["OPTIONS"].get("pool"):
+        return []
+    hint = (
+        f"pip install 'psycopg[pool]', remove CONN_MAX_AGE, and set DATABASES[{alias!r}]['OPTIONS'] to "
+        "{'pool': True}. See docs/howto/asgi.md."
+    )
+    return [warning("W036", f"Each ASGI request that queries the database {alias!r} opens a connection to it.", hint)]

@@ -7,8 +7,10 @@ from ninja_auth_kit import services
 from ninja_auth_kit.api.jwt_auth import JWTAuth, optional_bearer_token
 from ninja_auth_kit.api.openapi import WITH_BEARER, WRITING, operation
 from ninja_auth_kit.api.schemas import LogoutIn
+from ninja_auth_kit.kept_connections import with_kept_connection
 
 router = Router()
+router.add_decorator(with_kept_connection)
 
 
 @router.post(

@@ -14,8 +14,10 @@ from ninja_auth_kit.exceptions import (
     TokenExpiredError,
     TokenReusedError,
 )
+from ninja_auth_kit.kept_connections import with_kept_connection
 
 router = Router()
+router.add_decorator(with_kept_connection)
 
 
 @router.post(

@@ -9,8 +9,10 @@ from ninja_auth_kit.api.openapi import WITH_BEARER, WRITING, operation
 from ninja_auth_kit.api.schemas import SessionOut
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.exceptions import SessionNotFoundError
+from ninja_auth_kit.kept_connections import with_kept_connection
 
 router = Router()
+router.add_decorator(with_kept_connection)
 
 
 @router.get(

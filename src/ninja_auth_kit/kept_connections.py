@@ -1,0 +1,164 @@
+"""Connections that a process keeps for the kit's own queries under ASGI.
+
+Under ASGI, Django runs the sync code of each request in a thread of its own. Each thread has connections of its own,
+which are closed with it: `CONN_MAX_AGE` has no effect, and a guarded request opens a connection for its one query.
+Opening it takes many times as long as the query. So the kit keeps a few connections and lends one to the thread of a
+request while it checks, refreshes or ends a session.
+
+The request keeps its own connection if it has one by then: it may be in a transaction, or work for a tenant.
+"""
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import SyncToAsync
+from django.core import mail
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.connection_state import is_backend_without_pool
+from ninja_auth_kit.exceptions import ServiceUnavailableError
+from ninja_auth_kit.tenancy import has_schemas
+
+MAX_AGE = 600  # seconds after which a connection is closed, so that it moves to another server after a failover
+MAX_IDLE = 60  # seconds
+MAX_WAIT = 10  # seconds for a connection to become free
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("ninja_auth_kit.connections")
+
+
+class _KeptConnections:
+    """The kept connections to one database.
+
+    Args:
+        alias: its alias.
+        size: how many there may be.
+    """
+
+    def __init__(self, alias: str, size: int) -> None:
+        self._template = connections.create_connection(alias).copy()
+        self._template.settings_dict["CONN_MAX_AGE"] = MAX_AGE
+        self._slots = threading.BoundedSemaphore(size)
+        self._idle: list[tuple[BaseDatabaseWrapper, float]] = []  # the last one in is the first one out
+        self._lock = threading.Lock()
+        # A pool keeps connections itself. That of a tenant would be another one for each.
+        is_pooled = bool(self._template.settings_dict["OPTIONS"].get("pool"))
+        backend = type(self._template)
+        self.can_be_kept = is_backend_without_pool(backend) and not is_pooled and not has_schemas(self._template)
+
+    @contextmanager
+    def lend(self, alias: str) -> Iterator[None]:
+        if not self._slots.acquire(timeout=MAX_WAIT):
+            logger.error("No kept connection to the database has become free in %s seconds.", MAX_WAIT)
+            raise ServiceUnavailableError
+        try:
+            connection = connections[alias] = self._borrow()
+            try:
+                yield
+            finally:
+                del connections[alias]
+                self._give_back(connection)
+        finally:
+            self._slots.release()
+
+    def _borrow(self) -> BaseDatabaseWrapper:
+        with self._lock:
+            connection = self._idle.pop()[0] if self._idle else None
+        if connection is None:
+            connection = self._template.copy()
+            connection.inc_thread_sharing()
+            return connection
+        if _has_data(connection):
+            connection.close()
+        connection.close_if_unusable_or_obsolete()
+        return connection
+
+    def _give_back(self, connection: BaseDatabaseWrapper) -> None:
+        is_clean = (
+            connection.connection is not None
+            and connection.get_autocommit()
+            and not (connection.in_atomic_block or connection.errors_occurred or connection.execute_wrappers)
+        )
+        if not is_clean:
+            connection.close()
+            return
+        now = time.monotonic()
+        with self._lock:
+            self._idle.append((connection, now))
+            unused = [one for one, since in self._idle if now - since > MAX_IDLE]
+            del self._idle[: len(unused)]
+        for one in unused:
+            one.close()
+
+
+def _has_data(connection: Any) -> bool:
+    """Return whether an idle connection has something to read: the server has closed it, or is about to."""
+    if connection.connection is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(connection.connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_kept: dict[tuple[str, int], _KeptConnections] = {}
+_kept_lock = threading.Lock()
+
+
+def _kept_connections(alias: str, size: int) -> _KeptConnections:
+    with _kept_lock:
+        if (alias, size) not in _kept:
+            _kept[alias, size] = _KeptConnections(alias, size)
+        return _kept[alias, size]
+
+
+@contextmanager
+def kept_connection() -> Iterator[None]:
+    """Lend this thread a kept connection to the accounts database, under ASGI, if it has none yet.
+
+    Not for work that hashes a password: it would keep the connection from others for as long.
+
+    Raises:
+        ServiceUnavailableError: none has become free in ten seconds.
+    """
+    found = _lendable() if SyncToAsync.thread_sensitive_context.get(None) is not None else None
+    if found is None:
+        yield
+        return
+    alias, kept = found
+    with kept.lend(alias):
+        yield
+
+
+def with_kept_connection(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function to run with a kept connection: see `kept_connection`."""
+
+    @wraps(function)
+    def decorated(*args: P.args, **kwargs: P.kwargs) -> T:
+        with kept_connection():
+            return function(*args, **kwargs)
+
+    return decorated
+
+
+def _lendable() -> tuple[str, _KeptConnections] | None:
+    size: int = settings.ASGI_CONNECTIONS
+    # `CONNECTION_STATE` tells that the queries of a request need a connection that the project has prepared. A test
+    # runner, which is recognized by the outbox that it creates, could not delete its database.
+    if not size or settings.CONNECTION_STATE is not None or hasattr(mail, "outbox"):
+        return None
+    alias = accounts_database()
+    if any(connection.alias == alias for connection in connections.all(initialized_only=True)):
+        return None
+    kept = _kept_connections(alias, size)
+    return (alias, kept) if kept.can_be_kept else None
