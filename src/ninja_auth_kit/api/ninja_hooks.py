@@ -15,7 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from ninja_auth_kit.api.errors import has_status, problem_response
-from ninja_auth_kit.api.openapi import problems_of
+from ninja_auth_kit.api.openapi import DESCRIPTION, Description, problems_of
 from ninja_auth_kit.exceptions import AuthKitError
 
 # The attribute of a request with the error to answer if no other authenticator of the list accepts the request.
@@ -58,6 +58,9 @@ def operation_details(self: OpenAPISchema, operation: Operation) -> dict[str, An
     the names that are required (OpenAPI 3.1, "Security Requirement Object").
     """
     details: dict[str, Any] = _operation_details(self, operation)
+    description: Description | None = details.pop(DESCRIPTION, None)
+    if description is not None:
+        self.deep_dict_update(details, description.made())
     self.schemas.update(problems_of(details))
     scopes = {type(auth).__name__: list(getattr(auth, SCOPES, ())) for auth in operation.auth_callbacks}
     if any(scopes.values()):

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -148,6 +148,33 @@ _HEADER_OF_STEP_UP: dict[str, Any] = {
 }
 
 
+# The member of `openapi_extra` that `ninja_hooks` replaces by what it describes.
+DESCRIPTION = "x-authkit-description"
+
+
+class Description:
+    """What is added to an operation in the document. It is made with the document, which most processes never make.
+
+    Args:
+        describe: adds it to a dict.
+    """
+
+    def __init__(self, describe: Callable[[dict[str, Any]], None]) -> None:
+        self._steps = [describe]
+
+    def then(self, describe: Callable[[dict[str, Any]], None]) -> None:
+        """Let a function change the description, after those before it."""
+        self._steps.append(describe)
+
+    def made(self) -> dict[str, Any]:
+        """Return the description in English, whatever LANGUAGE_CODE is: the document is for developers."""
+        extra: dict[str, Any] = {}
+        with translation.override(None):
+            for describe in self._steps:
+                describe(extra)
+        return extra
+
+
 def operation(
     name: str,
     *,
@@ -175,12 +202,14 @@ def operation(
     if auth is not None:  # Ninja calls it before the endpoint, so its failures must be converted as well
         auth = copy.copy(auth)  # the same object can protect other routes
         auth.authenticate = convert_failures(auth.authenticate)
-    with translation.override(None):  # the document is for developers: English, whatever LANGUAGE_CODE is
-        extra: dict[str, Any] = {"responses": _responses((*errors, *ALWAYS))}
-    if body is not None:
-        extra["requestBody"] = {"content": {"application/json": {"example": example_of(body)}}}
-    if body_is_optional:
-        extra["requestBody"]["required"] = False
+
+    def describe(extra: dict[str, Any]) -> None:
+        extra["responses"] = _responses((*errors, *ALWAYS))
+        if body is not None:
+            extra["requestBody"] = {"content": {"application/json": {"example": example_of(body)}}}
+        if body_is_optional:
+            extra["requestBody"]["required"] = False
+
     return {
         "operation_id": f"auth_{name}",
         "url_name": f"auth_{name}",
@@ -188,7 +217,7 @@ def operation(
         "tags": ["auth"],
         "auth": auth,
         "response": success,
-        "openapi_extra": extra,
+        "openapi_extra": {DESCRIPTION: Description(describe)},
     }
 
 
@@ -203,12 +232,10 @@ def add_errors(extra: dict[str, Any], errors: Errors) -> None:
     """Add errors to an operation that `operation` has described.
 
     Args:
-        extra: the `openapi_extra` of the operation, which is changed.
+        extra: its description, which is changed.
         errors: the errors.
     """
-    with translation.override(None):
-        added = _responses(errors)
-    for status, response in added.items():
+    for status, response in _responses(errors).items():
         known = extra["responses"].setdefault(status, response)
         if known is not response:
             known["description"] += f" {response['description']}"

@@ -19,7 +19,7 @@ from ninja.operation import Operation
 from ninja.params.models import BodyModel
 
 from ninja_auth_kit.api.errors import OriginNotAllowedError, UnknownTransportError, problem_response
-from ninja_auth_kit.api.openapi import add_errors
+from ninja_auth_kit.api.openapi import DESCRIPTION, Description, add_errors
 from ninja_auth_kit.api.request_body import keep_for_parser, kept_body
 from ninja_auth_kit.contrib.cookies.origins import allowed_origins
 from ninja_auth_kit.exceptions import AuthKitError, FieldError, InvalidInputError, InvalidTokenError
@@ -66,7 +66,8 @@ def adapt_operation(operation: Operation) -> None:
     setting = [status for status, model in operation.response_models.items() if model and REFRESH in _members([model])]
     deleting = [_DELETING[name]] if name in _DELETING else []
     if taken or setting or deleting:
-        _describe(operation, statuses=[*setting, *deleting], body_is_optional=REFRESH in taken)
+        description: Description = operation.openapi_extra[DESCRIPTION]  # type: ignore[index]  # the kit's have one
+        description.then(partial(_describe, statuses=[*setting, *deleting], body_is_optional=REFRESH in taken))
         decorate_view(partial(_in_cookie_mode, name=name, taken=taken))(operation.view_func)
 
 
@@ -77,8 +78,7 @@ def _members(models: Iterable[Any]) -> set[str]:
     return {name for part in parts for name in part.get("properties", {})}
 
 
-def _describe(operation: Operation, *, statuses: list[int], body_is_optional: bool) -> None:
-    extra: Any = operation.openapi_extra
+def _describe(extra: dict[str, Any], *, statuses: list[int], body_is_optional: bool) -> None:
     add_errors(extra, [OriginNotAllowedError, UnknownTransportError])
     extra.setdefault("parameters", []).append(_PARAMETER)
     for status in statuses:
