@@ -51,12 +51,12 @@ def test_ten_parallel_calls_with_an_expired_token_refresh_once(
     script = """
     const session = new AuthSession(base);
     await session.login({ email, password });
-    await wait(2.1);
+    await wait(6.1);
     const statuses = await Promise.all(Array.from({ length: 10 }, () => me(session)));
     console.log(JSON.stringify({ statuses, refreshes: counts.refresh, calls: counts.me }));
     """
 
-    said = run(servers(ACCESS_TOKEN_LIFETIME=2), script, tmp_path)
+    said = run(servers(ACCESS_TOKEN_LIFETIME=6), script, tmp_path)
 
     assert said == {"statuses": [200] * 10, "refreshes": 1, "calls": 20}
 
@@ -85,7 +85,7 @@ def test_errors_have_a_code_and_a_broken_network_signs_nobody_out(
     const session = new AuthSession(base);
     const refused = await session.login({ email, password: "no" }).catch((error) => error);
     await session.login({ email, password });
-    await wait(2.1);
+    await wait(6.1);
     const works = globalThis.fetch;
     const fail = () => Promise.reject(new TypeError("no network"));
     globalThis.fetch = (url, options) => (String(url).endsWith("/refresh") ? fail() : works(url, options));
@@ -99,7 +99,7 @@ def test_errors_have_a_code_and_a_broken_network_signs_nobody_out(
     }));
     """
 
-    said = run(servers(ACCESS_TOKEN_LIFETIME=2), script, tmp_path)
+    said = run(servers(ACCESS_TOKEN_LIFETIME=6), script, tmp_path)
 
     refused = [True, 401, "invalid_credentials"]
     assert said == {"refused": refused, "broken": "no network", "mended": 200, "isSignedIn": False}
@@ -111,13 +111,13 @@ def test_a_request_object_is_sent_again_with_its_headers_and_its_body(
     script = """
     const session = new AuthSession(base);
     await session.login({ email, password });
-    await wait(2.1);
+    await wait(6.1);
     const headers = { "Content-Type": "application/json" };
     const answer = await session.fetch(new Request(`${base}/me`, { method: "PATCH", headers, body: "{}" }));
     console.log(JSON.stringify({ status: answer.status, refreshes: counts.refresh, calls: counts.me }));
     """
 
-    said = run(servers(ACCESS_TOKEN_LIFETIME=2), script, tmp_path)
+    said = run(servers(ACCESS_TOKEN_LIFETIME=6), script, tmp_path)
 
     assert said == {"status": 200, "refreshes": 1, "calls": 2}
 

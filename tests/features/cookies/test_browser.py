@@ -146,7 +146,7 @@ def test_a_page_of_the_site_refreshes_with_a_cookie_that_its_scripts_cannot_read
 def test_the_fetch_wrapper_refreshes_by_the_cookie_and_survives_a_reload(
     site: str, context: BrowserContext, kit: Callable[..., None]
 ) -> None:
-    kit(ACCESS_TOKEN_LIFETIME=2)
+    kit(ACCESS_TOKEN_LIFETIME=6)
     code = b64encode((ROOT / "examples" / "fetch" / "authkit.js").read_bytes()).decode()
     script = """async ([code, credentials]) => {
       const { AuthSession } = await import(`data:text/javascript;base64,${code}`);
@@ -156,7 +156,7 @@ def test_the_fetch_wrapper_refreshes_by_the_cookie_and_survives_a_reload(
       const said = { restored: await session.restore() };
       if (credentials) await session.login(credentials);
       said.first = await me();
-      if (session.isSignedIn) await new Promise((wake) => setTimeout(wake, 2100));
+      if (session.isSignedIn) await new Promise((wake) => setTimeout(wake, 6100));
       said.later = await Promise.all([me(), me(), me()]);
       if (!credentials) await session.logout();
       return { ...said, kept: Object.keys(session.store.get() ?? {}).sort(), codes };
