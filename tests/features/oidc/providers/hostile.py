@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.features.oidc.providers.loopback import FAULTS, Answer, Loopback, Request, as_json
-from tests.features.oidc.providers.signing import PrivateKey, public_jwk, public_pem, rsa_key, sign
+from tests.features.oidc.providers.signing import PrivateKey, b64url, public_jwk, public_pem, rsa_key, sign
 
 OTHER = "https://other.example.com"
 # Each replaces a claim of the ID token, or removes it.
@@ -53,7 +53,7 @@ KEY_LIES = frozenset(
     {
         "kid",  # a key that is not published
         "no_kid",  # two published keys, and no word which one
-        "alg",  # RS512, which nobody has allowed
+        "alg",  # RS512, which is not allowed
         "hs256",  # HMAC with the public key as the secret
         "hs256_secret",  # HMAC with the client secret
         "none",
@@ -99,7 +99,7 @@ class Provider(Loopback):
         promises_iss: whether the metadata promises `iss` in the callback (RFC 9207).
     """
 
-    authorization_path = "/authorize"
+    discovery_path, keys_path, token_path, authorization_path = DISCOVERY, KEYS, TOKEN, "/authorize"
 
     def __init__(
         self,
@@ -181,19 +181,23 @@ class Provider(Loopback):
         """Return an ID token, as a native app gets one. None as a claim removes it."""
         now = int(time.time())
         said = {"iss": self.issuer, "aud": self.client_id, "exp": now + 300, "iat": now, "nonce": nonce}
-        said |= {"auth_time": None if max_age is None else now, **self.accounts[account]}
+        said |= {"auth_time": None if max_age is None else now, **self.claims_of(account)}
         for name, value in CLAIM_LIES.get(self.lie or "", {}).items():
             said[name] = now + value if name in TIMES and isinstance(value, int) else self._filled(value)
         said |= claims
         return self._signed({name: value for name, value in said.items() if value is not None})
 
+    def claims_of(self, account: str) -> dict[str, Any]:
+        """Return what an ID token says of an account."""
+        return self.accounts[account]
+
     def answer(self, request: Request) -> Answer:
         """Answer a request."""
-        if (request.method, request.path) == ("GET", DISCOVERY):
+        if (request.method, request.path) == ("GET", self.discovery_path):
             return as_json(self.metadata())
-        if (request.method, request.path) == ("GET", KEYS):
-            return as_json({"keys": self._published()})
-        if (request.method, request.path) == ("POST", TOKEN):
+        if (request.method, request.path) == ("GET", self.keys_path):
+            return as_json({"keys": self.published()})
+        if (request.method, request.path) == ("POST", self.token_path):
             return self._token(request)
         return as_json({"error": "not_found"}, 404)
 
@@ -202,8 +206,8 @@ class Provider(Loopback):
         found = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.url}{self.authorization_path}",
-            "token_endpoint": f"{self.url}{TOKEN}",
-            "jwks_uri": f"{self.url}{KEYS}",
+            "token_endpoint": f"{self.url}{self.token_path}",
+            "jwks_uri": f"{self.url}{self.keys_path}",
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -225,13 +229,10 @@ class Provider(Loopback):
         if not self.knows_client(request):
             return as_json({"error": "invalid_client"}, 401)
         account, asked = self._grants.pop(request.form.get("code", ""), ("", {}))  # a code is used once
-        verifier = request.form.get("code_verifier", "")
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         if (
             not account
             or request.form.get("grant_type") != "authorization_code"
-            or not 43 <= len(verifier) <= 128  # RFC 7636 section 4.1
-            or challenge != asked["code_challenge"]
+            or not self.is_verified(request.form.get("code_verifier", ""), asked)
             or request.form.get("redirect_uri") != asked["redirect_uri"]
         ):
             return as_json({"error": "invalid_grant"}, 400)
@@ -243,6 +244,11 @@ class Provider(Loopback):
         if self.lie != "no_id_token":
             said["id_token"] = self.id_token(nonce=asked.get("nonce"), account=account, max_age=asked.get("max_age"))
         return said
+
+    def is_verified(self, verifier: str, asked: dict[str, str]) -> bool:
+        """Return whether this is the verifier of an authorization request (RFC 7636 section 4.6)."""
+        challenge = b64url(hashlib.sha256(verifier.encode()).digest())
+        return 43 <= len(verifier) <= 128 and challenge == asked["code_challenge"]
 
     def knows_client(self, request: Request) -> bool:
         """Return whether the client has authenticated (RFC 6749 section 2.3.1)."""
@@ -259,7 +265,8 @@ class Provider(Loopback):
             return value
         return value.replace("<client>", self.client_id).replace("<issuer>", self.issuer)
 
-    def _published(self) -> list[dict[str, Any]]:
+    def published(self) -> list[dict[str, Any]]:
+        """Return the public keys."""
         if self.lie == "no_keys":
             return []
         if self.lie == "symmetric_key":

@@ -1,4 +1,4 @@
-"""Keys of providers, and JSON web tokens that are signed as nobody should sign them.
+"""Keys of providers, and JSON web tokens with bad signatures.
 
 The signatures are made here and not by the library that the kit verifies them with, which refuses to make bad ones.
 """
