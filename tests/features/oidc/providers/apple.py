@@ -32,6 +32,7 @@ class Apple(Provider):
     Attributes:
         private_key: the key that the client signs its secrets with, as the .p8 file that Apple lets you download.
         native_client_id: the bundle ID of the app.
+        named: the accounts whose name was sent.
     """
 
     authorization_path, token_path, keys_path = "/auth/authorize", "/auth/token", "/auth/keys"
@@ -39,7 +40,7 @@ class Apple(Provider):
     def __init__(self, lie: str | None = None, **options: Any) -> None:
         super().__init__(lie, promises_iss=False, **options)
         self.client_id, self.native_client_id = "com.example.web", "com.example.app"
-        self._key, self._named = ec_key(50), set[str]()
+        self._key, self.named = ec_key(50), set[str]()
         self.private_key = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
     def require_valid(self, asked: dict[str, str]) -> None:
@@ -57,8 +58,8 @@ class Apple(Provider):
         said = super().authorize(url, account=account, consents=consents)
         if not consents:
             return {"state": said["state"], "error": "user_cancelled_authorize"}
-        if account not in self._named and "name" in self.granted[-1].get("scope", "").split():
-            self._named.add(account)
+        if account not in self.named and "name" in self.granted[-1].get("scope", "").split():
+            self.named.add(account)
             name = {"firstName": self.accounts[account]["name"], "lastName": "Example"}
             said["user"] = json.dumps({"name": name, "email": self.accounts[account]["email"]})
         return said
