@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ninja_auth_kit import features
+from ninja_auth_kit.contrib.oidc import metadata
 from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.models.users import has_username
@@ -107,3 +108,16 @@ def trusted(use: Callable[..., None]) -> Iterator[FakeProvider]:
 def without_email_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no code be a way in."""
     monkeypatch.delitem(features._features, "ninja_auth_kit_email_code")
+
+
+@pytest.fixture
+def on_loopback(settings: Any, kit: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that configures providers which are servers on this machine, by id."""
+    settings.DEBUG = True
+    metadata.forget()
+
+    def change(**providers: dict[str, Any]) -> None:
+        oidc = {"PROVIDERS": providers, "REDIRECT_URIS": [REDIRECT_URI, APP_URI]}
+        kit(OIDC=oidc, AUDIT_EMBEDDED_RELAY=False)  # which DEBUG would turn on
+
+    return change

@@ -34,8 +34,8 @@ logger = logging.getLogger("ninja_auth_kit.oidc")
 class Deadline:
     """The time until which a provider must have answered."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._until = time.monotonic() + seconds
+    def __init__(self) -> None:
+        self._until = time.monotonic() + SECONDS
 
     def left(self) -> float:
         """Return how many seconds are left."""

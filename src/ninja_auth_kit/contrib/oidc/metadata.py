@@ -1,7 +1,7 @@
 """What providers publish about themselves: their endpoints, for an hour, and their signing keys."""
 
 import threading
-import time
+from time import monotonic
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class _Kept:
     at: float
 
     def is_younger_than(self, seconds: float) -> bool:
-        return time.monotonic() - self.at < seconds
+        return monotonic() - self.at < seconds
 
 
 _kept: dict[tuple[str, str, str | None], _Kept] = {}
@@ -122,7 +122,7 @@ def _listed(document: Mapping[str, Any], provider: Provider) -> list[Mapping[str
 
 
 def _keep(key: tuple[str, str, str | None], value: Any) -> _Kept:
-    kept = _Kept(value, time.monotonic())
+    kept = _Kept(value, monotonic())
     with _lock:
         _kept[key] = kept
     return kept

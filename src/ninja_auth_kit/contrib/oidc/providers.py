@@ -102,12 +102,17 @@ class Provider:
         if TENANT not in self.issuer:
             return self.issuer
         tenant = claims.get("tid")
-        accepted = self.tenants if self.tenant in _MANY_TENANTS else (self._own_tenant,)
-        return self.issuer.replace(TENANT, tenant) if isinstance(tenant, str) and tenant in accepted else None
+        is_accepted = isinstance(tenant, str) and tenant in self.accepted_tenants
+        return self.issuer.replace(TENANT, tenant) if is_accepted else None
+
+    @property
+    def accepted_tenants(self) -> tuple[str, ...]:
+        """The ids of the tenants whose users may log in; meaningless for all providers but Microsoft."""
+        return self.tenants if self.tenant in _MANY_TENANTS else (self._own_tenant,)
 
     def is_issuer(self, issuer: str) -> bool:
         """Return whether identities of this issuer belong to the provider."""
-        return any(issuer == self.issuer_of({"tid": tenant}) for tenant in (self._own_tenant, *self.tenants))
+        return any(issuer == self.issuer_of({"tid": tenant}) for tenant in self.accepted_tenants or ("",))
 
 
 def preset_of(key: str, configured: Mapping[str, Any]) -> str:

@@ -87,7 +87,7 @@ class FakeProvider:
         return {"code": code, "state": query["state"]}
 
     def id_token(
-        self, nonce: str, *, subject: str = "the-subject", email: str = "ada@example.com", **claims: Any
+        self, nonce: str, /, *, subject: str = "the-subject", email: str = "ada@example.com", **claims: Any
     ) -> str:
         """Return an ID token, as a native app gets it.
 
@@ -102,7 +102,7 @@ class FakeProvider:
     def _signed(self, said: Mapping[str, Any]) -> str:
         now = int(timezone.now().timestamp())
         provider = self._provider
-        tenant = {"tid": (*provider.tenants, provider.tenant)[0]} if provider.preset == "microsoft" else {}
+        tenant = {"tid": provider.accepted_tenants[0]} if provider.preset == "microsoft" else {}
         claims = {
             "iss": provider.issuer_of(tenant),
             "aud": provider.client_id,
