@@ -138,6 +138,27 @@ FEATURES = {
         ),
         ("api_key_network",),
     ),
+    "providers": Feature(
+        (
+            "auth_list_providers",
+            "auth_start_provider_flow",
+            "auth_finish_provider_flow",
+            "auth_finish_provider_flow_by_id_token",
+            "auth_sign_up_by_provider",
+            "auth_list_identities",
+            "auth_unlink_identity",
+        ),
+        ("identity.linked", "identity.unlinked", "identity.refused"),
+        (
+            'OIDC["PROVIDERS"]',
+            'OIDC["REDIRECT_URIS"]',
+            'OIDC["REGISTERS"]',
+            "REGISTRATION_OPEN",
+            "STEP_UP_MAX_AGE",
+            "BASE_URL",
+        ),
+        ("oidc_network",),
+    ),
     "passkeys": Feature(
         (
             "auth_begin_passkey_registration",

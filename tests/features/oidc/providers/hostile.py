@@ -12,9 +12,10 @@ import base64
 import hashlib
 import secrets
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tests.features.oidc.providers.loopback import FAULTS, Answer, Loopback, Request, as_json
 from tests.features.oidc.providers.signing import PrivateKey, b64url, public_jwk, public_pem, rsa_key, sign
@@ -199,7 +200,26 @@ class Provider(Loopback):
             return as_json({"keys": self.published()})
         if (request.method, request.path) == ("POST", self.token_path):
             return self._token(request)
+        if (request.method, request.path) == ("GET", self.authorization_path):
+            return self._page(request)
         return as_json({"error": "not_found"}, 404)
+
+    def _page(self, request: Request) -> Answer:
+        """Return the login page for a browser, or the way back once an account was chosen."""
+        asked = dict(request.query)
+        account = asked.pop("account", "")
+        url = f"{self.url}{self.authorization_path}?{urlencode(asked)}"
+        try:
+            self.require_valid(asked)
+            if not account:
+                links = [f'<p><a href="{escape(f"{url}&account={name}")}">{name}</a>' for name in self.accounts]
+                title = "<!doctype html><title>Log in</title><h1>Who are you?</h1>"
+                return Answer((title + "".join(links)).encode(), content_type="text/html")
+            returned = self.authorize(url, account=account)
+        except RefusedByProviderError as error:
+            return Answer(str(error).encode(), 400, "text/plain")
+        back = asked["redirect_uri"]
+        return Answer(status=303, headers={"Location": f"{back}{'&' if '?' in back else '?'}{urlencode(returned)}"})
 
     def metadata(self) -> dict[str, Any]:
         """Return the discovery document (OpenID Connect Discovery section 3)."""
