@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,20 @@ def test_a_second_factor_is_asked_for_after_the_provider(api: Api, company: Prov
     assert (pending.status_code, pending.json()["status"]) == (202, "factor_required")
     body = {"challenge_token": pending.json()["challenge_token"], "code": codes[0]}
     assert api.post("login/recovery-code", body).json()["acr"] == "aal2"
+
+
+def test_an_address_that_is_at_the_userinfo_endpoint_is_read_there(
+    api: Api, on_loopback: Callable[..., None], tmp_path: Path
+) -> None:
+    with Provider(tmp_path, redirect_uris=[REDIRECT_URI], conforms=True) as provider:
+        on_loopback(company=provider.config(email_trusted=True))
+
+        assert answer(flow(api, provider, "bob")) == (403, "email_not_verified")
+        new_account(api, provider)
+        assert flow(api, provider).status_code == 200
+
+    assert get_user_model().objects.get().email == "ada@example.com"
+    assert Identity.objects.get().email == "ada@example.com"
 
 
 # Step-up

@@ -60,7 +60,11 @@ def exchange_code(provider: Provider, flow: Flow, parameters: CallbackParameters
     answer = _tokens(provider, metadata, flow, parameters.code, deadline)
     if not provider.is_openid:
         return _github_user(provider, answer.get("access_token"), deadline)
-    return _verified(provider, flow, answer.get("id_token"), audience=(provider.client_id,), deadline=deadline)
+    audience = (provider.client_id,)
+    issuer, claims = _verified(provider, flow, answer.get("id_token"), audience=audience, deadline=deadline)
+    if not provider.preset and not {"email", "email_verified"} <= claims.keys():
+        claims = {**claims, **_user_info(provider, metadata, answer.get("access_token"), claims, deadline)}
+    return identity_of(provider, claims, issuer=issuer)
 
 
 def check_id_token(provider: Provider, flow: Flow, id_token: str) -> ProvedIdentity:
@@ -70,7 +74,8 @@ def check_id_token(provider: Provider, flow: Flow, id_token: str) -> ProvedIdent
         ProviderRefusedError: it proves nothing.
         ProviderUnavailableError: the keys of the provider cannot be read.
     """
-    return _verified(provider, flow, id_token, audience=provider.client_ids, deadline=Deadline())
+    issuer, claims = _verified(provider, flow, id_token, audience=provider.client_ids, deadline=Deadline())
+    return identity_of(provider, claims, issuer=issuer)
 
 
 def _check_issuer(provider: Provider, metadata: Metadata, issuer: str | None) -> None:
@@ -158,7 +163,8 @@ def client_secret(provider: Provider) -> str | None:
 @sensitive_variables()
 def _verified(
     provider: Provider, flow: Flow, id_token: Any, *, audience: tuple[str, ...], deadline: Deadline
-) -> ProvedIdentity:
+) -> tuple[str, Mapping[str, Any]]:
+    """Return the issuer and the claims of an ID token."""
     expected = Expected(
         issuer_of=provider.issuer_of,
         audience=audience,
@@ -172,7 +178,33 @@ def _verified(
         issuer = verify_id_token(token, keys=keys, algorithms=provider.algorithms, expected=expected)
     except InvalidIdTokenError as error:
         raise ProviderRefusedError(error.reason) from None
-    return identity_of(provider, token.claims, issuer=issuer)
+    return issuer, token.claims
+
+
+@sensitive_variables()
+def _user_info(
+    provider: Provider, metadata: Metadata, token: Any, claims: Mapping[str, Any], deadline: Deadline
+) -> Mapping[str, Any]:
+    """Return the email address of the user of an ID token, and whether it is verified, as the provider says elsewhere.
+
+    The standard has them at the UserInfo endpoint (OpenID Connect Core 1.0 section 5.4), and some providers follow it.
+    The ID token remains the proof: what is said of another subject is not used (section 5.3.2).
+    """
+    if metadata.userinfo_endpoint is None or not _is_bearer(token):
+        return {}
+    request = ProviderRequest(metadata.userinfo_endpoint, bearer=token, ca_file=provider.ca_file)
+    answer = http_client.send(request, deadline)
+    try:
+        said = parse(answer.body)
+    except ValueError:  # such as a signed answer
+        said = None
+    if answer.status != 200 or not isinstance(said, dict) or said.get("sub") != claims["sub"] or "email" not in said:
+        return {}
+    return {"email": said["email"], "email_verified": said.get("email_verified")}
+
+
+def _is_bearer(token: Any) -> bool:
+    return isinstance(token, str) and bool(token) and token.isascii() and token.isprintable()
 
 
 @sensitive_variables()
@@ -181,7 +213,7 @@ def _github_user(provider: Provider, token: Any, deadline: Deadline) -> ProvedId
 
     The id is the subject: a login name can be taken by somebody else.
     """
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+    if not _is_bearer(token):
         raise ProviderRefusedError("code_refused")
     user, emails = (
         _json(http_client.send(_get(provider, path, token), deadline), provider).value

@@ -1,9 +1,9 @@
 """What providers publish about themselves: their endpoints, for an hour, and their signing keys."""
 
 import threading
-from time import monotonic
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from ninja_auth_kit.contrib.oidc import http_client
@@ -25,6 +25,7 @@ class Metadata:
     Attributes:
         auth_methods: how a client may authenticate at the token endpoint; empty if the provider does not say.
         promises_issuer: whether each answer names the issuer (RFC 9207 section 3).
+        userinfo_endpoint: where the access token gets claims that the ID token lacks, or None.
     """
 
     authorization_endpoint: str
@@ -32,6 +33,7 @@ class Metadata:
     jwks_uri: str
     auth_methods: tuple[str, ...] = ()
     promises_issuer: bool = False
+    userinfo_endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def _parsed(document: Mapping[str, Any], provider: Provider) -> Metadata:
     methods = document.get("token_endpoint_auth_methods_supported")
     known = tuple(one for one in methods if isinstance(one, str)) if isinstance(methods, list) else ()
     promises_issuer = document.get("authorization_response_iss_parameter_supported") is True
-    return Metadata(authorization, token, keys, known, promises_issuer)
+    claims = document.get("userinfo_endpoint")
+    userinfo = claims if isinstance(claims, str) and is_endpoint(claims) else None
+    return Metadata(authorization, token, keys, known, promises_issuer, userinfo)
 
 
 def is_endpoint(url: str) -> bool:

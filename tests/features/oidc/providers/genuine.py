@@ -31,12 +31,13 @@ class Provider:
     Args:
         folder: an empty directory.
         redirect_uris: those that the client has registered.
+        conforms: whether the ID token has only what the standard requires, so that the address is elsewhere.
     """
 
-    def __init__(self, folder: Path, *, redirect_uris: list[str]) -> None:
+    def __init__(self, folder: Path, *, redirect_uris: list[str], conforms: bool = False) -> None:
         install_from_npm(folder, PACKAGE)
         shutil.copy(Path(__file__).with_suffix(".mjs"), folder / "provider.mjs")
-        self._folder, self._redirect_uris = folder, redirect_uris
+        self._folder, self._redirect_uris, self._conforms = folder, redirect_uris, conforms
         self.client_id, self.client_secret = "kit-client", "a secret of the client, with / and +"
         port = free_port()
         self.issuer = f"http://127.0.0.1:{port}"
@@ -50,7 +51,14 @@ class Provider:
             "redirect_uris": self._redirect_uris,
         }
         port = str(urlsplit(self.issuer).port)
-        command = [program("node"), "provider.mjs", port, "accounts.json", json.dumps(client)]
+        command = [
+            program("node"),
+            "provider.mjs",
+            port,
+            "accounts.json",
+            json.dumps(client),
+            json.dumps(self._conforms),
+        ]
         self._process = subprocess.Popen(
             command,
             cwd=self._folder,

@@ -70,10 +70,10 @@ KEY_LIES = frozenset(
 )
 DISCOVERY_LIES = frozenset({"discovery_issuer", "no_issuer", "http_endpoint", "no_token_endpoint", "number_endpoint"})
 CALLBACK_LIES = frozenset({"callback_iss", "no_callback_iss", "state"})
-LIES = frozenset(CLAIM_LIES) | KEY_LIES | DISCOVERY_LIES | CALLBACK_LIES
+LIES = frozenset(CLAIM_LIES) | KEY_LIES | DISCOVERY_LIES | CALLBACK_LIES | {"userinfo_sub"}
 TIMES = frozenset({"exp", "iat", "nbf", "auth_time"})  # seconds from now in `CLAIM_LIES`
 
-DISCOVERY, KEYS, TOKEN = "/.well-known/openid-configuration", "/keys", "/token"
+DISCOVERY, KEYS, TOKEN, USERINFO = "/.well-known/openid-configuration", "/keys", "/token", "/userinfo"
 ACCOUNTS: dict[str, dict[str, Any]] = {
     "ada": {"sub": "1001", "email": "ada@example.com", "email_verified": True, "name": "Ada"},
     "bob": {"sub": "1002", "email": "bob@example.com", "email_verified": False, "name": "Bob"},
@@ -98,6 +98,7 @@ class Provider(Loopback):
         at: the path of the fault.
         client_secret: None for a public client.
         promises_iss: whether the metadata promises `iss` in the callback (RFC 9207).
+        thin: claims that the ID token lacks and the UserInfo endpoint has (OpenID Connect Core section 5.4).
     """
 
     discovery_path, keys_path, token_path, authorization_path = DISCOVERY, KEYS, TOKEN, "/authorize"
@@ -109,6 +110,7 @@ class Provider(Loopback):
         at: str = TOKEN,
         client_secret: str | None = "a-secret-of-the-client/+%",
         promises_iss: bool = True,
+        thin: frozenset[str] = frozenset(),
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         super().__init__(certificate=certificate)
@@ -117,7 +119,8 @@ class Provider(Loopback):
         self.fault, self.fault_at = (lie, at) if lie in FAULTS else (None, "")
         self.issuer = self.url
         self.client_id, self.client_secret = "kit-client", client_secret
-        self.promises_iss = promises_iss
+        self.promises_iss, self.thin = promises_iss, thin
+        self._users: dict[str, str] = {}
         self.accounts = {name: dict(claims) for name, claims in ACCOUNTS.items()}
         self.granted: list[dict[str, str]] = []
         self._grants: dict[str, tuple[str, dict[str, str]]] = {}
@@ -190,7 +193,7 @@ class Provider(Loopback):
 
     def claims_of(self, account: str) -> dict[str, Any]:
         """Return what an ID token says of an account."""
-        return self.accounts[account]
+        return {name: value for name, value in self.accounts[account].items() if name not in self.thin}
 
     def answer(self, request: Request) -> Answer:
         """Answer a request."""
@@ -200,6 +203,8 @@ class Provider(Loopback):
             return as_json({"keys": self.published()})
         if (request.method, request.path) == ("POST", self.token_path):
             return self._token(request)
+        if (request.method, request.path) == ("GET", USERINFO):
+            return self._user_info(request)
         if (request.method, request.path) == ("GET", self.authorization_path):
             return self._page(request)
         return as_json({"error": "not_found"}, 404)
@@ -228,6 +233,7 @@ class Provider(Loopback):
             "authorization_endpoint": f"{self.url}{self.authorization_path}",
             "token_endpoint": f"{self.url}{self.token_path}",
             "jwks_uri": f"{self.url}{self.keys_path}",
+            "userinfo_endpoint": f"{self.url}{USERINFO}" if self.thin else None,
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -262,6 +268,7 @@ class Provider(Loopback):
         """Return the answer to a right code."""
         said = {"access_token": secrets.token_urlsafe(32), "token_type": "Bearer", "expires_in": 300}
         if self.lie != "no_id_token":
+            self._users[str(said["access_token"])] = account
             said["id_token"] = self.id_token(nonce=asked.get("nonce"), account=account, max_age=asked.get("max_age"))
         return said
 
@@ -269,6 +276,13 @@ class Provider(Loopback):
         """Return whether this is the verifier of an authorization request (RFC 7636 section 4.6)."""
         challenge = b64url(hashlib.sha256(verifier.encode()).digest())
         return 43 <= len(verifier) <= 128 and challenge == asked["code_challenge"]
+
+    def _user_info(self, request: Request) -> Answer:
+        account = self._users.get(request.headers.get("authorization", "").removeprefix("Bearer "))
+        if account is None:
+            return as_json({"error": "invalid_token"}, 401)
+        other = {"sub": "1002"} if self.lie == "userinfo_sub" else {}
+        return as_json({**self.accounts[account], **other})
 
     def knows_client(self, request: Request) -> bool:
         """Return whether the client has authenticated (RFC 6749 section 2.3.1)."""
