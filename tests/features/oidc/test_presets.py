@@ -176,7 +176,7 @@ def test_only_a_configured_tenant_of_microsoft_logs_in(api: Api, microsoft: Micr
 
 @pytest.mark.security("OIDC-03")
 @pytest.mark.parametrize(
-    "tid", [None, OTHER_TENANT, "common", "{tenantid}", "", 7, [TENANT], TENANT.replace("1", "２")]
+    "tid", [None, OTHER_TENANT, "common", "{tenantid}", "", 7, [TENANT], TENANT.replace("1", "\uff11")]
 )
 def test_the_tenant_must_fit_the_issuer(api: Api, microsoft: Microsoft, tid: Any) -> None:
     microsoft.accounts["ada"]["iss"] = microsoft.issuer.replace("{tenantid}", TENANT)

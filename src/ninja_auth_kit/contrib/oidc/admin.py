@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from ninja_auth_kit.admin.columns import text_column, time_column
@@ -24,7 +24,7 @@ class IdentityAdmin(RowsOfUsersAdmin):
     list_display = (
         text_column("user", _("user")),
         "provider",
-        text_column("email", _("email address"), limit=60),
+        text_column("email", pgettext_lazy("of an account", "email address"), limit=60),
         time_column("linked_at", _("linked at")),
         time_column("last_used_at", _("last used at")),
     )

@@ -15,14 +15,14 @@ class ProviderDetails:
     provider: str
 
 
-@event("identity.linked", route="identity.linked.success", signal="", by="user", ocsf="3001/99")
+@event("identity.linked", route="identity.linked.success", signal="", by="user", ocsf="3001/99, 3007/99")
 class IdentityLinked(Event):
     """An identity at a provider was linked to an account, by its owner or because it registered the account."""
 
     details: ProviderDetails
 
 
-@event("identity.unlinked", route="identity.unlinked.success", signal="", by="user", ocsf="3001/99")
+@event("identity.unlinked", route="identity.unlinked.success", signal="", by="user", ocsf="3001/99, 3007/99")
 class IdentityUnlinked(Event):
     """An identity was unlinked from an account. Identities that are deleted together with their user have no event."""
 

@@ -36,7 +36,7 @@ class Flow:
         provider: the provider that it is for.
         purpose: what it is for.
         redirect_uri: where the front end gets the browser back, or None for a native app.
-        sent_redirect_uri: what the provider was told, which differs if the kit has the callback; "" for a native app.
+        sent_redirect_uri: what the provider gets, which differs if the kit has the callback; "" for a native app.
     """
 
     ticket: Ticket
@@ -113,7 +113,7 @@ def begin_flow(
         provider: the provider.
         purpose: what it is for.
         redirect_uri: one of `OIDC["REDIRECT_URIS"]`, or None for a native app.
-        sent_redirect_uri: what the provider is told.
+        sent_redirect_uri: what the provider gets.
         session: the session that can finish it; None for a login.
     """
     payload: dict[str, Any] = {"provider": provider.id, "purpose": purpose.value}

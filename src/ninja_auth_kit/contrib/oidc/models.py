@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.features import Rewrapped
@@ -93,7 +94,7 @@ class Identity(models.Model):
     provider = models.CharField(_("provider"), max_length=40)
     issuer = models.CharField(_("issuer"), max_length=LENGTH)
     subject = models.CharField(max_length=LENGTH)
-    email = models.CharField(_("email address"), max_length=254, blank=True)
+    email = models.CharField(pgettext_lazy("of an account", "email address"), max_length=254, blank=True)
     linked_at = models.DateTimeField(_("linked at"), default=timezone.now)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
     seal = models.CharField(max_length=100)

@@ -102,8 +102,9 @@ class Provider:
         if TENANT not in self.issuer:
             return self.issuer
         tenant = claims.get("tid")
-        is_accepted = isinstance(tenant, str) and tenant in self.accepted_tenants
-        return self.issuer.replace(TENANT, tenant) if is_accepted else None
+        if not isinstance(tenant, str) or tenant not in self.accepted_tenants:
+            return None
+        return self.issuer.replace(TENANT, tenant)
 
     @property
     def accepted_tenants(self) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ def find_provider(key: str) -> Provider:
     """Return a configured provider.
 
     Raises:
-        ProviderNotFoundError: there is none with this id.
+        ProviderNotFoundError: no provider has this id.
     """
     found = providers().get(key)
     if found is None:

@@ -15,7 +15,7 @@ PRESETS = ("apple", "github", "google", "microsoft")
 LONGEST_URI = 500  # of a redirect URI, which a flow token contains
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-# A scheme of an app has a dot (RFC 8252 section 7.1), so that it is none of a browser, such as `javascript`.
+# A scheme of an app has a dot (RFC 8252 section 7.1). Those of browsers, such as `javascript`, have no dot.
 _APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 
 
