@@ -48,12 +48,12 @@ def reasons(source: str, *options: str) -> dict[str, list[str]]:
     return {reason: [one["provider"] for one in found["listed"]] for reason, found in skipped.items()}
 
 
-def allauth(user: Any, provider: str, uid: str, **data: Any) -> SocialAccount:
+def allauth(user: Any, provider: str, uid: str, **data: Any) -> Any:
     """Return a social account of allauth."""
     return SocialAccount.objects.create(user=user, provider=provider, uid=uid, extra_data=data)
 
 
-def social(user: Any, provider: str, uid: str, **fields: Any) -> UserSocialAuth:
+def social(user: Any, provider: str, uid: str, **fields: Any) -> Any:
     """Return an association of python-social-auth."""
     return UserSocialAuth.objects.create(user=user, provider=provider, uid=uid, **fields)
 
