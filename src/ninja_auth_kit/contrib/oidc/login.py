@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -23,6 +24,7 @@ from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.oidc.notices import IdentityEmail, promise_notice
 from ninja_auth_kit.contrib.oidc.providers import Provider
 from ninja_auth_kit.exceptions import (
+    EmailNotVerifiedError,
     InvalidCredentialsError,
     InvalidInputError,
     RegistrationClosedError,
@@ -119,10 +121,13 @@ def _known_login(login: ProviderLogin, row: Any) -> TokenPair | PendingLogin:
         use_identity(row, user)
         _spend(login.ticket)
 
-    # One transaction only if it is needed: `finish_login` runs code of the project before its own.
-    with nullcontext() if is_verified(row.user) else atomic():
-        user = row.user if is_verified(row.user) else _with_verified_address(login, row)
-        result = _finish(login, user, check_again)
+    try:
+        # One transaction only if it is needed: `finish_login` runs code of the project before its own.
+        with nullcontext() if is_verified(row.user) else atomic():
+            user = row.user if is_verified(row.user) else _with_verified_address(login, row)
+            result = _finish(login, user, check_again)
+    except IntegrityError:  # another user has verified the address at the same time
+        raise EmailNotVerifiedError from None
     if isinstance(result, TokenPair):
         clear_wrong_tries(user)
     return result

@@ -257,8 +257,8 @@ def _step_up(flow: Flow, caller: Caller, prove: Callable[[Flow], ProvedIdentity]
     """Make a step-up with an identity of the user, who has logged in at the provider since it was begun."""
     session = caller.session
     assert session is not None  # noqa: S101  # `read_flow` has compared it
+    _require_step_up(session, flow.provider)
     with counted_step_up(session, name=METHOD, client=caller.client):
-        _require_step_up(session, flow.provider)
         proved = prove(flow)
         row = Identity.objects.load(issuer=proved.issuer, subject=proved.subject)
         if row is None or row.user_id != session.user_id or not row.is_genuine:

@@ -13,6 +13,7 @@ GROUP = "Providers"
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
 PRESETS = ("apple", "github", "google", "microsoft")
 LONGEST_URI = 500  # of a redirect URI, which a flow token contains
+LONGEST_ISSUER = 200  # which the row of an identity contains, with a tenant in place of the template
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # A scheme of an app has a dot (RFC 8252 section 7.1). Those of browsers, such as `javascript`, have no dot.
@@ -59,7 +60,9 @@ def _are_words(value: Any) -> bool:
 # What the members of a provider may be.
 MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "preset": lambda value: value in PRESETS,
-    "issuer": lambda value: isinstance(value, str) and is_url(value.replace("{tenantid}", "tenant")),
+    "issuer": lambda value: (
+        isinstance(value, str) and len(value) <= LONGEST_ISSUER and is_url(value.replace("{tenantid}", "tenant"))
+    ),
     "client_ids": _are_words,
     "client_secret": _is_text,
     "auth_method": lambda value: value in AUTH_METHODS,

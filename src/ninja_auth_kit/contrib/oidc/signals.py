@@ -8,6 +8,6 @@ identity_linked = ActionSignal()
 # An identity was unlinked by its owner or an administrator.   provider: str, by: "user" | "admin"
 identity_unlinked = ActionSignal()
 
-# A login, a link or a step-up by a provider was refused. The user is the owner, if the identity is known, or the user
-# who is logged in.   provider: str, reason: str
+# A login, a link or a step-up by a provider was refused. The user is the one who is logged in, or
+# None.   provider: str, reason: str
 identity_refused = ActionSignal()
