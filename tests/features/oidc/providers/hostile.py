@@ -217,9 +217,12 @@ class Provider(Loopback):
         try:
             self.require_valid(asked)
             if not account:
-                links = [f'<p><a href="{escape(f"{url}&account={name}")}">{name}</a>' for name in self.accounts]
-                title = "<!doctype html><title>Log in</title><h1>Who are you?</h1>"
-                return Answer((title + "".join(links)).encode(), content_type="text/html")
+                links = [
+                    f'<p><a href="{escape(f"{url}&account={name}")}">{name}</a>, {claims["email"]}'
+                    for name, claims in self.accounts.items()
+                ]
+                title = "<!doctype html><title>Example ID</title><h1>Who are you?</h1>"
+                return Answer((title + "".join(links)).encode(), content_type="text/html; charset=utf-8")
             returned = self.authorize(url, account=account)
         except RefusedByProviderError as error:
             return Answer(str(error).encode(), 400, "text/plain")
