@@ -72,7 +72,7 @@ def test_a_remembered_device_is_not_asked_for_a_factor(
     assert (response.status_code, response.json()["acr"]) == (200, "aal1")
 
 
-def test_a_known_identity_does_not_log_in_while_the_address_waits_for_its_verification(
+def test_a_known_identity_waits_for_the_verification_of_the_address(
     api: Api, user: Any, provider: FakeProvider
 ) -> None:
     link(user)

@@ -57,6 +57,11 @@ def test_what_a_provider_lacks_is_reported(
     assert found(kit, provider, key) == ["E024"] * number
 
 
+def test_a_project_with_native_apps_alone_needs_no_secret(kit: Callable[..., None]) -> None:
+    kit(OIDC={"PROVIDERS": {"google": {"client_ids": ["c"]}, "apple": {"client_ids": ["c"]}}})
+    assert checks.check_providers() == []
+
+
 def test_http_on_this_machine_is_fine_while_debug_is_on(kit: Callable[..., None], settings: Any) -> None:
     settings.DEBUG = True
     for issuer, expected in (

@@ -26,6 +26,13 @@ from ninja_auth_kit.conf import settings
 from ninja_auth_kit.contrib.oidc.providers import TENANT, Provider, is_safe_url, preset_of, providers, redirect_uris
 
 _NEEDED = ("cryptography", "urllib3")
+# What the web flow with a preset needs. Another provider may accept a public client, which has no secret.
+_SECRETS = {
+    "apple": ["team_id", "key_id", "private_key"],
+    "github": ["client_secret"],
+    "google": ["client_secret"],
+    "microsoft": ["client_secret"],
+}
 _LOCAL = "Use https. While DEBUG is on, http is allowed on this machine."
 
 
@@ -58,15 +65,12 @@ def check_providers(**_: Any) -> list[CheckMessage]:
 
 
 def _missing(key: str, configured: Mapping[str, Any]) -> list[str]:
-    needed = {
-        "": ["issuer", "client_ids"],
-        "apple": ["client_ids", "team_id", "key_id", "private_key"],
-        "github": ["client_ids", "client_secret"],
-        "google": ["client_ids", "client_secret"],
-        "microsoft": ["client_ids", "client_secret"],
-    }[preset_of(key, configured)]
-    if preset_of(key, configured) == "microsoft" and configured.get("tenant", "common") in ("common", "organizations"):
+    preset = preset_of(key, configured)
+    needed = ["client_ids"] if preset else ["issuer", "client_ids"]
+    if preset == "microsoft" and configured.get("tenant", "common") in ("common", "organizations"):
         needed.append("tenants")  # otherwise everyone who makes a tenant could log in
+    if redirect_uris():  # native apps need no secret
+        needed += _SECRETS.get(preset, [])
     return [name for name in needed if not configured.get(name)]
 
 

@@ -67,6 +67,7 @@ def exchange_code(provider: Provider, flow: Flow, parameters: CallbackParameters
     return identity_of(provider, claims, issuer=issuer)
 
 
+@sensitive_variables()
 def check_id_token(provider: Provider, flow: Flow, id_token: str) -> ProvedIdentity:
     """Return the identity that an ID token of a native app proves. Its access token would prove nothing.
 

@@ -218,6 +218,7 @@ def _is_linked(proved: ProvedIdentity) -> bool:
     return Identity.objects.filter(issuer=proved.issuer, subject=proved.subject).exists()
 
 
+@sensitive_variables()
 def _register(login: ProviderLogin) -> TokenPair | PendingLogin | UsernameRequired:
     if not registers():
         raise RegistrationClosedError
@@ -241,6 +242,7 @@ def registers() -> bool:
     return bool(settings.OIDC["REGISTERS"] and settings.REGISTRATION_OPEN)
 
 
+@sensitive_variables()
 def start_account(login: ProviderLogin, *, username: str | None) -> TokenPair | PendingLogin:
     """Create the account of an identity whose address was proved, and log in.
 

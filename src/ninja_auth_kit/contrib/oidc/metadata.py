@@ -100,7 +100,8 @@ def keys_of(provider: Provider, deadline: Deadline, *, kid: str | None) -> list[
     Args:
         provider: one that issues ID tokens.
         deadline: the time until which it must have answered.
-        kid: the id of the key that is needed. If it is unknown, the keys are read again, at most once a minute.
+        kid: the id of the key that is needed. If it is unknown, or a token names none, the keys are read again, at
+            most once a minute.
 
     Raises:
         ProviderUnavailableError: the keys cannot be read.
@@ -115,7 +116,7 @@ def keys_of(provider: Provider, deadline: Deadline, *, kid: str | None) -> list[
 
 
 def _has(kept: _Kept, kid: str | None) -> bool:
-    return kid is None or any(key.get("kid") == kid for key in kept.value)
+    return kid is not None and any(key.get("kid") == kid for key in kept.value)
 
 
 def _listed(document: Mapping[str, Any], provider: Provider) -> list[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from ninja_auth_kit.contrib.factors.models import Factor
 from ninja_auth_kit.contrib.factors.step_up import SteppedUp, counted_step_up, step_up
 from ninja_auth_kit.contrib.oidc import signals
 from ninja_auth_kit.contrib.oidc.claims import ProvedIdentity
+from ninja_auth_kit.contrib.oidc.events import IdentityRefused
 from ninja_auth_kit.contrib.oidc.exceptions import (
     InvalidFlowError,
     InvalidSignupError,
@@ -56,6 +57,7 @@ from ninja_auth_kit.tokens import InvalidTicketError, TicketPurpose, read_ticket
 from ninja_auth_kit.tokens.tickets import LIFETIME
 
 METHOD = "provider"  # of a step-up, in the words of the API
+_REASONS = frozenset(IdentityRefused.reasons)
 
 # What a flow ends with: a login, a link or a step-up.
 Finished = TokenPair | PendingLogin | UsernameRequired | Identity | SteppedUp
@@ -95,6 +97,7 @@ class Caller:
     require_fresh: Callable[[], None] = lambda: None
 
 
+@sensitive_variables()
 def start(
     *,
     provider_id: str,
@@ -211,6 +214,7 @@ def _finish(
         return _log_in(flow, caller, proved)
 
 
+@sensitive_variables()
 def _read(flow_token: str, provider: Provider, caller: Caller, *, is_native: bool) -> Flow:
     try:
         flow = read_flow(flow_token, provider, session=caller.session)
@@ -231,18 +235,13 @@ def _announced(provider_id: str, caller: Caller) -> Iterator[None]:
         raise
     except AuthKitError as error:
         reason = error.reason if isinstance(error, ProviderRefusedError) else error.code
-        if reason in _reasons():
+        if reason in _REASONS:
             user = None if caller.session is None else caller.session.user
             signals.identity_refused.announce(user=user, client=caller.client, provider=provider_id, reason=reason)
         raise
 
 
-def _reasons() -> frozenset[str]:
-    from ninja_auth_kit.contrib.oidc.events import IdentityRefused
-
-    return frozenset(IdentityRefused.reasons)
-
-
+@sensitive_variables()
 def _log_in(flow: Flow, caller: Caller, proved: ProvedIdentity) -> TokenPair | PendingLogin | UsernameRequired:
     login = ProviderLogin(flow.provider, flow.ticket, proved, caller.request, caller.client, caller.device_token)
     try:
@@ -274,6 +273,7 @@ def _step_up(flow: Flow, caller: Caller, prove: Callable[[Flow], ProvedIdentity]
         return step_up(session=session, method="fed", name=METHOD, client=caller.client, prove=use_up)
 
 
+@sensitive_variables()
 def sign_up(*, signup_token: str, username: str, caller: Caller) -> TokenPair | PendingLogin:
     """Create the account of an identity that a provider has proved, and log in.
 
@@ -304,6 +304,7 @@ def sign_up(*, signup_token: str, username: str, caller: Caller) -> TokenPair | 
         return _sign_up(login, username)
 
 
+@sensitive_variables()
 def _sign_up(login: ProviderLogin, username: str) -> TokenPair | PendingLogin:
     try:
         return start_account(login, username=username)
