@@ -6,7 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ninja_auth_kit import features
 from ninja_auth_kit.contrib.oidc import metadata
 from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.oidc.testing import FakeProvider
@@ -102,12 +101,6 @@ def trusted(use: Callable[..., None]) -> Iterator[FakeProvider]:
     use({"email_trusted": True})
     with FakeProvider("example") as fake:
         yield fake
-
-
-@pytest.fixture
-def without_email_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no code be a way in."""
-    monkeypatch.delitem(features._features, "ninja_auth_kit_email_code")
 
 
 @pytest.fixture
