@@ -1,9 +1,11 @@
 """A provider that lies, and one that is slow, dead or broken. Both are real servers on this machine."""
 
+import socket
 import threading
 import time
 from base64 import urlsafe_b64encode
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.models import SpentTicket, UserSession
 from ninja_auth_kit.tokens.id_tokens import Expected, InvalidIdTokenError, check_claims, parse_id_token
 from tests.attacks.conftest import bounded
+from tests.certificates import Authority
 from tests.conftest import Api, events
 from tests.features.oidc.conftest import answer, begin, begin_native, flow, link
 from tests.features.oidc.providers.hostile import CLAIM_LIES, DISCOVERY_LIES, KEY_LIES, KEYS, TOKEN, Provider
@@ -336,6 +339,36 @@ def test_proxies_of_the_environment_are_not_used(api: Api, on_loopback: Any, mon
     with Provider() as hostile:
         on_loopback(test=hostile.config())
         assert begin(api, "test")["flow_token"]
+
+
+@pytest.mark.parametrize("authority", ["own", "other", None])
+def test_the_certificate_of_a_provider_is_verified(
+    api: Api, on_loopback: Any, tmp_path: Path, settings: Any, authority: str | None
+) -> None:
+    own, other = Authority(tmp_path / "own"), Authority(tmp_path / "other", "another authority")
+    with Provider(certificate=own.issue("provider")) as hostile:
+        files = {"own": {"ca_file": str(own.cafile)}, "other": {"ca_file": str(other.cafile)}, None: {}}
+        on_loopback(test=hostile.config(**files[authority]))
+        settings.DEBUG = False  # https needs no exception
+        body = {"purpose": "login", "redirect_uri": "https://example.com/login/done"}
+        expected = (200, None) if authority == "own" else (503, "provider_unavailable")
+        assert answer(api.post("oidc/test/start", body)) == expected
+        assert hostile.paths() == ([DOCUMENT] if authority == "own" else [])
+
+
+@pytest.mark.parametrize("host", ["localhost", "id.example.com"])
+def test_the_certificate_must_be_that_of_the_host(
+    api: Api, on_loopback: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more: look_up("127.0.0.1", *more))
+    authority = Authority(tmp_path)
+    with Provider(certificate=authority.issue("provider")) as hostile:
+        config = hostile.config(ca_file=authority.cafile)  # a path
+        on_loopback(test={**config, "issuer": hostile.issuer.replace("127.0.0.1", host)})
+        body = {"purpose": "login", "redirect_uri": "https://example.com/login/done"}
+        assert answer(api.post("oidc/test/start", body)) == (503, "provider_unavailable")  # it names another issuer
+        assert hostile.paths() == ([DOCUMENT] if host == "localhost" else [])
 
 
 def test_http_is_for_this_machine_while_debug_is_on(api: Api, on_loopback: Any, settings: Any) -> None:
