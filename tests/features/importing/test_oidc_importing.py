@@ -1,6 +1,7 @@
 """Identities of allauth.socialaccount and of python-social-auth: who they log in, and what cannot be imported."""
 
 import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -16,6 +17,7 @@ from ninja_auth_kit.contrib.oidc import importing
 from ninja_auth_kit.contrib.oidc.former_identities import SOURCES
 from ninja_auth_kit.contrib.oidc.models import Identity
 from tests.conftest import events
+from tests.servers import ROOT
 
 if apps.is_installed("social_django"):  # the test of the security page imports this module without them
     from allauth.socialaccount.models import SocialAccount, SocialApp
@@ -334,3 +336,20 @@ def test_the_identities_of_a_user_are_listed(user: Any) -> None:
 
 def test_an_import_is_remembered_for_a_year() -> None:
     assert importing.REMEMBERED.days == 366
+
+
+def test_the_page_for_migrations_shows_what_the_command_prints(user: Any) -> None:
+    allauth(user, "google", "1076")
+    allauth(user, "github", "583231")
+    allauth(user, "microsoft", "87d349ed")
+    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"authkit_identities import allauth --dry-run\n(.*?)\$ python", page, re.DOTALL)
+
+    printed = run("import", "allauth", "--dry-run")
+
+    assert without_keys(printed) == without_keys(shown)
+
+
+def without_keys(text: str) -> str:
+    """Return the text without the primary keys."""
+    return re.sub(r"(user|socialaccount) \d+", r"\1 …", text)
