@@ -118,8 +118,8 @@ def _known_login(login: ProviderLogin, row: Any) -> TokenPair | PendingLogin:
         raise InvalidCredentialsError
 
     def check_again(user: Any) -> None:
-        use_identity(row, user)
         _spend(login.ticket)
+        use_identity(row, user)
 
     try:
         # One transaction only if it is needed: `finish_login` runs code of the project before its own.
@@ -139,7 +139,7 @@ def use_identity(row: Any, user: Any) -> None:
     Raises:
         InvalidFlowError: it was unlinked in the meantime.
     """
-    rows = Identity.objects.filter(pk=row.pk, user=user.pk, seal=row.seal)
+    rows = Identity.objects.filter(pk=row.pk, user=user.pk)
     if not rows.update(last_used_at=timezone.now(), seal=row.resealed()):
         raise InvalidFlowError
 

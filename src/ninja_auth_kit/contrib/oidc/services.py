@@ -266,9 +266,9 @@ def _step_up(flow: Flow, caller: Caller, prove: Callable[[Flow], ProvedIdentity]
         def use_up(user: Any) -> None:
             if Factor.objects.confirmed(user).are_asked_for:
                 raise WrongFactorError
-            use_identity(row, user)
             if not SpentTicket.objects.spend(flow.ticket):
                 raise InvalidFlowError
+            use_identity(row, user)
 
         return step_up(session=session, method="fed", name=METHOD, client=caller.client, prove=use_up)
 
