@@ -219,7 +219,8 @@ def _event(name: str) -> str:
 
 def _operation(name: str) -> list[str]:
     path, method, operation = operations()[name]
-    token = "required" if operation.get("security") else "not required"
+    security = operation.get("security")
+    token = "not required" if not security else "optional" if {} in security else "required"
     lines = [f"### `{method.upper()} {path}`", "", operation["description"], "", f"Access token: {token}.", ""]
     lines += _body(operation)
     lines += ["| status | response |", "|---|---|"]
