@@ -353,3 +353,16 @@ def test_the_page_for_migrations_shows_what_the_command_prints(user: Any) -> Non
 def without_keys(text: str) -> str:
     """Return the text without the primary keys."""
     return re.sub(r"(user|socialaccount) \d+", r"\1 …", text)
+
+
+@pytest.mark.parametrize("users", [2, 20])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_identities(
+    make_users: Callable[[int], list[Any]], django_assert_num_queries: Any, users: int
+) -> None:
+    app = {"provider": "openid_connect", "name": "x", "client_id": "x", "secret": "x"}
+    SocialApp.objects.create(provider_id="keycloak", settings={"server_url": COMPANY}, **app)
+    for number, owner in enumerate(make_users(users)):
+        allauth(owner, "keycloak", f"subject-{number}")
+
+    with django_assert_num_queries(8):
+        run("import", "allauth", "--dry-run")

@@ -6,8 +6,9 @@ provider never gives to another user. Some packages store an email address or an
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -71,11 +72,25 @@ class FormerIdentity:
     email: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class FormerProvider:
+    """A provider of another package.
+
+    Attributes:
+        issuer: its issuer, or None if the package does not know it.
+        is_subject: takes the uid of a row and what it is, and returns whether it is the subject.
+    """
+
+    issuer: str | None
+    is_subject: Callable[[str, str], bool]
+
+
 class Source(ABC):
     """A package whose identities can be imported.
 
     Attributes:
         app: the app that must be in INSTALLED_APPS, whose model is read.
+        label: its label.
         model: the name of the model.
     """
 
@@ -94,25 +109,26 @@ class Source(ABC):
         rows: QuerySet[Any] = model._base_manager.using(accounts_database())
         after = rows.order_by("user_id")
         names = [name for name in ("pk", "user_id", "provider", "uid", "id_key", "extra_data") if _has(model, name)]
+        provider_of = cache(self.provider_of)
         while keys := list(after.values_list("user_id", flat=True).distinct()[:BATCH]):
             found = rows.filter(user_id__in=keys).order_by("user_id", "pk").values(*names)
-            yield [self._former(row, f"{model._meta.label_lower} {row['pk']}") for row in found]
+            yield [_former(row, provider_of(row["provider"]), model) for row in found]
             after = rows.filter(user_id__gt=keys[-1]).order_by("user_id")
 
-    def _former(self, row: Mapping[str, Any], name: str) -> FormerIdentity:
-        provider = row["provider"]
-        subject = row["uid"] if self.is_subject(row) else None
-        return FormerIdentity(
-            row["user_id"], name, provider, subject, self.issuer_of(provider), _email_in(row["extra_data"])
-        )
-
     @abstractmethod
-    def is_subject(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the uid of a row is the subject."""
+    def provider_of(self, name: str) -> FormerProvider:
+        """Return a provider by the name that the package has for it."""
 
-    @abstractmethod
-    def issuer_of(self, provider: str) -> str | None:
-        """Return the issuer of a provider, or None if the package does not know it."""
+
+def _former(row: Mapping[str, Any], provider: FormerProvider, model: Any) -> FormerIdentity:
+    return FormerIdentity(
+        row["user_id"],
+        f"{model._meta.label_lower} {row['pk']}",
+        row["provider"],
+        row["uid"] if provider.is_subject(row["uid"], row.get("id_key", "")) else None,
+        provider.issuer,
+        _email_in(row["extra_data"]),
+    )
 
 
 def _has(model: Any, name: str) -> bool:
@@ -131,8 +147,16 @@ def _email_in(data: Any) -> str:
     return next(filter(None, emails), "")
 
 
-def _is_number(uid: str) -> bool:
+def _is_number(uid: str, _: str = "") -> bool:
     return uid.isascii() and uid.isdecimal()
+
+
+def _always(uid: str, key: str) -> bool:
+    return True
+
+
+def _never(uid: str, key: str) -> bool:
+    return False
 
 
 class Allauth(Source):
@@ -144,43 +168,38 @@ class Allauth(Source):
 
     app, label, model = "allauth.socialaccount", "socialaccount", "SocialAccount"
 
-    def is_subject(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the uid of a row is the subject."""
-        provider = row["provider"]
-        if provider in {"google", "github"}:
-            return _is_number(row["uid"])
-        if provider == "apple":
-            return True
-        app = self._openid_app(provider)
-        return app is not None and app.get("uid_field", "sub") == "sub"
-
-    def issuer_of(self, provider: str) -> str | None:
-        """Return the issuer of a provider."""
-        if provider == "github":
-            configured = self._configured("github").get("GITHUB_URL", _GITHUB)
-            return f"{str(configured).rstrip('/')}/login/oauth"
-        if provider in {"google", "apple"}:
-            return _GOOGLE if provider == "google" else _APPLE
-        app = self._openid_app(provider) or {}
+    def provider_of(self, name: str) -> FormerProvider:
+        """Return a provider."""
+        if name == "github":
+            site = str(_configured("github").get("GITHUB_URL", _GITHUB)).rstrip("/")
+            return FormerProvider(f"{site}/login/oauth", _is_number)
+        if name == "google":
+            return FormerProvider(_GOOGLE, _is_number)
+        if name == "apple":
+            return FormerProvider(_APPLE, _always)
+        app = self._openid_app(name)
+        if app is None:
+            return FormerProvider(None, _never)
         server = app.get("server_url")
-        return server.partition("/.well-known/")[0] if isinstance(server, str) and server else None
+        issuer = server.partition("/.well-known/")[0] if isinstance(server, str) and server else None
+        return FormerProvider(issuer, _always if app.get("uid_field", "sub") == "sub" else _never)
 
-    def _openid_app(self, provider: str) -> Mapping[str, Any] | None:
+    def _openid_app(self, name: str) -> Mapping[str, Any] | None:
         """Return the settings of an app for OpenID Connect: those of the settings win, as in allauth."""
-        configured = self._configured("openid_connect")
+        configured = _configured("openid_connect")
         for app in [*configured.get("APPS", []), configured.get("APP") or {}]:
-            if app.get("provider_id") == provider:
+            if app.get("provider_id") == name:
                 found: Mapping[str, Any] = app.get("settings") or {}
                 return found
         model = apps.get_model(self.label, "SocialApp")
-        rows = model._base_manager.using(accounts_database()).filter(provider="openid_connect", provider_id=provider)
+        rows = model._base_manager.using(accounts_database()).filter(provider="openid_connect", provider_id=name)
         row = rows.first()
         return None if row is None else row.settings
 
-    @staticmethod
-    def _configured(provider: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = getattr(django_settings, "SOCIALACCOUNT_PROVIDERS", {}).get(provider, {})
-        return found
+
+def _configured(provider: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(django_settings, "SOCIALACCOUNT_PROVIDERS", {}).get(provider, {})
+    return found
 
 
 class SocialAuth(Source):
@@ -192,33 +211,23 @@ class SocialAuth(Source):
 
     app, label, model = "social_django", "social_django", "UserSocialAuth"
 
-    _GOOGLE = frozenset({"google-oauth2", "google-openidconnect", "google-onetap"})
-    _GITHUB = frozenset({"github", "github-org", "github-team"})
-
-    def is_subject(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the uid of a row is the subject."""
-        provider, key = row["provider"], row.get("id_key", "")
-        if provider in self._GITHUB:
-            return key in {"", "id"} and _is_number(row["uid"])
-        if provider in self._GOOGLE:
+    def provider_of(self, name: str) -> FormerProvider:
+        """Return a provider."""
+        if name in {"google-oauth2", "google-openidconnect", "google-onetap"}:
             # The migration to version 6 says "email" of each row, so the uid itself is looked at.
-            return _is_number(row["uid"])
-        if key:
-            return bool(key == "sub")
-        return provider in {"apple-id", "oidc"} and self._setting(provider, "ID_KEY") in {None, "", "sub"}
+            return FormerProvider(_GOOGLE, _is_number)
+        if name in {"github", "github-org", "github-team"}:
+            return FormerProvider(f"{_GITHUB}/login/oauth", lambda uid, key: key in {"", "id"} and _is_number(uid))
+        has_default = name in {"apple-id", "oidc"} and self._setting(name, "ID_KEY") in {None, "", "sub"}
+        return FormerProvider(self._issuer_of(name), lambda uid, key: key == "sub" or (key == "" and has_default))
 
-    def issuer_of(self, provider: str) -> str | None:
-        """Return the issuer of a provider."""
-        if provider in self._GOOGLE:
-            return _GOOGLE
-        if provider in self._GITHUB:
-            return f"{_GITHUB}/login/oauth"
-        if provider == "apple-id":
+    def _issuer_of(self, name: str) -> str | None:
+        if name == "apple-id":
             return _APPLE
-        if provider == "azuread-v2-tenant-oauth2":
-            tenant = self._setting(provider, "TENANT_ID")
+        if name == "azuread-v2-tenant-oauth2":
+            tenant = self._setting(name, "TENANT_ID")
             return f"{_MICROSOFT}/{tenant}/v2.0" if tenant else None
-        endpoint = self._setting(provider, "OIDC_ENDPOINT")
+        endpoint = self._setting(name, "OIDC_ENDPOINT")
         return str(endpoint).rstrip("/") if endpoint else None
 
     @staticmethod
