@@ -60,7 +60,7 @@ $(VENV)/bin/pip:
 
 $(VENV)/demo: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the kit and the demo's PostgreSQL"
-	@$(BIN)/pip install --quiet --editable '.[passkeys,totp]' --group demo
+	@$(BIN)/pip install --quiet --editable '.[oidc,passkeys,totp]' --group demo
 	@touch $@
 
 $(VENV)/tox: | $(VENV)/bin/pip

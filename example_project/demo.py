@@ -23,6 +23,12 @@ from own_names import LOCAL, own_exchange, own_names
 HERE = Path(__file__).parent
 HOST = "localhost"  # browsers bind no passkey to an IP address
 KEYS = ("SECRET_KEY", "JWT_SECRET_KEY")
+# The users of the provider: a new one, one whose address has an account already, and one with an unverified address.
+PROVIDER_ACCOUNTS = (
+    ("newcomer", "newcomer@example.net", True),
+    ("ada", "ada@example.com", True),
+    ("unverified", "unverified@example.net", False),
+)
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 
 
@@ -34,7 +40,7 @@ def main() -> int:
         refuse_taken_port(port)
         parameters(os.environ)
         with ExitStack() as stack:
-            environment = prepare(stack, port)
+            environment = {**own_provider(stack), **prepare(stack, port)}
             for command in (["migrate", "--verbosity", "0"], ["seed"]):
                 manage(command, environment)
             print(addresses(environment), flush=True)
@@ -110,6 +116,25 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
     defaults = {"DEBUG": "1", "PORT": port, "RABBITMQ_HOST": "127.0.0.1", "EMAIL_FILE_PATH": str(LOCAL / "mails")}
     defaults |= {**keys, **names}
     return {**defaults, **os.environ, "DATABASE_URL": database_url}
+
+
+def own_provider(stack: ExitStack) -> dict[str, str]:
+    """Start an OpenID provider on this machine, and return its settings. It is that of the tests: a clone has it."""
+    sys.path.append(str(HERE.parent))
+    try:
+        from tests.features.oidc.providers.hostile import Provider
+    except ImportError:
+        return {}
+    provider = stack.enter_context(Provider())
+    provider.accounts = {
+        name: {"sub": str(number), "email": email, "email_verified": is_verified}
+        for number, (name, email, is_verified) in enumerate(PROVIDER_ACCOUNTS, 1)
+    }
+    return {
+        "OIDC_ISSUER": provider.issuer,
+        "OIDC_CLIENT_ID": provider.client_id,
+        "OIDC_CLIENT_SECRET": str(provider.client_secret),
+    }
 
 
 def own_keys(path: Path) -> dict[str, str]:

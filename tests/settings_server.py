@@ -8,6 +8,7 @@ for _name, _value in vars(importlib.import_module(os.environ["TEST_SETTINGS"])).
     if _name.isupper():
         globals()[_name] = _value
 
+INSTALLED_APPS = [app for app in globals()["INSTALLED_APPS"] if app != os.environ.get("TEST_WITHOUT_APP")]
 NINJA_AUTH_KIT = {**globals()["NINJA_AUTH_KIT"], **json.loads(os.environ.get("TEST_KIT", "{}"))}
 RABBITMQ_HOST = os.environ.get("TEST_RABBITMQ_HOST")
 RABBITMQ_PORT = os.environ.get("TEST_RABBITMQ_PORT")

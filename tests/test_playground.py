@@ -393,6 +393,74 @@ def refresh_cookies(page: Page) -> list[str]:
     return [cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "__Host-authkit-refresh"]
 
 
+PROVIDER = "Log in with Example ID"
+
+
+def choose(page: Page, account: str, button: Callable[[], None]) -> None:
+    """Press a button that opens the window of the provider, and log in there."""
+    with page.expect_popup() as opened:
+        button()
+    opened.value.get_by_role("link", name=account, exact=True).click()
+
+
+def test_a_provider_registers_logs_in_and_refuses(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+
+    choose(page, "newcomer", lambda: press(page, "phone", PROVIDER))
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+    expect(page.get_by_label("Email address").first).to_have_value("newcomer@example.net")
+    choose(page, "ada", lambda: press(page, "laptop", PROVIDER))
+    expect(page.locator("#laptop .screen")).to_contain_text("409 account_exists")
+    choose(page, "unverified", lambda: press(page, "laptop", PROVIDER))
+    expect(page.locator("#laptop .screen")).to_contain_text("403 email_not_verified")
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+
+    choose(page, "newcomer", lambda: press(page, "laptop", PROVIDER))
+    expect(state(page, "laptop")).to_have_attribute("data-state", "live")
+    expect(state(page, "phone")).to_have_attribute("data-state", "ended")
+
+
+def test_a_provider_is_linked_steps_up_and_is_unlinked(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    page.get_by_label("Email address").first.fill("ada@example.com")
+    page.get_by_label("Password", exact=True).fill("ada likes long passwords")
+    log_in(page, "phone")
+    page.get_by_text("Login with a provider").click()
+    panel = page.locator("#providers")
+
+    choose(page, "ada", panel.get_by_role("button", name="Link Example ID").click)
+    expect(panel).to_contain_text("example: ada@example.com")
+    choose(page, "ada", panel.get_by_role("button", name="Step up with Example ID").click)
+    expect(page.locator("#exchange")).to_contain_text('"acr": "aal1"')
+    panel.get_by_role("button", name="Unlink").click()
+
+    expect(panel).not_to_contain_text("example: ada@example.com")
+
+
+def test_a_closed_window_of_the_provider_changes_nothing(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+
+    with page.expect_popup() as opened:
+        press(page, "phone", PROVIDER)
+    opened.value.get_by_role("link", name="ada", exact=True).wait_for()
+    opened.value.close()
+    button = page.locator("#phone").get_by_role("button", name=PROVIDER)
+    expect(button).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#phone .screen")).to_contain_text("Not logged in")
+
+    choose(page, "newcomer", lambda: press(page, "phone", PROVIDER))
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+
+
+def test_in_cookie_mode_a_provider_sets_the_cookie(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    page.get_by_label("Keep the refresh token in a cookie").check()
+
+    choose(page, "newcomer", lambda: press(page, "laptop", PROVIDER))
+
+    expect(page.locator("#laptop .screen")).to_contain_text("refresh token in a cookie")
+
+
 def test_in_cookie_mode_the_page_never_has_the_refresh_token(open_page: Callable[..., Page]) -> None:
     page = open_page(environment=WITHOUT_BROKER)
     exchange, laptop = page.locator("#exchange"), page.locator("#laptop .screen")
@@ -514,7 +582,7 @@ def test_the_switch_of_cookie_mode_works_by_the_keyboard_and_has_a_description(o
     refresh = page.locator("#laptop [data-do=refresh]")
     expect(switch).to_have_accessible_description(re.compile("Log out on the laptop to change the switch"))
 
-    page.locator("#laptop").get_by_role("button", name="Log in with a passkey").focus()
+    page.locator("#laptop").get_by_role("button", name=PROVIDER).focus()
     page.keyboard.press("Tab")
     expect(switch).to_be_focused()
     page.keyboard.press("Space")

@@ -36,6 +36,7 @@ SIZES = {
     "REC": 5,
     "PASS": 14,
     "CODE": 6,
+    "OIDC": 13,
     "VER": 11,
     "DOS": 4,
     "KEY": 3,

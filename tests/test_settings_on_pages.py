@@ -137,8 +137,12 @@ SNIPPETS = different(chain(*(source(page) for page in PAGES for source in (in_bl
 # What the pages read from the environment.
 ENVIRONMENT = {
     "ALLOWED_HOSTS": "example.com",
+    "APPLE_PRIVATE_KEY": ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    .decode(),
     "AUTHKIT_SECRET_KEY": secrets.token_urlsafe(64),
     "BASE_URL": "https://example.com",
+    "GOOGLE_CLIENT_SECRET": "a secret of the test",
     "JWT_SECRET_KEY": secrets.token_urlsafe(64),
     "PGDATABASE": "mysite",
     "PGHOST": "postgres",
@@ -148,6 +152,7 @@ ENVIRONMENT = {
     "RABBITMQ_PASSWORD": "a secret of the test",
     "RABBITMQ_USER": "mysite",
     "SECRET_KEY": "a secret of the test, which is as long as Django wants it to be",
+    "STAFF_CLIENT_SECRET": "a secret of the test",
     "SIGNING_KEY": ec.generate_private_key(ec.SECP256R1())
     .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     .decode(),

@@ -138,6 +138,27 @@ FEATURES = {
         ),
         ("api_key_network",),
     ),
+    "providers": Feature(
+        (
+            "auth_list_providers",
+            "auth_start_provider_flow",
+            "auth_finish_provider_flow",
+            "auth_finish_provider_flow_by_id_token",
+            "auth_sign_up_by_provider",
+            "auth_list_identities",
+            "auth_unlink_identity",
+        ),
+        ("identity.linked", "identity.unlinked", "identity.refused"),
+        (
+            'OIDC["PROVIDERS"]',
+            'OIDC["REDIRECT_URIS"]',
+            'OIDC["REGISTERS"]',
+            "REGISTRATION_OPEN",
+            "STEP_UP_MAX_AGE",
+            "BASE_URL",
+        ),
+        ("oidc_network",),
+    ),
     "passkeys": Feature(
         (
             "auth_begin_passkey_registration",
@@ -198,7 +219,8 @@ def _event(name: str) -> str:
 
 def _operation(name: str) -> list[str]:
     path, method, operation = operations()[name]
-    token = "required" if operation.get("security") else "not required"
+    security = operation.get("security")
+    token = "not required" if not security else "optional" if {} in security else "required"
     lines = [f"### `{method.upper()} {path}`", "", operation["description"], "", f"Access token: {token}.", ""]
     lines += _body(operation)
     lines += ["| status | response |", "|---|---|"]

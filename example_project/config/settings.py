@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import django
 
 from config.environment import is_on, required
+from config.providers import PROVIDERS
 from ninja_auth_kit.conf import AuthKitSettings
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,7 @@ INSTALLED_APPS = [
     "ninja_auth_kit.contrib.totp",  # the kit, optional: authenticator apps
     "ninja_auth_kit.contrib.passkeys",  # the kit, optional: passkeys
     "ninja_auth_kit.contrib.cookies",  # the kit, optional: cookie mode
+    "ninja_auth_kit.contrib.oidc",  # the kit, optional: login with a provider
     "accounts",
     "mailbox",
     "notes",
@@ -103,6 +105,8 @@ RABBITMQ_VHOST = os.environ.get("RABBITMQ_VHOST")
 RABBITMQ_TLS = is_on("RABBITMQ_TLS")
 BASE_URL = os.environ.get("BASE_URL", f"http://localhost:{PORT}")  # browsers bind no passkey to an IP address
 
+SILENCED_SYSTEM_CHECKS = ["ninja_auth_kit.W033"]  # the provider of the demo is trusted for addresses
+
 NINJA_AUTH_KIT: AuthKitSettings = {
     # The scheme and host of the links in emails. They are never taken from a request.
     "BASE_URL": BASE_URL,
@@ -118,4 +122,6 @@ NINJA_AUTH_KIT: AuthKitSettings = {
     "SESSION_LIMIT": 1,
     # The name of this site in authenticator apps.
     "TOTP": {"ISSUER_NAME": "Example project"},
+    # The providers, and the page to which they send the browser back.
+    "OIDC": {"PROVIDERS": PROVIDERS, "REDIRECT_URIS": [f"{BASE_URL.rstrip('/')}/provider-done"] if PROVIDERS else []},
 }

@@ -3,8 +3,8 @@
 from django.conf import settings
 from django.urls import path
 
-from playground.views import events, page
+from playground.views import events, page, provider_done
 
-urlpatterns = [path("", page)]
+urlpatterns = [path("", page), path("provider-done", provider_done)]
 if settings.DEBUG:
     urlpatterns.append(path("events", events))

@@ -30,6 +30,14 @@ def page(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def provider_done(request: HttpRequest) -> HttpResponse:
+    """Show the page to which a provider sends the browser back. Its script passes the parameters on, and closes it."""
+    response = render(request, "playground/provider_done.html")
+    response["Content-Security-Policy"] = "default-src 'none'; script-src 'self'; base-uri 'none'"
+    response["Referrer-Policy"] = "no-referrer"  # the address has the code
+    return response
+
+
 def events(request: HttpRequest) -> StreamingHttpResponse:
     """Stream the audit events of all users from now on; without a broker, stream the number of events that wait."""
     stream = StreamingHttpResponse(_stream(), content_type="text/event-stream")

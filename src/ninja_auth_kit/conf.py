@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from os import PathLike
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints
 from urllib.parse import urlsplit
 
@@ -119,6 +120,36 @@ class ApiKeySettings(TypedDict, total=False):
 class EmailCodeSettings(TypedDict, total=False):
     """The keys of `EMAIL_CODE`, for `ninja_auth_kit.contrib.email_code`."""
 
+    REGISTERS: bool
+
+
+class ProviderSettings(TypedDict, total=False):
+    """A provider in `PROVIDERS`. The presets are those of Apple, GitHub, Google and Microsoft."""
+
+    preset: Literal["apple", "github", "google", "microsoft"]
+    issuer: str
+    client_ids: Sequence[str]
+    client_secret: str
+    auth_method: Literal["client_secret_basic", "client_secret_post", "none"]
+    scope: str
+    name: str
+    email_trusted: bool
+    links_verified_email: bool
+    ca_file: str | PathLike[str]
+    algorithms: Sequence[Literal["ES256", "EdDSA", "PS256", "RS256"]]
+    tenant: str
+    tenants: Sequence[str]
+    team_id: str
+    key_id: str
+    private_key: str
+    api: str
+
+
+class OidcSettings(TypedDict, total=False):
+    """The keys of `OIDC`, for `ninja_auth_kit.contrib.oidc`."""
+
+    PROVIDERS: Mapping[str, ProviderSettings]
+    REDIRECT_URIS: Sequence[str]
     REGISTERS: bool
 
 
@@ -272,6 +303,7 @@ class AuthKitSettings(TypedDict, total=False):
     TOTP: TotpSettings
     PASSKEYS: PasskeySettings
     EMAIL_CODE: EmailCodeSettings
+    OIDC: OidcSettings
     REGISTRATION_OPEN: Annotated[
         bool, Setting(True, rules.BOOLEAN, REGISTRATION, "Whether registration is open to everyone.")
     ]

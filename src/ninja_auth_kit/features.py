@@ -71,6 +71,8 @@ class Feature:
         prunable: takes the current time and how long rows are kept, and returns the rows that may be deleted.
         gates: asked in each login, when the user is locked and before a session is started.
         has_second_factor: returns whether a user has a confirmed second factor.
+        has_way_in: returns whether a user can log in by what this app has of the user, without a password.
+        step_up_methods: returns how a user without a second factor can make a step-up beside the password.
         rewrap: seals the rows of former root secrets again, in batches, and returns what it did, by table.
         locked_out: returns the primary keys of users, a query for each table, whose rows are sealed under a root
             secret that is listed no more, so that no use of them can succeed.
@@ -95,6 +97,8 @@ class Feature:
     prunable: Callable[..., list[Prunable]] | None = None
     gates: tuple[Gate, ...] = ()
     has_second_factor: Callable[[Any], bool] | None = None
+    has_way_in: Callable[[Any], bool] | None = None
+    step_up_methods: Callable[[Any], tuple[str, ...]] | None = None
     rewrap: Callable[[], list[Rewrapped]] | None = None
     locked_out: Callable[[], "list[QuerySet[Any]]"] | None = None
     forget_devices: Callable[[Any | None], None] | None = None
@@ -135,6 +139,23 @@ def gates() -> tuple[Gate, ...]:
 def has_second_factor(user: Any) -> bool:
     """Return whether a user has a confirmed second factor; without features, without a query."""
     return any(feature.has_second_factor(user) for feature in _features.values() if feature.has_second_factor)
+
+
+def has_way_in(user: Any, *, apart_from: str = "") -> bool:
+    """Return whether a user can log in without a password.
+
+    Args:
+        user: the user. Lock it, if one of the ways is about to be removed.
+        apart_from: the label of an app that is not asked.
+    """
+    asked = [one.has_way_in for one in _features.values() if one.has_way_in and one.name != apart_from]
+    return any(has_way_in(user) for has_way_in in asked)
+
+
+def step_up_methods(user: Any) -> tuple[str, ...]:
+    """Return how a user without a second factor can make a step-up, beside the password."""
+    asked = [one.step_up_methods for one in _features.values() if one.step_up_methods]
+    return tuple(method for methods in asked for method in methods(user))
 
 
 def need_localhost() -> bool:

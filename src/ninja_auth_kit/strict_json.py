@@ -21,13 +21,23 @@ def parse_object(data: bytes) -> dict[str, Any]:
         ValueError: the data is something else, is nested too deep, or has a number with too many
             digits for Python.
     """
-    try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_reject_constant)
-    except RecursionError as error:
-        raise ValueError("JSON must not be nested so deep.") from error
+    parsed = parse(data)
     if not isinstance(parsed, dict):
         raise ValueError("JSON must be an object.")
     return parsed
+
+
+def parse(data: bytes) -> Any:
+    """Parse one JSON value, as `parse_object` does.
+
+    Raises:
+        DuplicateMemberError: an object has a member twice.
+        ValueError: the data is something else.
+    """
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_reject_constant)
+    except RecursionError as error:
+        raise ValueError("JSON must not be nested so deep.") from error
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from ninja_auth_kit import features
 from tests.conftest import EMAIL, PASSWORD, Api
 
 IS_INSTALLED = os.environ["DJANGO_SETTINGS_MODULE"].startswith("tests.settings_features")
@@ -103,6 +104,12 @@ def finish_by_recovery_code(api: Api, challenge: str, code: str) -> Any:
 def answer(response: Any) -> tuple[int, str | None]:
     """Return the status, and the code of the error if it is one."""
     return response.status_code, response.json()["code"] if response.status_code >= 400 else None
+
+
+@pytest.fixture
+def without_email_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no emailed code be a way in."""
+    monkeypatch.delitem(features._features, "ninja_auth_kit_email_code")
 
 
 @pytest.fixture(autouse=True)

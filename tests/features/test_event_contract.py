@@ -18,6 +18,7 @@ from ninja_auth_kit.audit.events import Event, all_events, event_class, parse
 from ninja_auth_kit.audit.events.schemas import schema_of
 from ninja_auth_kit.contrib.factors import enrolment
 from ninja_auth_kit.contrib.factors.models import Factor
+from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.contrib.passkeys.models import Passkey
 from ninja_auth_kit.models import AuditOutbox
 from tests.audit.compatibility import breaks
@@ -25,6 +26,7 @@ from tests.audit.test_contract import RECORD, normalized, validator
 from tests.conftest import Api
 from tests.features.conftest import Enrolled, enrol
 from tests.features.email_code.conftest import ask
+from tests.features.oidc.conftest import flow
 from tests.features.passkeys.conftest import login as login_by_passkey
 from tests.features.passkeys.conftest import new_passkey, register
 
@@ -64,6 +66,15 @@ def play_every_flow(api: Api, user: Any, later: Callable[..., Any]) -> None:
     assert api.get("/notes/write", token=key["key"]).status_code == 403
     assert api.delete(f"api-keys/{key['id']}", token=token).status_code == 204
     ask(api)
+    play_provider(api, token)
+
+
+def play_provider(api: Api, token: str) -> None:
+    """Link and unlink an identity, and send an answer that is refused."""
+    with FakeProvider("example") as provider:
+        linked = flow(api, provider, "link", token=token)
+        assert flow(api, provider, nonce="wrong").status_code == 400
+    assert api.delete(f"identities/{linked.json()['id']}", token=token).status_code == 204
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from django.utils import timezone
 import ninja_auth_kit
 from ninja_auth_kit.contrib.api_keys.models import ApiKey
 from ninja_auth_kit.contrib.factors.models import Factor, RecoveryCode, RememberedDevice
+from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.passkeys.models import Passkey
 from ninja_auth_kit.contrib.totp.models import TotpSecret
 from tests.admin.conftest import Pages, admin_user, host_with_admin, pages, told
@@ -55,7 +56,7 @@ def viewer(make_user: Callable[..., Any]) -> Pages:
 def test_the_admin_has_four_models_and_django_finds_no_fault() -> None:
     found = {model for model in admin.site._registry if model._meta.app_label.startswith("ninja_auth_kit_")}
 
-    assert found == {ApiKey, Factor, RememberedDevice, Passkey}
+    assert found == {ApiKey, Factor, Identity, RememberedDevice, Passkey}
     call_command("check", verbosity=0)
 
 

@@ -151,7 +151,7 @@ def test_openapi_names_every_error_of_a_registration(api: Api, user: Any, kit: A
     assert "email_not_verified" in documented["examples"]
 
 
-def test_the_last_way_in_is_one_that_logs_in(api: Api, user: Any, clock: Any) -> None:
+def test_the_last_way_in_is_one_that_logs_in(api: Api, user: Any, clock: Any, without_email_codes: None) -> None:
     laptop, key = new_passkey(), new_passkey(is_resident=False, is_user_verified=False)
     first = register(api, api.pair()["access_token"], laptop).json()
     token = first["tokens"]["access_token"]

@@ -5,9 +5,12 @@ but not `current_password` or `refresh_token`, and a refresh token that could no
 is taken out of the request before anything can fail, and Django Ninja gets it back only while it parses it.
 """
 
+import json
+from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO, IOBase
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -26,6 +29,40 @@ from ninja_auth_kit.api.errors import (
 )
 
 MAXIMUM_BODY = 65_536  # bytes; the largest ordinary body, a registration, has less than 2,000
+_MOST_FIELDS = 100
+_TAKES_FORM = "authkit_takes_form"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def takes_form(endpoint: Endpoint) -> Endpoint:
+    """Decorate an endpoint: it also takes a form in place of JSON, because a browser that was sent here posts one.
+
+    So any site can post to it, with the cookies of the browser. It must change nothing.
+    """
+    setattr(endpoint, _TAKES_FORM, True)
+    return endpoint
+
+
+def is_form_endpoint(endpoint: Callable[..., Any]) -> bool:
+    """Return whether `takes_form` has decorated an endpoint."""
+    return getattr(endpoint, _TAKES_FORM, False)
+
+
+def form_as_json(body: bytes) -> bytes:
+    """Return the fields of a form as a JSON object.
+
+    Raises:
+        MalformedBodyError: it is not a form in UTF-8, or has a field twice.
+    """
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise MalformedBodyError from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise MalformedBodyError
+    return json.dumps(fields).encode()
 
 
 class _Hidden:

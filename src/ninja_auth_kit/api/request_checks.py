@@ -20,12 +20,22 @@ from ninja_auth_kit.api.errors import (
     UnsupportedMediaTypeError,
     problem_response,
 )
-from ninja_auth_kit.api.request_body import MAXIMUM_BODY, declared_length, empty_body, keep_for_parser, read_body
+from ninja_auth_kit.api.request_body import (
+    MAXIMUM_BODY,
+    declared_length,
+    empty_body,
+    form_as_json,
+    is_form_endpoint,
+    keep_for_parser,
+    read_body,
+)
 from ninja_auth_kit.exceptions import AuthKitError, ServiceUnavailableError, clear_local_variables
 from ninja_auth_kit.strict_json import DuplicateMemberError, parse_object
 
 # For a response that is the same for everyone. An operation that sets it may be stored by caches.
 PUBLIC_FOR_FIVE_MINUTES = "public, max-age=300"
+FORM = "application/x-www-form-urlencoded"
+_MAY_BE_FORM = "_ninja_auth_kit_may_be_form"  # an attribute of requests
 
 logger = logging.getLogger("ninja_auth_kit.api")
 
@@ -82,6 +92,8 @@ def _checked_body(request: HttpRequest) -> bytes:
     length = declared_length(request)
     if length > MAXIMUM_BODY:  # before the body is read into memory
         raise BodyTooLargeError
+    if request.content_type == FORM and getattr(request, _MAY_BE_FORM, False):
+        return form_as_json(read_body(request))
     if length and not _is_json(request):
         raise UnsupportedMediaTypeError
     body = read_body(request)
@@ -151,11 +163,13 @@ class StrictPathView(PathView):
         """
         view = super().get_view()
         allowed = sorted({method for operation in self.operations for method in operation.methods})
+        may_be_form = any(is_form_endpoint(operation.view_func) for operation in self.operations)
 
         @_opens_transactions
         @csrf_exempt
         def strict_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if request.method in allowed:
+                setattr(request, _MAY_BE_FORM, may_be_form)
                 response: HttpResponseBase = view(request, *args, **kwargs)
                 return response
             return method_not_allowed(request, allowed)

@@ -73,10 +73,14 @@ contrib/*/checks.py, in projects that install the app
     E021  passkeys cannot be bound to this domain, or not be used on this origin
     E022  a page that uses passkeys has no TLS
     E023  a code cannot register, because a field of the users is filled by REGISTRATION_SCHEMA only
+    E024  a provider lacks what it needs, or is not https
+    E025  a redirect URI of providers is not https
     E026  a scope of API keys is not a scope token
     E027  API keys are valid for longer by default than they can be
+    E028  a provider cannot register, because a field of the users is filled by REGISTRATION_SCHEMA only
     W031  CORS lets a page of any origin send requests with cookies
     W032  contrib.factors is installed without a kind of second factor
+    W033  a provider of the project's own is trusted for email addresses
 
 The checks marked (--deploy) run with `manage.py check --deploy`: what they report is fine on a laptop and unsafe on a
 server. They are warnings, so that a project with a reason, such as a private network, can list them in

@@ -60,19 +60,37 @@ def page_url(page: str) -> str:
             "NINJA_AUTH_KIT['BASE_URL'] is required for links in emails. Set it to the scheme and host of your site, "
             "such as 'https://example.com'."
         )
+    url = own_url(f"auth_{page}_page")
+    if url is not None:
+        return url
+    raise ImproperlyConfigured(
+        f"The link in an email needs a page {page!r}, and the URLs of the kit are not in the URLconf. Add "
+        f"include('ninja_auth_kit.urls') to your URLconf, or set NINJA_AUTH_KIT['FRONTEND_URLS'][{page!r}]."
+    )
+
+
+def own_url(name: str, *args: str) -> str | None:
+    """Return the public URL of an operation of the kit: below `BASE_URL`, whatever the Host header of a request is.
+
+    Args:
+        name: the name of the URL, such as "auth_login".
+        args: the parameters in its path.
+
+    Returns:
+        The URL, or None if the URLconf does not have it or `BASE_URL` is missing.
+    """
+    if settings.BASE_URL is None:
+        return None
     _ = get_resolver().url_patterns  # importing the URLconf registers the namespaces of the APIs
     for namespace in sorted(page_namespaces, key=OWN_NAMESPACE.__ne__):  # `ninja_auth_kit.urls` comes first
         try:
-            path = reverse(f"{namespace}:auth_{page}_page")
+            path = reverse(f"{namespace}:{name}", args=args)
         except NoReverseMatch:  # the API is not in the URLconf
             continue
         # The script prefix comes from the request. If Django is mounted below a path, BASE_URL has
         # it.
         return f"{settings.BASE_URL}/{path.removeprefix(get_script_prefix())}"
-    raise ImproperlyConfigured(
-        f"The link in an email needs a page {page!r}, and the URLs of the kit are not in the URLconf. Add "
-        f"include('ninja_auth_kit.urls') to your URLconf, or set NINJA_AUTH_KIT['FRONTEND_URLS'][{page!r}]."
-    )
+    return None
 
 
 def site_context() -> dict[str, str]:

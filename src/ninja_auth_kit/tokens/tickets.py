@@ -40,6 +40,8 @@ class TicketPurpose(Enum):
     PASSKEY_STEP_UP = 4
     EMAIL_CODE = 5  # a login that waits for a mailed code
     EMAIL_CODE_SIGNUP = 6  # an account that waits for its username
+    PROVIDER = 7  # a login, a link or a step-up that waits for a provider
+    PROVIDER_SIGNUP = 8  # an account that waits for its username
 
 
 class InvalidTicketError(Exception):

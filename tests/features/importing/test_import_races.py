@@ -12,6 +12,11 @@ from ninja_auth_kit.contrib.factors import former_factors, importing
 from ninja_auth_kit.contrib.factors.former_factors import SOURCES, FormerFactor, Outcome, Source
 from ninja_auth_kit.contrib.factors.importing import import_factors
 from ninja_auth_kit.contrib.factors.models import Factor
+from ninja_auth_kit.contrib.oidc import former_identities
+from ninja_auth_kit.contrib.oidc.former_identities import SOURCES as IDENTITY_SOURCES
+from ninja_auth_kit.contrib.oidc.former_identities import Outcome as IdentityOutcome
+from ninja_auth_kit.contrib.oidc.importing import import_identities
+from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.passkeys.models import Passkey
 from ninja_auth_kit.contrib.totp.models import TotpSecret
 from ninja_auth_kit.models import UserSession
@@ -176,3 +181,47 @@ def test_no_session_that_begins_during_the_run_is_without_the_factor(
         assert api.login().status_code == 202
         Factor.objects.all().delete()
         device.delete()
+
+
+# Identities
+
+
+def import_all_identities(source: str) -> Counter[IdentityOutcome]:
+    return Counter(one.outcome for one in import_identities(IDENTITY_SOURCES[source]))
+
+
+def test_four_runs_at_once_import_each_identity_once(
+    make_users: Callable[[int], list[Any]], monkeypatch: pytest.MonkeyPatch, audited: None
+) -> None:
+    from allauth.socialaccount.models import SocialAccount
+
+    monkeypatch.setattr(former_identities, "BATCH", 3)
+    for number, user in enumerate(make_users(10), 100):
+        for provider in ("google", "github"):
+            SocialAccount.objects.create(user=user, provider=provider, uid=str(number))
+
+    results = at_once(*[lambda: import_all_identities("allauth")] * 4)
+
+    total: Counter[IdentityOutcome] = sum(results, Counter())
+    assert total == {IdentityOutcome.DONE: 20, IdentityOutcome.KNOWN: 60}
+    assert Identity.objects.count() == 20
+    assert event_names().count("identity.linked") == 20
+
+
+def test_two_packages_that_give_one_identity_to_two_users_do_not_wait_for_each_other_for_ever(
+    make_users: Callable[[int], list[Any]],
+) -> None:
+    """The users have the same subjects in opposite orders."""
+    from allauth.socialaccount.models import SocialAccount
+    from social_django.models import UserSocialAuth
+
+    users = make_users(8)
+    for number, user in enumerate(users, 100):
+        SocialAccount.objects.create(user=user, provider="google", uid=str(number))
+        UserSocialAuth.objects.create(user=user, provider="google-oauth2", uid=str(207 - number), id_key="sub")
+
+    results = at_once(*[lambda: import_all_identities("allauth"), lambda: import_all_identities("social-auth")] * 2)
+
+    assert not [one for one in results if isinstance(one, Exception)]
+    assert Identity.objects.count() == 8
+    assert len(set(Identity.objects.values_list("user", flat=True))) == 8

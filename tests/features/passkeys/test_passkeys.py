@@ -661,7 +661,14 @@ def test_the_account_can_be_deleted_by_its_owner(api: Api, owner: Owner) -> None
     assert Passkey.objects.count() == PasskeyHandle.objects.count() == 0
 
 
-def test_the_last_passkey_stays_if_there_is_no_password(api: Api, owner: Owner) -> None:
+def test_the_last_passkey_can_go_if_a_code_is_left(api: Api, owner: Owner) -> None:
+    owner.user.set_unusable_password()
+    owner.user.save()
+    token = login(api, owner.passkey).json()["access_token"]
+    assert api.delete(f"factors/{owner.factor_id}", token=token).status_code == 204
+
+
+def test_the_last_passkey_stays_if_there_is_no_password(api: Api, owner: Owner, without_email_codes: None) -> None:
     owner.user.set_unusable_password()
     owner.user.save()
     token = login(api, owner.passkey).json()["access_token"]

@@ -5,7 +5,7 @@ const AUTH = "/api/auth";
 const KEPT = 40; // requests and events that stay on the page
 const MAIL_PATIENCE = 10_000; // milliseconds
 const TRANSPORT = "X-AuthKit-Transport"; // the header that asks for cookie mode
-const USES_REFRESH_TOKEN = /^\/api\/auth\/(login|refresh|logout|factors)\b/; // the paths that need the header
+const USES_REFRESH_TOKEN = /^\/api\/auth\/(login|refresh|logout|factors|oidc)\b/; // the paths that need the header
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const account = $("#account");
@@ -387,6 +387,92 @@ async function offerAutofill() {
   if (isAvailable) await loginByPasskey(devices.laptop, "conditional");
 }
 
+// --- providers ----------------------------------------------------------------------------------------------------
+
+const providers = $("#providers");
+
+// The login of the provider opens in a window, because a redirect would end this page and its tokens. A page that
+// stores its tokens goes to the authorization URL itself.
+async function runFlow(provider, purpose, device) {
+  const popup = open("about:blank", "provider", "popup,width=480,height=560"); // later, the browser would block it
+  const bearer = purpose !== "login";
+  const body = { purpose, redirect_uri: `${location.origin}/provider-done` };
+  const begun = await call("POST", `${AUTH}/oidc/${provider}/start`, { body, device, bearer });
+  if (begun.status !== 200 || !popup) {
+    popup?.close();
+    return begun;
+  }
+  popup.location = begun.answer.authorization_url;
+  const added = await cameBack(popup);
+  if (!added?.has("code")) return null; // the user has cancelled
+  const { flow_token } = begun.answer;
+  const answer = Object.fromEntries([...added].filter(([name]) => ["code", "state", "iss"].includes(name)));
+  return call("POST", `${AUTH}/oidc/${provider}/finish`, { body: { flow_token, ...answer }, device, bearer });
+}
+
+// Return the parameters with which the browser came back, or null if the window was closed before.
+function cameBack(popup) {
+  const channel = new BroadcastChannel("provider");
+  return new Promise((resolve) => {
+    channel.onmessage = ({ data }) => resolve(new URLSearchParams(data));
+    const timer = setInterval(() => {
+      if (!popup.closed) return;
+      clearInterval(timer);
+      setTimeout(resolve, 500, null); // unless the message is still on its way
+    }, 250);
+  }).finally(() => channel.close());
+}
+
+async function loginByProvider(device, provider) {
+  const made = await runFlow(provider, "login", device);
+  if (!made) return;
+  if (made.status === 202) return wait(device, made.answer);
+  if (made.status !== 200) return refuse(device, made);
+  await takeAndAskWho(device, made.answer);
+  await checkOthers(device);
+}
+
+async function linkProvider(provider) {
+  const made = await runFlow(provider, "link", activeDevice());
+  if (made?.status === 201) await listIdentities();
+}
+
+async function stepUpByProvider(provider) {
+  const device = activeDevice();
+  const made = await runFlow(provider, "step_up", device);
+  if (made) applyStepUp(device, made);
+}
+
+async function listIdentities() {
+  const made = await call("GET", `${AUTH}/identities`, { device: activeDevice(), quiet: true });
+  if (made.status !== 200) return;
+  $("#identity-list").replaceChildren(...made.answer.map((one) => {
+    const unlink = element("button", { type: "button", textContent: "Unlink", onclick: async () => {
+      const unlinked = await call("DELETE", `${AUTH}/identities/${one.id}`, { device: activeDevice() });
+      if (unlinked.status === 204) await listIdentities();
+    } });
+    return element("li", {}, element("span", { className: "mono", textContent: `${one.provider}: ${one.email} ` }), unlink);
+  }));
+}
+
+// One button for each provider and device, and two for the account.
+async function offerProviders() {
+  const made = await call("GET", `${AUTH}/oidc`, { quiet: true });
+  if (made.status !== 200 || !made.answer.length) return;
+  providers.hidden = false;
+  for (const { id, name } of made.answer) {
+    for (const device of Object.values(devices)) {
+      const button = element("button", { type: "button", textContent: `Log in with ${name}` });
+      on(button, () => loginByProvider(device, id));
+      $("[data-do=loginByPasskey]", device.element).after(button);
+    }
+    const [link, stepUp] = ["Link", "Step up with"].map((what) => element("button", { type: "button", textContent: `${what} ${name}` }));
+    on(link, () => linkProvider(id));
+    on(stepUp, () => stepUpByProvider(id));
+    $("[name=list]", providers).before(link, stepUp);
+  }
+}
+
 // --- emails -----------------------------------------------------------------------------------------------------
 
 // Emails are sent shortly after the response, and one flow may send two: poll for a while, and show what arrives.
@@ -491,6 +577,7 @@ function newUser() {
   factor.confirm.disabled = true;
   showEnrolment();
   $("#factor-list").replaceChildren();
+  $("#identity-list").replaceChildren();
   $("#where").hidden = true;
   closeMails();
   offerAutofill();
@@ -525,6 +612,7 @@ on(factor.complete, completeLogin);
 on(factor.complete_passkey, completeLoginByPasskey);
 on(factor.stepup, stepUp);
 on(factor.stepup_passkey, stepUpByPasskey);
+on($("[name=list]", providers), listIdentities);
 on(factor.erase, async () => void (await call("DELETE", "/api/notes", { device: activeDevice() })));
 on($("#change-password button:not([type])"), async () => {
   const made = await call("POST", `${AUTH}/password/change`, { body: { current_password: password(), new_password: newPassword() }, device: activeDevice() });
@@ -542,6 +630,7 @@ on($("#change-email button"), async () => {
 });
 
 newUser();
+offerProviders();
 setInterval(tick, 250);
 if (document.body.dataset.events) listen(document.body.dataset.events);
 else account.elements.open.disabled = true;

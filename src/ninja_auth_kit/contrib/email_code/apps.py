@@ -37,6 +37,7 @@ class EmailCodeConfig(AppConfig):
         """Register the feature and its system check, and record its events."""
         from ninja_auth_kit.contrib.email_code import events
         from ninja_auth_kit.contrib.email_code.checks import check_required_fields
+        from ninja_auth_kit.models.users import stored_email
 
         checks.register(check_required_fields, checks.Tags.models)
         events.connect()
@@ -49,6 +50,7 @@ class EmailCodeConfig(AppConfig):
                 throttles=THROTTLES,
                 owned_models=(("LoginCode", "user"),),
                 prunable=_prunable,
+                has_way_in=lambda user: bool(stored_email(user)),
                 senders=f"{self.name}.mailing",
             )
         )

@@ -44,6 +44,7 @@ class FactorsConfig(AppConfig):
         """Register the feature, and record its events."""
         from ninja_auth_kit.contrib.factors import events
         from ninja_auth_kit.contrib.factors.checks import check_kinds
+        from ninja_auth_kit.contrib.factors.kinds import can_log_in
         from ninja_auth_kit.contrib.factors.models import Factor, RememberedDevice
         from ninja_auth_kit.contrib.factors.pending import ask_for_factor
 
@@ -60,6 +61,7 @@ class FactorsConfig(AppConfig):
                 prunable=_prunable,
                 gates=(ask_for_factor,),
                 has_second_factor=lambda user: Factor.objects.confirmed(user).are_asked_for,
+                has_way_in=lambda user: can_log_in(Factor.objects.confirmed(user).kinds),
                 rewrap=_rewrap,
                 locked_out=_locked_out,
                 forget_devices=RememberedDevice.objects.forget,

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
+from ninja_auth_kit import features
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.contrib.factors import signals
@@ -181,7 +182,7 @@ def remove_factor(*, user: Any, factor_id: uuid.UUID, client: ClientInfo) -> Non
         factor = find_factor(current, factor_id)
         others = Factor.objects.confirmed(current).kinds
         del others[factor.pk]
-        if not current.has_usable_password() and can_log_in({factor.pk: factor.kind}) and not can_log_in(others):
+        if can_log_in({factor.pk: factor.kind}) and not can_log_in(others) and not _has_other_way_in(current):
             raise LastWayInError
         Factor.objects.filter(pk=factor.pk).delete()
         if others:
@@ -198,6 +199,10 @@ def _remove_all(user: Any) -> int:
     RememberedDevice.objects.filter(user=user.pk).delete()
     UserSession.objects.filter(user=user.pk, is_active=True).update(aal=1, step_up_at=None)
     return Factor.objects.filter(user=user.pk).delete()[0]
+
+
+def _has_other_way_in(user: Any) -> bool:
+    return bool(user.has_usable_password() or features.has_way_in(user, apart_from=Factor._meta.app_label))
 
 
 def reset_factors(*, user_id: Any, client: ClientInfo | None = None, **actor: str) -> list[str]:

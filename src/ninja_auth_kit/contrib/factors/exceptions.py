@@ -65,7 +65,7 @@ class FactorLimitError(AuthKitError):
 
 
 class LastWayInError(AuthKitError):
-    """The account has no password, and this is the last factor that can log in without one."""
+    """The account has no password, and this is its last way to log in without one."""
 
     code = "last_way_in"
     message = _("You could not log in any more. Set a password first, or add another passkey.")

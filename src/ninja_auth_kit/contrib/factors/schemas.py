@@ -88,7 +88,9 @@ class StepUpMethodsOut(Answer):
     acr: str = Field(examples=["aal1"])
     auth_time: int = Field(description="Seconds since the epoch.", examples=[1_790_000_000])
     methods: list[str] = Field(
-        description="Each names an endpoint `step-up/…`, with a hyphen for an underscore.", examples=[["password"]]
+        description="Each names an endpoint `step-up/…`, with a hyphen for an underscore; but `provider` begins with "
+        "`oidc/…/start`.",
+        examples=[["password"]],
     )
 
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from ninja_auth_kit import features
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic, settings
 from ninja_auth_kit.contrib.factors import signals
@@ -44,10 +45,13 @@ class SteppedUp:
 
 
 def methods_for(user: Any) -> tuple[str, ...]:
-    """Return how a user can make a step-up: with a factor, and with the password unless a factor is asked for."""
+    """Return how a user can make a step-up: with a factor, and unless one is asked for, with a first factor."""
     confirmed = Factor.objects.confirmed(user)
     factors = methods_of(confirmed.kinds.values()) if confirmed.kinds else ()
-    return ("password", *factors) if user.has_usable_password() and not confirmed.are_asked_for else factors
+    if confirmed.are_asked_for:
+        return factors
+    password = ("password",) if user.has_usable_password() else ()
+    return (*password, *features.step_up_methods(user), *factors)
 
 
 @sensitive_variables()
