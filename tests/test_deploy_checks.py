@@ -429,7 +429,7 @@ def test_local_times_whose_clocks_change_are_named(
 def test_an_asgi_project_is_told_how_not_to_open_a_connection_for_each_request(settings: Settings) -> None:
     settings.ASGI_APPLICATION = "mysite.asgi.application"
 
-    message, hint = warned("W036")
+    message, hint = warned("W034")
 
     assert "'default' opens a connection" in message
     assert "psycopg[pool]" in hint

@@ -64,7 +64,7 @@ deploy.py
     W025  users of a directory can set a password of their own (--deploy)
     W028  the SMTP email backend has no timeout, or a long one (--deploy)
     W029  the first password hasher takes at most 72 bytes (--deploy)
-    W036  each ASGI request opens a connection to the database (--deploy)
+    W034  each ASGI request opens a connection to the database (--deploy)
 
 contrib/*/checks.py, in projects that install the app
 

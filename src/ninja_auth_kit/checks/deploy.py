@@ -301,7 +301,7 @@ def _limits() -> Iterator[CheckMessage]:
 
 @register(Tags.database, deploy=True)
 def check_connections_of_asgi(**_: Any) -> list[CheckMessage]:
-    """W036: under ASGI, each request that queries the database opens a connection, whatever CONN_MAX_AGE is."""
+    """W034: under ASGI, each request that queries the database opens a connection, whatever CONN_MAX_AGE is."""
     if getattr(django_settings, "ASGI_APPLICATION", None) is None:
         return []
     alias = accounts_database()
@@ -312,4 +312,4 @@ def check_connections_of_asgi(**_: Any) -> list[CheckMessage]:
         f"pip install 'psycopg[pool]', remove CONN_MAX_AGE, and set DATABASES[{alias!r}]['OPTIONS'] to "
         "{'pool': True}. See docs/howto/asgi.md."
     )
-    return [warning("W036", f"Each ASGI request that queries the database {alias!r} opens a connection to it.", hint)]
+    return [warning("W034", f"Each ASGI request that queries the database {alias!r} opens a connection to it.", hint)]
