@@ -283,6 +283,25 @@ def test_a_slow_provider_is_a_503_and_its_connection_is_closed(
     assert not _threads()
 
 
+@pytest.mark.security("OIDC-09")
+def test_after_a_slow_answer_nothing_is_sent_to_the_provider_for_a_while(
+    api: Api, on_loopback: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "PAUSE", 2.0)
+    body = {"purpose": "login", "redirect_uri": "https://example.com/login/done"}
+    with Provider(lie="slow", at=DOCUMENT) as hostile:
+        on_loopback(test=hostile.config())
+        assert answer(api.post("oidc/test/start", body)) == (503, "provider_unavailable")
+        paused = time.perf_counter()
+        hostile.fault = None
+        for _ in range(5):
+            assert answer(api.post("oidc/test/start", body)) == (503, "provider_unavailable")
+        assert hostile.paths() == [DOCUMENT]
+        threading.Event().wait(2.1 - (time.perf_counter() - paused))
+        assert api.post("oidc/test/start", body).status_code == 200
+
+
 def _threads() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name == "ninja_auth_kit-provider"]
 

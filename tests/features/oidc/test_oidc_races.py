@@ -1,6 +1,7 @@
 """Flows in several processes at once: what counts once has one winner, and an identity gets one user."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,37 @@ def _without_password(user: Any) -> None:
     """Take the password away, and keep the sessions: their fingerprint is that of the new hash."""
     type(user).objects.filter(pk=user.pk).update(password="!unusable")
     UserSession.objects.update(auth_hash=password_fingerprint("!unusable"))
+
+
+class TwoWorkers(Server):
+    """The usual server of a small site."""
+
+    command = ("gunicorn", "--workers", "2", "--worker-class", "gthread", "--threads", "8", "--no-control-socket")
+
+
+@pytest.mark.security("OIDC-09")
+def test_a_slow_provider_leaves_the_workers_to_the_rest_of_the_site(
+    api: Api, user: Any, provider: Provider, servers: Callable[..., Server], kit: Callable[..., None]
+) -> None:
+    kit(OIDC=oidc(provider))
+    server = servers(TwoWorkers, THROTTLES=UNLIMITED, SESSION_LIMIT=None, OIDC=oidc(provider))
+    token = api.pair()["access_token"]
+    flows = [returned(provider, begin(server)) for _ in range(24)]
+    provider.fault, provider.fault_at = "slow", "/token"
+
+    with ThreadPoolExecutor(24) as pool:
+        running = [pool.submit(server.request, *one) for one in flows]
+        served = 0
+        while not all(one.done() for one in running):
+            assert server.request("GET", PROFILE, token=token)[0] == 200
+            served += 1
+        answers = [one.result() for one in running]
+
+    assert outcomes(answers) == {(503, "provider_unavailable"): 24}
+    assert served > 20  # if the threads waited for the provider, it would be one or two
+    asked = provider.paths().count("/token")
+    assert asked <= 8
+    # Now it is known, and nobody waits.
+    again = [server.request(*one) for one in flows[:10]]
+    assert outcomes(again) == {(503, "provider_unavailable"): 10}
+    assert provider.paths().count("/token") == asked

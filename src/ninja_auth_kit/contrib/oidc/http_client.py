@@ -9,7 +9,9 @@ import socket
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -25,6 +27,11 @@ from ninja_auth_kit.contrib.oidc.exceptions import ProviderUnavailableError
 
 SECONDS = 9.0  # for all requests to a provider in one request of a client
 MAXIMUM_SIZE = 256 * 1024
+
+# A slow provider must not hold all threads of a process, nor one thread all the time: the rest of the site needs them.
+AT_ONCE = 4  # requests to one host
+WAIT = 2.0  # seconds for one of them to end
+PAUSE = 20.0  # seconds in which nothing is sent to a host that has not answered in time
 
 _CONNECT = 3.0  # seconds for each address of the host
 
@@ -85,6 +92,35 @@ class _UnusableAnswerError(Exception):
     """The answer is too large or compressed."""
 
 
+class _Host:
+    """What is known about a host: how many requests to it are running, and until when it has a pause."""
+
+    def __init__(self) -> None:
+        self.free = threading.BoundedSemaphore(AT_ONCE)
+        self.paused_until = 0.0
+
+    @contextmanager
+    def slot(self, deadline: Deadline) -> Iterator[None]:
+        """Hold one of the few requests that may run at the same time."""
+        if time.monotonic() < self.paused_until or not self.free.acquire(timeout=min(WAIT, max(0.0, deadline.left()))):
+            raise ProviderUnavailableError
+        try:
+            # A request that has waited knows what has happened meanwhile.
+            if time.monotonic() < self.paused_until:
+                raise ProviderUnavailableError
+            yield
+        finally:
+            self.free.release()
+
+
+_hosts: defaultdict[str, _Host] = defaultdict(_Host)
+
+
+def end_pauses() -> None:
+    """Send to all providers again. Tests call this."""
+    _hosts.clear()
+
+
 @sensitive_variables()
 def send(request: ProviderRequest, deadline: Deadline) -> ProviderAnswer:
     """Return the answer to a request.
@@ -93,15 +129,18 @@ def send(request: ProviderRequest, deadline: Deadline) -> ProviderAnswer:
     none. So when the time is over, the caller goes on, and the connection is closed.
 
     Raises:
-        ProviderUnavailableError: there is no answer in time, it is a redirect or an error of the server, or it is too
-            large.
+        ProviderUnavailableError: there is no answer in time, or there was none to a request shortly before; too many
+            requests are waiting for one; or it is a redirect, an error of the server, or too large.
     """
+    host = _hosts[urlsplit(request.url).netloc]
     exchange = _Exchange(request, deadline)
     thread = threading.Thread(target=exchange.run, name="ninja_auth_kit-provider", daemon=True)
-    thread.start()
-    thread.join(max(0.0, deadline.left()))
-    if thread.is_alive():
-        exchange.abort()
+    with host.slot(deadline):
+        thread.start()
+        thread.join(max(0.0, deadline.left()))
+        if thread.is_alive():
+            exchange.abort()
+            host.paused_until = time.monotonic() + PAUSE
     answer, failure = exchange.answer, exchange.failure
     if answer is None or not (answer.status == 200 or 400 <= answer.status < 500) or answer.status == 429:
         what = failure or ("no answer in time" if answer is None else f"status {answer.status}")

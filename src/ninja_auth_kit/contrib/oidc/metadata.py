@@ -53,6 +53,7 @@ def forget() -> None:
     """Forget what was read. Tests call this."""
     with _lock:
         _kept.clear()
+    http_client.end_pauses()
 
 
 def metadata_of(provider: Provider, deadline: Deadline) -> Metadata:
