@@ -299,7 +299,7 @@ def _limits() -> Iterator[CheckMessage]:
         )
 
 
-@register(Tags.database, deploy=True)
+@register(Tags.security, deploy=True)
 def check_connections_of_asgi(**_: Any) -> list[CheckMessage]:
     """W034: under ASGI, each request that queries the database opens a connection, whatever CONN_MAX_AGE is."""
     if getattr(django_settings, "ASGI_APPLICATION", None) is None:
