@@ -1,7 +1,7 @@
 """What providers publish about themselves: their endpoints, for an hour, and their signing keys."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -14,6 +14,10 @@ from ninja_auth_kit.strict_json import parse_object
 
 LIFETIME = 3600.0  # seconds that metadata and keys are kept
 KEYS_AGAIN = 60.0  # seconds after which an unknown key id may cause another request
+# While a provider fails, it is asked again after a pause. Otherwise each request would occupy a thread until the
+# deadline. Its former metadata are used for a day. Its former keys are not, because they may have been revoked.
+PAUSE = 5.0
+FORMER = 86_400.0
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -46,6 +50,7 @@ class _Kept:
 
 
 _kept: dict[tuple[str, str, str | None], _Kept] = {}
+_failed: dict[tuple[str, str, str | None], _Kept] = {}
 _lock = threading.Lock()  # of the dict alone: no thread waits for a provider while it has the lock
 
 
@@ -53,6 +58,7 @@ def forget() -> None:
     """Forget what was read. Tests call this."""
     with _lock:
         _kept.clear()
+        _failed.clear()
 
 
 def metadata_of(provider: Provider, deadline: Deadline) -> Metadata:
@@ -66,7 +72,7 @@ def metadata_of(provider: Provider, deadline: Deadline) -> Metadata:
     key = (provider.metadata_url, provider.metadata_issuer, provider.ca_file)
     kept = _kept.get(key)
     if kept is None or not kept.is_younger_than(LIFETIME):
-        kept = _keep(key, _parsed(_read(provider.metadata_url, provider, deadline), provider))
+        kept = _read_again(key, kept, lambda: _parsed(_read(provider.metadata_url, provider, deadline), provider))
     found: Metadata = kept.value
     return found
 
@@ -110,7 +116,7 @@ def keys_of(provider: Provider, deadline: Deadline, *, kid: str | None) -> list[
     key = (uri, "keys", provider.ca_file)
     kept = _kept.get(key)
     if kept is None or not kept.is_younger_than(LIFETIME if _has(kept, kid) else KEYS_AGAIN):
-        kept = _keep(key, _listed(_read(uri, provider, deadline), provider))
+        kept = _read_again(key, None, lambda: _listed(_read(uri, provider, deadline), provider))
     found: list[Mapping[str, Any]] = kept.value
     return found
 
@@ -126,11 +132,22 @@ def _listed(document: Mapping[str, Any], provider: Provider) -> list[Mapping[str
     return [key for key in keys if isinstance(key, dict)]
 
 
-def _keep(key: tuple[str, str, str | None], value: Any) -> _Kept:
-    kept = _Kept(value, monotonic())
-    with _lock:
-        _kept[key] = kept
-    return kept
+def _read_again(key: tuple[str, str, str | None], former: _Kept | None, read: Callable[[], Any]) -> _Kept:
+    """Read something and keep it; while that fails, return the former value if there is one."""
+    failed = _failed.get(key)
+    if failed is None or not failed.is_younger_than(PAUSE):
+        try:
+            kept = _Kept(read(), monotonic())
+        except ProviderUnavailableError:
+            with _lock:
+                _failed[key] = _Kept(None, monotonic())
+        else:
+            with _lock:
+                _kept[key] = kept
+            return kept
+    if former is None or not former.is_younger_than(FORMER):
+        raise ProviderUnavailableError
+    return former
 
 
 def _read(url: str, provider: Provider, deadline: Deadline) -> dict[str, Any]:
