@@ -40,7 +40,7 @@ def main() -> int:
         refuse_taken_port(port)
         parameters(os.environ)
         with ExitStack() as stack:
-            environment = {**own_provider(stack), **prepare(stack, port)}
+            environment = {**own_provider(stack, int(port) + 1), **prepare(stack, port)}
             for command in (["migrate", "--verbosity", "0"], ["seed"]):
                 manage(command, environment)
             print(addresses(environment), flush=True)
@@ -118,14 +118,20 @@ def prepare(stack: ExitStack, port: str) -> dict[str, str]:
     return {**defaults, **os.environ, "DATABASE_URL": database_url}
 
 
-def own_provider(stack: ExitStack) -> dict[str, str]:
-    """Start an OpenID provider on this machine, and return its settings. It is that of the tests: a clone has it."""
+def own_provider(stack: ExitStack, port: int) -> dict[str, str]:
+    """Start an OpenID provider on this machine, and return its settings. It is that of the tests: a clone has it.
+
+    It has the same port in each run, if it can, because the accounts in the database are linked to its address.
+    """
     sys.path.append(str(HERE.parent))
     try:
         from tests.features.oidc.providers.hostile import Provider
     except ImportError:
         return {}
-    provider = stack.enter_context(Provider())
+    try:
+        provider = stack.enter_context(Provider(port=port))
+    except (OSError, OverflowError):  # another program uses the port
+        provider = stack.enter_context(Provider())
     provider.accounts = {
         name: {"sub": str(number), "email": email, "email_verified": is_verified}
         for number, (name, email, is_verified) in enumerate(PROVIDER_ACCOUNTS, 1)

@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-from config.environment import required
+from config.environment import is_on, required
 
 PROVIDERS: dict[str, dict[str, Any]] = {}
-if os.environ.get("OIDC_ISSUER"):
+if is_on("DEBUG") and os.environ.get("OIDC_ISSUER"):  # it has no https
     PROVIDERS["example"] = {
         "name": "Example ID",
         "issuer": os.environ["OIDC_ISSUER"],

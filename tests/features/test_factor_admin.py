@@ -53,7 +53,7 @@ def viewer(make_user: Callable[..., Any]) -> Pages:
     return Pages(user)
 
 
-def test_the_admin_has_four_models_and_django_finds_no_fault() -> None:
+def test_the_admin_has_five_models_and_django_finds_no_fault() -> None:
     found = {model for model in admin.site._registry if model._meta.app_label.startswith("ninja_auth_kit_")}
 
     assert found == {ApiKey, Factor, Identity, RememberedDevice, Passkey}

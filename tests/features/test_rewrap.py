@@ -56,6 +56,7 @@ def test_after_a_rewrap_codes_go_on_without_the_former_secret(
         "authenticator apps": {"done": 0, "remaining": 0},
         "passkeys": {"done": 0, "remaining": 0},
         "API keys": {"done": 0, "remaining": 0},
+        "identities": {"done": 0, "remaining": 0},
     }
     assert TotpSecret.objects.get().secret != stored
 

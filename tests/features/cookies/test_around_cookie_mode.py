@@ -88,6 +88,8 @@ def test_the_document_describes_the_header_the_cookie_and_the_errors(api: Api) -
     )
     setting |= {"auth_login_by_passkey": "200", "auth_register_passkey": "201"}
     setting |= {"auth_login_by_email_code": "200", "auth_sign_up_by_email_code": "200"}
+    setting |= {"auth_finish_provider_flow": "200", "auth_finish_provider_flow_by_id_token": "200"}
+    setting |= {"auth_sign_up_by_provider": "200"}
     deleting = {"auth_refresh": "401", "auth_logout": "204", "auth_logout_all": "204", "auth_delete_me": "204"}
 
     concerned = {

@@ -147,6 +147,19 @@ def test_google_registers_and_logs_in(api: Api, google: Provider) -> None:
     assert answer(flow(api, "google", google, "eve")) == (409, "account_exists")
 
 
+def test_an_android_app_is_the_authorized_party_of_a_token_for_the_website(
+    api: Api, google: Provider, on_loopback: Callable[..., None]
+) -> None:
+    def log_in() -> Any:
+        started = begin_native(api, "google")
+        token = google.id_token(nonce=started["nonce"], aud=google.client_id, azp="google-android")
+        return api.post("oidc/google/id-token", {"flow_token": started["flow_token"], "id_token": token})
+
+    assert answer(log_in()) == REFUSED
+    on_loopback(google=google.config(client_ids=[google.client_id, "google-ios", "google-android"]))
+    assert sign_up(api, log_in()).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("email", "claims", "expected"),
     [

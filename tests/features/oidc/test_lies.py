@@ -251,6 +251,31 @@ def test_an_unknown_key_is_asked_for_once_a_minute(
 
 
 @pytest.mark.security("OIDC-09")
+def test_while_the_metadata_cannot_be_read_the_former_ones_are_used_for_a_day(
+    api: Api, on_loopback: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "monotonic", time.time)
+    body = {"purpose": "login", "redirect_uri": "https://example.com/login/done"}
+
+    def start() -> int:
+        return int(api.post("oidc/test/start", body).status_code)
+
+    with Provider() as hostile:
+        on_loopback(test=hostile.config())
+        hostile.fault, hostile.fault_at = "error", DOCUMENT
+        assert start() == 503
+        hostile.fault = None
+        assert start() == 200
+        hostile.fault = "error"
+        clock.shift(3601)
+        assert [start() for _ in range(3)] == [200] * 3
+        clock.shift(86_400)
+        assert start() == 503
+        hostile.fault = None
+        assert start() == 200
+
+
+@pytest.mark.security("OIDC-09")
 @pytest.mark.parametrize("fault", ["redirecting", "html", "error", "5mb", "bomb", "down"])
 @pytest.mark.parametrize("path", [DOCUMENT, TOKEN, KEYS])
 def test_a_broken_provider_is_a_503(api: Api, on_loopback: Any, user: Any, fault: str, path: str) -> None:

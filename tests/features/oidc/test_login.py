@@ -243,3 +243,18 @@ def test_an_unknown_provider_does_not_exist(api: Api) -> None:
     body = {"flow_token": "nakt_x", "code": "x", "state": "0.x"}
     assert answer(api.post("oidc/nobody/finish", body)) == (404, "not_found")
     assert ISSUER not in api.get("oidc").content.decode()
+
+
+def test_a_first_login_that_another_one_overtakes_logs_in(
+    api: Api, user: Any, trusted: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link(user)
+    real, calls = Identity.objects.load, list[None]()
+
+    def load(**key: str) -> Any:
+        calls.append(None)
+        return None if len(calls) == 1 else real(**key)  # the other login commits after this query
+
+    monkeypatch.setattr(Identity.objects, "load", load)
+    assert flow(api, trusted).status_code == 200
+    assert len(calls) == 2

@@ -102,7 +102,8 @@ class _Host:
     @contextmanager
     def slot(self, deadline: Deadline) -> Iterator[None]:
         """Hold one of the few requests that may run at the same time."""
-        if time.monotonic() < self.paused_until or not self.free.acquire(timeout=min(WAIT, max(0.0, deadline.left()))):
+        wait = min(WAIT, deadline.left())
+        if wait <= 0 or time.monotonic() < self.paused_until or not self.free.acquire(timeout=wait):
             raise ProviderUnavailableError
         try:
             # A request that has waited knows what has happened meanwhile.

@@ -104,7 +104,7 @@ def log_in(login: ProviderLogin) -> TokenPair | PendingLogin | UsernameRequired:
         RegistrationClosedError: the provider does not register accounts.
         SessionLimitReachedError: there is no free session. Nothing was used up.
     """
-    for _attempt in range(2):
+    for _attempt in range(3):
         row = Identity.objects.load(issuer=login.proved.issuer, subject=login.proved.subject)
         try:
             return _new_login(login) if row is None else _known_login(login, row)
@@ -196,7 +196,7 @@ def _new_login(login: ProviderLogin) -> TokenPair | PendingLogin | UsernameRequi
         return _register(login)
     if provider.links_verified_email and proved.is_authority and is_verified(holder) and may_authenticate(holder):
         return _link_and_log_in(login, holder)
-    raise AccountExistsError
+    raise _taken(proved)
 
 
 def _link_and_log_in(login: ProviderLogin, holder: Any) -> TokenPair | PendingLogin:
@@ -207,15 +207,16 @@ def _link_and_log_in(login: ProviderLogin, holder: Any) -> TokenPair | PendingLo
             raise AccountExistsError
         _spend(login.ticket)
         if add_identity(user, login.provider.id, login.proved, client=login.client) is None:
-            # A parallel login has linked it, or the account has another identity of this issuer.
-            raise RaceLostError if _is_linked(login.proved) else AccountExistsError
+            raise _taken(login.proved)  # or the account has another identity of this issuer
         promise_notice(IdentityEmail.IDENTITY_LINKED, user, login.client, provider=login.provider.id)
 
     return _finish(login, holder, check_again)
 
 
-def _is_linked(proved: ProvedIdentity) -> bool:
-    return Identity.objects.filter(issuer=proved.issuer, subject=proved.subject).exists()
+def _taken(proved: ProvedIdentity) -> Exception:
+    """Return the error for an address that another account has: unless a parallel login has linked the identity."""
+    is_linked = Identity.objects.filter(issuer=proved.issuer, subject=proved.subject).exists()
+    return RaceLostError() if is_linked else AccountExistsError()
 
 
 @sensitive_variables()
@@ -265,7 +266,7 @@ def start_account(login: ProviderLogin, *, username: str | None) -> TokenPair | 
     try:
         return register_proved_address(email=email, username=username, client=login.client, start=start)
     except AddressInUseError:
-        raise (RaceLostError if _is_linked(login.proved) else AccountExistsError) from None
+        raise _taken(login.proved) from None
     except InvalidInputError as error:
         registration_failed.announce(user=None, client=login.client, identifier=email, reason=error.errors[0].code)
         raise

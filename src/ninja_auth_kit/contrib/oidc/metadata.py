@@ -1,7 +1,7 @@
 """What providers publish about themselves: their endpoints, for an hour, and their signing keys."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -14,6 +14,8 @@ from ninja_auth_kit.strict_json import parse_object
 
 LIFETIME = 3600.0  # seconds that metadata and keys are kept
 KEYS_AGAIN = 60.0  # seconds after which an unknown key id may cause another request
+# How old metadata may be while the provider fails. Its former keys are not used, because they may have been revoked.
+FORMER = 86_400.0
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -67,7 +69,7 @@ def metadata_of(provider: Provider, deadline: Deadline) -> Metadata:
     key = (provider.metadata_url, provider.metadata_issuer, provider.ca_file)
     kept = _kept.get(key)
     if kept is None or not kept.is_younger_than(LIFETIME):
-        kept = _keep(key, _parsed(_read(provider.metadata_url, provider, deadline), provider))
+        kept = _read_again(key, kept, lambda: _parsed(_read(provider.metadata_url, provider, deadline), provider))
     found: Metadata = kept.value
     return found
 
@@ -111,7 +113,7 @@ def keys_of(provider: Provider, deadline: Deadline, *, kid: str | None) -> list[
     key = (uri, "keys", provider.ca_file)
     kept = _kept.get(key)
     if kept is None or not kept.is_younger_than(LIFETIME if _has(kept, kid) else KEYS_AGAIN):
-        kept = _keep(key, _listed(_read(uri, provider, deadline), provider))
+        kept = _read_again(key, None, lambda: _listed(_read(uri, provider, deadline), provider))
     found: list[Mapping[str, Any]] = kept.value
     return found
 
@@ -127,8 +129,14 @@ def _listed(document: Mapping[str, Any], provider: Provider) -> list[Mapping[str
     return [key for key in keys if isinstance(key, dict)]
 
 
-def _keep(key: tuple[str, str, str | None], value: Any) -> _Kept:
-    kept = _Kept(value, monotonic())
+def _read_again(key: tuple[str, str, str | None], former: _Kept | None, read: Callable[[], Any]) -> _Kept:
+    """Read something and keep it; while that fails, return the former value if there is one."""
+    try:
+        kept = _Kept(read(), monotonic())
+    except ProviderUnavailableError:
+        if former is None or not former.is_younger_than(FORMER):
+            raise
+        return former
     with _lock:
         _kept[key] = kept
     return kept

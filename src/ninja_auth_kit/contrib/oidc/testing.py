@@ -45,7 +45,7 @@ class FakeProvider:
     """
 
     def __init__(self, provider: str) -> None:
-        self.id, self.is_down = provider, False
+        self.id, self._is_down = provider, False
         self._pem = new_pem("ES256")
         self._codes: dict[str, tuple[dict[str, str], dict[str, Any]]] = {}
         self._users: dict[str, dict[str, Any]] = {}
@@ -61,6 +61,16 @@ class FakeProvider:
     def __exit__(self, *_: object) -> None:
         http_client.send = self._others
         metadata.forget()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it answers no request."""
+        return self._is_down
+
+    @is_down.setter
+    def is_down(self, value: bool) -> None:
+        self._is_down = value
+        metadata.forget()  # what the kit has read of it, and that it has failed
 
     def authorize(
         self,
@@ -120,7 +130,7 @@ class FakeProvider:
         own = (provider.metadata_url, provider.issuer, self._base, provider.api or self._base)
         if not url.startswith(own):
             return self._others(request, deadline)
-        if self.is_down:
+        if self._is_down:
             raise ProviderUnavailableError
         status, body = self._answer(request)
         return ProviderAnswer(status, json.dumps(body).encode())

@@ -112,8 +112,9 @@ class Provider(Loopback):
         promises_iss: bool = True,
         thin: frozenset[str] = frozenset(),
         certificate: tuple[Path, Path] | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__(certificate=certificate)
+        super().__init__(certificate=certificate, port=port)
         assert lie is None or lie in LIES | FAULTS, f"{lie} is not a lie that this provider knows"
         self.lie: str | None = None if lie in FAULTS else lie
         self.fault, self.fault_at = (lie, at) if lie in FAULTS else (None, "")

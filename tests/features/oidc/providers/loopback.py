@@ -58,7 +58,7 @@ def as_json(value: Any, status: int = 200) -> Answer:
 
 
 class Loopback:
-    """A server with threads on a free port of 127.0.0.1, from `with` until its end.
+    """A server with threads on 127.0.0.1, from `with` until its end.
 
     Attributes:
         fault: one of `FAULTS`, or None.
@@ -67,14 +67,15 @@ class Loopback:
 
     Args:
         certificate: the files of a certificate and its key, for https.
+        port: the port; 0 for one that is free.
     """
 
-    def __init__(self, *, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, *, certificate: tuple[Path, Path] | None = None, port: int = 0) -> None:
         self.fault: str | None = None
         self.fault_at = ""
         self.requests: list[Request] = []
         self._is_started, self._closing = False, threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._server.block_on_close = False
         if certificate is not None:
