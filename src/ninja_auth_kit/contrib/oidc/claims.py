@@ -8,6 +8,7 @@ from ninja_auth_kit.contrib.oidc.providers import Provider
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email
 
 _LONGEST_EMAIL = 254
+_DOMAINS_OF_APPLE = frozenset({"icloud.com", "mac.com", "me.com", "privaterelay.appleid.com"})
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,12 @@ def _is_true(value: Any, *spellings: str) -> bool:
 def _is_authority(provider: Provider, claims: Mapping[str, Any], email: str) -> bool:
     """Return whether the provider is the authority of a verified address.
 
-    Google also verifies the address of another mail service once. That mailbox may have another owner by now.
+    Google and Apple also verify the address of another mail service once. That mailbox may have another owner by now.
     """
+    domain = email.rpartition("@")[2].lower()
+    if provider.preset == "apple":
+        return domain in _DOMAINS_OF_APPLE
     if provider.preset == "google":
-        domain = email.rpartition("@")[2].lower()
         hosted = claims.get("hd")
         return domain == "gmail.com" or (isinstance(hosted, str) and hosted.lower() == domain)
-    return provider.preset in {"apple", "microsoft"}
+    return provider.preset == "microsoft"
