@@ -470,7 +470,8 @@ def test_keys_of_any_content_are_no_keys(
     assert answer(flow(api, provider)) == (400, "provider_refused")
 
 
-def test_an_error_names_no_query(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_names_no_query(caplog: pytest.LogCaptureFixture, settings: Any) -> None:
+    settings.DEBUG = True
     request = http_client.ProviderRequest("http://127.0.0.1:9/token?secret=x", {"code": "the-code"})
     with pytest.raises(ProviderUnavailableError):
         http_client.send(request, http_client.Deadline())

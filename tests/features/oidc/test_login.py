@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.db import IntegrityError
 
+from ninja_auth_kit.contrib.oidc import login
 from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.models import EmailAddress, SpentTicket, UserSession
@@ -158,6 +160,19 @@ def test_a_user_from_elsewhere_with_an_identity_logs_in_if_the_address_is_vouche
         assert answer(flow(api, trusted, **claims)) == (403, "email_not_verified")
     assert flow(api, trusted).status_code == 200
     assert EmailAddress.objects.get().verified_at is not None
+
+
+def test_an_address_that_another_user_verifies_at_the_same_time_is_not_verified_twice(
+    api: Api, user: Any, trusted: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise IntegrityError("planted")
+
+    EmailAddress.objects.all().delete()
+    link(user)
+    monkeypatch.setattr(login, "mark_address_verified", fail)
+    assert answer(flow(api, trusted)) == (403, "email_not_verified")
+    assert not SpentTicket.objects.exists()
 
 
 @pytest.mark.parametrize("how", ["disabled", "planted", "moved"])

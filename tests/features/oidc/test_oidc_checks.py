@@ -85,7 +85,7 @@ def test_a_field_that_a_provider_cannot_fill_is_reported(
     monkeypatch.setattr(checks, "fields_of_registration", lambda: ["password"])
     google = {"client_ids": ["c"], "client_secret": "s"}
     assert found(kit, google, "google") == ["E028"]
-    assert found(kit, OWN) == []  # it is not trusted, and registers nobody
+    assert found(kit, OWN) == []  # it is not trusted, so it registers no user
     kit(OIDC={"PROVIDERS": {"google": google}, "REGISTERS": False})
     assert checks.check_required_fields() == []
 

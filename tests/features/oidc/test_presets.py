@@ -121,6 +121,15 @@ def test_github_is_asked_for_the_user_and_its_token_is_dropped(api: Api, github:
     assert answer(run(api, github, "github", account="bob")) == (403, "email_not_verified")
 
 
+def test_the_secret_for_github_is_not_sent_by_http(api: Api, github: GitHub, settings: Any) -> None:
+    started = begin(api, "github")
+    returned = github.authorize(started["authorization_url"])
+    settings.DEBUG = False
+    body = {"flow_token": started["flow_token"], **returned}
+    assert answer(api.post("oidc/github/finish", body)) == (503, "provider_unavailable")
+    assert github.paths() == []
+
+
 @pytest.mark.parametrize("key", [None, "1001", 0, -1, True, 1.5, 2**63, 10**30, [1]])
 def test_the_id_at_github_is_a_number(api: Api, github: GitHub, key: Any) -> None:
     github.accounts["ada"]["user"]["id"] = key

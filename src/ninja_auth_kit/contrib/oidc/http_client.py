@@ -24,6 +24,7 @@ from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ninja_auth_kit.contrib.oidc.exceptions import ProviderUnavailableError
+from ninja_auth_kit.contrib.oidc.providers import is_safe_url
 
 SECONDS = 9.0  # for all requests to a provider in one request of a client
 MAXIMUM_SIZE = 256 * 1024
@@ -130,9 +131,13 @@ def send(request: ProviderRequest, deadline: Deadline) -> ProviderAnswer:
     none. So when the time is over, the caller goes on, and the connection is closed.
 
     Raises:
-        ProviderUnavailableError: there is no answer in time, or there was none to a request shortly before; too many
-            requests are waiting for one; or it is a redirect, an error of the server, or too large.
+        ProviderUnavailableError: the address is not safe; there is no answer in time, or there was none to a request
+            shortly before; too many requests are waiting for one; or it is a redirect, an error of the server, or too
+            large.
     """
+    if not is_safe_url(request.url):  # it would show the secret of the client
+        logger.error("The address of the provider at %s is not https.", urlsplit(request.url).hostname)
+        raise ProviderUnavailableError
     host = _hosts[urlsplit(request.url).netloc]
     exchange = _Exchange(request, deadline)
     thread = threading.Thread(target=exchange.run, name="ninja_auth_kit-provider", daemon=True)

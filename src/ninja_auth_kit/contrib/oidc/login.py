@@ -121,13 +121,10 @@ def _known_login(login: ProviderLogin, row: Any) -> TokenPair | PendingLogin:
         _spend(login.ticket)
         use_identity(row, user)
 
-    try:
-        # One transaction only if it is needed: `finish_login` runs code of the project before its own.
-        with nullcontext() if is_verified(row.user) else atomic():
-            user = row.user if is_verified(row.user) else _with_verified_address(login, row)
-            result = _finish(login, user, check_again)
-    except IntegrityError:  # another user has verified the address at the same time
-        raise EmailNotVerifiedError from None
+    # One transaction only if it is needed: `finish_login` runs code of the project before its own.
+    with nullcontext() if is_verified(row.user) else atomic():
+        user = row.user if is_verified(row.user) else _with_verified_address(login, row)
+        result = _finish(login, user, check_again)
     if isinstance(result, TokenPair):
         clear_wrong_tries(user)
     return result
@@ -174,7 +171,10 @@ def _with_verified_address(login: ProviderLogin, row: Any) -> Any:
         return user
     if _is_address_of_other(user, proved.email):
         return user
-    mark_address_verified(user, proved.email)
+    try:
+        mark_address_verified(user, proved.email)
+    except IntegrityError:  # another user has verified it at the same time
+        raise EmailNotVerifiedError from None
     email_verified.announce(user=user, client=login.client)
     return lock_user(user.pk)
 

@@ -143,8 +143,6 @@ def _read_again(key: tuple[str, str, str | None], former: _Kept | None, read: Ca
 
 
 def _read(url: str, provider: Provider, deadline: Deadline) -> dict[str, Any]:
-    if not is_safe_url(url):
-        raise _unusable(provider, "its issuer is not https")
     answer = http_client.send(ProviderRequest(url, ca_file=provider.ca_file), deadline)
     try:
         document = parse_object(answer.body)
