@@ -49,7 +49,9 @@ class _KeptConnections:
     def __init__(self, alias: str, size: int) -> None:
         self._template = connections.create_connection(alias).copy()
         self._template.settings_dict["CONN_MAX_AGE"] = MAX_AGE
-        self._slots = threading.BoundedSemaphore(size)
+        # Code of your project runs during a refresh and may be slow, so half of them are left to the checks.
+        self._slots_of_endpoints = threading.BoundedSemaphore(size // 2)
+        self._slots = threading.BoundedSemaphore(size - size // 2)
         self._idle: list[tuple[BaseDatabaseWrapper, float]] = []  # the last one in is the first one out
         self._lock = threading.Lock()
         # A pool keeps connections itself. That of a tenant would be another one for each.
@@ -58,10 +60,14 @@ class _KeptConnections:
         self.can_be_kept = is_backend_without_pool(backend) and not is_pooled and not has_schemas(self._template)
 
     @contextmanager
-    def lend(self, alias: str) -> Iterator[None]:
-        if not self._slots.acquire(timeout=MAX_WAIT):
-            logger.error("No kept connection to the database has become free in %s seconds.", MAX_WAIT)
-            raise ServiceUnavailableError
+    def lend(self, alias: str, *, is_endpoint: bool) -> Iterator[None]:
+        slots = self._slots_of_endpoints if is_endpoint else self._slots
+        if not slots.acquire(timeout=0 if is_endpoint else MAX_WAIT):
+            if not is_endpoint:
+                logger.error("No kept connection to the database has become free in %s seconds.", MAX_WAIT)
+                raise ServiceUnavailableError
+            yield
+            return
         try:
             connection = connections[alias] = self._borrow()
             try:
@@ -70,7 +76,7 @@ class _KeptConnections:
                 del connections[alias]
                 self._give_back(connection)
         finally:
-            self._slots.release()
+            slots.release()
 
     def _borrow(self) -> BaseDatabaseWrapper:
         with self._lock:
@@ -123,29 +129,33 @@ def _kept_connections(alias: str, size: int) -> _KeptConnections:
 
 
 @contextmanager
-def kept_connection() -> Iterator[None]:
+def kept_connection(*, is_endpoint: bool = False) -> Iterator[None]:
     """Lend this thread a kept connection to the accounts database, under ASGI, if it has none yet.
 
     Not for work that hashes a password: it would keep the connection from others for as long.
 
+    Args:
+        is_endpoint: whether an endpoint of the kit needs it, which opens a connection if none is free. The check of a
+            session waits for one.
+
     Raises:
-        ServiceUnavailableError: none has become free in ten seconds.
+        ServiceUnavailableError: none has become free for a check in ten seconds.
     """
     found = _lendable() if SyncToAsync.thread_sensitive_context.get(None) is not None else None
     if found is None:
         yield
         return
     alias, kept = found
-    with kept.lend(alias):
+    with kept.lend(alias, is_endpoint=is_endpoint):
         yield
 
 
 def with_kept_connection(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function to run with a kept connection: see `kept_connection`."""
+    """Decorate an endpoint to run with a kept connection: see `kept_connection`."""
 
     @wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> T:
-        with kept_connection():
+        with kept_connection(is_endpoint=True):
             return function(*args, **kwargs)
 
     return decorated

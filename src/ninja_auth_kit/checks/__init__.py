@@ -78,6 +78,7 @@ contrib/*/checks.py, in projects that install the app
     E026  a scope of API keys is not a scope token
     E027  API keys are valid for longer by default than they can be
     E028  a provider cannot register, because a field of the users is filled by REGISTRATION_SCHEMA only
+    E029  providers share a redirect URI, and one of them is no preset
     W031  CORS lets a page of any origin send requests with cookies
     W032  contrib.factors is installed without a kind of second factor
     W033  a provider of the project's own is trusted for email addresses

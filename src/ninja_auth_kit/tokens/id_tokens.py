@@ -25,6 +25,10 @@ LONGEST_SUBJECT = 255  # section 2
 _COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 # The type of a key for each algorithm (RFC 7518 section 6, RFC 8037 section 2). HS256 and "none" have none.
 _TYPES = {"RS256": ("RSA", None), "PS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
+# The members of private keys (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 8037 section 2).
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# How many characters of base64url a member may have: moduli of up to 8192 bits, and exponents of up to 32.
+_LONGEST = {"n": 1366, "e": 6, "x": 100, "y": 100}
 
 
 class InvalidIdTokenError(Exception):
@@ -149,6 +153,9 @@ def _key_of(token: UnverifiedIdToken, keys: Sequence[Mapping[str, Any]], algorit
 
 def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
     kind, curve = _TYPES[algorithm]
+    # A private key, or one of a huge size, would occupy the process for minutes before it is refused.
+    if not _PRIVATE.isdisjoint(key) or any(len(str(key.get(name, ""))) > most for name, most in _LONGEST.items()):
+        return False
     is_for_signatures = key.get("use", "sig") == "sig" and key.get("alg", algorithm) == algorithm
     return is_for_signatures and key.get("kty") == kind and (curve is None or key.get("crv") == curve)
 

@@ -110,7 +110,10 @@ def on_loopback(settings: Any, kit: Callable[..., None]) -> Callable[..., None]:
     metadata.forget()
 
     def change(**providers: dict[str, Any]) -> None:
-        oidc = {"PROVIDERS": providers, "REDIRECT_URIS": [REDIRECT_URI, APP_URI]}
+        oidc = {
+            "PROVIDERS": providers,
+            "REDIRECT_URIS": [REDIRECT_URI, APP_URI, "https://example.com/login/{provider}"],
+        }
         kit(OIDC=oidc, AUDIT_EMBEDDED_RELAY=False)  # which DEBUG would turn on
 
     return change

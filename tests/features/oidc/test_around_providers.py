@@ -107,7 +107,7 @@ def test_the_callback_is_below_the_mount_and_not_in_the_document(api: Api, kit: 
     kit(OIDC={"PROVIDERS": {"apple": apple}, "REDIRECT_URIS": [REDIRECT_URI]})
     host = Api("/host/auth/")
     response = host("POST", "oidc/apple/callback", b"state=0.a", content_type="application/x-www-form-urlencoded")
-    assert response["Location"] == f"{REDIRECT_URI}#state=0.a"
+    assert response["Location"] == f"{REDIRECT_URI}#state=0.a&iss=https%3A%2F%2Fappleid.apple.com"
 
 
 def test_a_hidden_user_does_not_log_in(

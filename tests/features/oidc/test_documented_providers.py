@@ -65,7 +65,7 @@ def through_apple(api: Api, apple: Apple, account: str = "ada", purpose: str = "
     page, _, fragment = sent_on["Location"].partition("#")
     assert page == REDIRECT_URI
     returned = dict(parse_qsl(fragment))
-    assert returned == {"code": form["code"], "state": form["state"]}
+    assert returned == {"code": form["code"], "state": form["state"], "iss": apple.issuer}
     return api.post("oidc/apple/finish", {"flow_token": started["flow_token"], **returned}, **kwargs)
 
 
@@ -128,7 +128,7 @@ def test_a_user_who_cancels_at_apple_comes_back_to_the_front_end(api: Api, apple
     body, kind = urlencode(form), "application/x-www-form-urlencoded"
     sent_on = Client().post("/api/auth/oidc/apple/callback", body, kind)
 
-    assert sent_on["Location"] == f"{REDIRECT_URI}#error=user_cancelled_authorize&state={form['state']}"
+    assert sent_on["Location"].startswith(f"{REDIRECT_URI}#error=user_cancelled_authorize&state={form['state']}&iss=")
 
 
 # Google

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from ninja_auth_kit.contrib.oidc.models import Identity
@@ -14,6 +16,8 @@ from ninja_auth_kit.models import SpentTicket, UserSession
 from tests.conftest import Api
 from tests.features.oidc.conftest import (
     APP_URI,
+    OWN,
+    PRESETS,
     REDIRECT_URI,
     answer,
     begin,
@@ -28,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 FORM = "application/x-www-form-urlencoded"
 CALLBACK = "/api/auth/oidc/apple/callback"
+APPLE = "https://appleid.apple.com"
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +244,7 @@ def test_the_callback_sends_the_browser_to_a_configured_address(apple: Client, n
     form = {"code": "a&b#c", "state": f"{number}.abc", "user": '{"name": {}}', "id_token": "a.b.c"}
     response = apple.generic("POST", CALLBACK, urlencode(form), FORM, headers={"Origin": "https://appleid.apple.com"})
     assert response.status_code == 303
-    assert response["Location"] == f"{uri}#code=a%26b%23c&state={number}.abc"
+    assert response["Location"] == f"{uri}#code=a%26b%23c&state={number}.abc&iss={quote(APPLE, safe='')}"
     assert response["Cache-Control"] == "no-store"
     assert response.content == b""
 
@@ -248,7 +253,8 @@ def test_the_callback_passes_a_refusal_on(apple: Client) -> None:
     response = apple.generic(
         "POST", CALLBACK, urlencode({"error": "user_cancelled_authorize", "state": "0.abc"}), FORM
     )
-    assert response["Location"] == f"{REDIRECT_URI}#error=user_cancelled_authorize&state=0.abc"
+    said = {"error": "user_cancelled_authorize", "state": "0.abc", "iss": APPLE}
+    assert response["Location"] == f"{REDIRECT_URI}#{urlencode(said)}"
 
 
 @pytest.mark.security("OIDC-10")
@@ -296,3 +302,43 @@ def test_a_provider_without_a_form_has_no_callback(apple: Client) -> None:
     assert answer(response) == (400, "provider_refused")
     response = apple.generic("POST", "/api/auth/oidc/nobody/callback", "state=0.a&code=c", FORM)
     assert answer(response) == (404, "not_found")
+
+
+# The mix-up attack (RFC 9700 section 4.4)
+
+
+@pytest.mark.security("OIDC-03", "OIDC-10")
+def test_each_provider_has_a_redirect_uri_of_its_own(api: Api, kit: Any) -> None:
+    uri = "https://example.com/login/{provider}"
+    kit(OIDC={"PROVIDERS": {"example": OWN, "google": PRESETS["google"]}, "REDIRECT_URIS": [uri]})
+    with FakeProvider("example"), FakeProvider("google"):
+        for provider, other in (("example", "google"), ("google", "example")):
+            body = {"purpose": "login", "redirect_uri": f"https://example.com/login/{provider}"}
+            started = api.post(f"oidc/{provider}/start", body)
+            assert query_of(started.json())["redirect_uri"] == body["redirect_uri"]
+            for wrong in (f"https://example.com/login/{other}", uri):
+                assert api.post(f"oidc/{provider}/start", body | {"redirect_uri": wrong}).status_code == 422
+
+
+@pytest.mark.security("OIDC-03")
+def test_the_callback_names_the_issuer_so_that_no_other_provider_gets_the_code(apple: Client, api: Api) -> None:
+    settings.NINJA_AUTH_KIT["OIDC"]["PROVIDERS"]["example"] = OWN
+    with FakeProvider("example") as example:
+        started = begin(api)
+        form = {"code": "a-code-of-apple", "state": query_of(started)["state"]}
+        sent_on = apple.generic("POST", CALLBACK, urlencode(form), FORM)
+        said = dict(parse_qsl(sent_on["Location"].partition("#")[2]))
+        assert said == {**form, "iss": APPLE}
+
+        response = api.post("oidc/example/finish", {"flow_token": started["flow_token"], **said})
+
+        assert answer(response) == (400, "provider_refused")
+        returned = example.authorize(started["authorization_url"])
+        assert api.post("oidc/example/finish", {"flow_token": started["flow_token"], **returned}).status_code != 503
+
+
+@pytest.mark.parametrize("name", ["state", "code", "error"])
+def test_the_callback_refuses_what_no_address_can_contain(apple: Client, name: str) -> None:
+    body = json.dumps({"state": "0.x", "code": "c", name: "\ud800"})
+
+    assert apple.generic("POST", CALLBACK, body, "application/json").status_code in {400, 422}

@@ -10,6 +10,8 @@ from django.core import mail
 from django.utils import timezone
 
 from ninja_auth_kit import features
+from ninja_auth_kit.contrib.factors.models import Factor
+from ninja_auth_kit.contrib.oidc import http_client
 from ninja_auth_kit.contrib.oidc.models import Identity
 from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.models import EmailAddress, SpentTicket, UserSession
@@ -108,6 +110,39 @@ def test_an_identity_is_unlinked(api: Api, user: Any, token: str, provider: Fake
     assert "Example was unlinked from your account" in str(mail.outbox[-1].body)
     assert answer(flow(api, provider)) == (403, "email_not_verified")
     assert answer(api.delete(f"identities/{row.pk}", token=token)) == (404, "not_found")
+
+
+def test_unlinking_ends_the_other_sessions_that_began_at_a_provider(
+    api: Api, user: Any, provider: FakeProvider, kit: Callable[..., None], audited: None
+) -> None:
+    kit(SESSION_LIMIT=None)
+    row = link(user)
+    stranger = flow(api, provider).json()
+    phone, own = api.pair()["access_token"], flow(api, provider).json()["access_token"]
+
+    assert api.delete(f"identities/{row.pk}", token=own).status_code == 204
+    assert event_names()[-2:] == ["session.revoked", "identity.unlinked"]
+
+    assert (api.is_in(stranger["access_token"]), api.is_in(phone), api.is_in(own)) == (False, True, True)
+    assert api.post("refresh", {"refresh_token": stranger["refresh_token"]}).status_code == 401
+
+
+def test_a_factor_that_was_added_while_the_provider_was_asked_is_asked_for(
+    api: Api, user: Any, token: str, provider: FakeProvider, kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = begin(api, "example", "link", token=token)
+    returned = provider.authorize(started["authorization_url"])
+    real = http_client.send
+
+    def send(*args: Any) -> Any:
+        Factor.objects.get_or_create(user=user, kind="totp", name="phone", confirmed_at=timezone.now())
+        return real(*args)
+
+    monkeypatch.setattr(http_client, "send", send)
+    response = api.post("oidc/example/finish", {"flow_token": started["flow_token"], **returned}, token=token)
+
+    assert answer(response) == (401, "insufficient_user_authentication")
+    assert not Identity.objects.exists()
 
 
 def test_the_identity_of_another_user_is_not_there(api: Api, token: str, make_user: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
+from jwt.algorithms import RSAAlgorithm
 
 from ninja_auth_kit.contrib.oidc import http_client, metadata
 from ninja_auth_kit.contrib.oidc.claims import identity_of, usable_email
@@ -19,7 +20,13 @@ from ninja_auth_kit.contrib.oidc.exceptions import ProviderUnavailableError
 from ninja_auth_kit.contrib.oidc.providers import Provider as Configured
 from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.models import SpentTicket, UserSession
-from ninja_auth_kit.tokens.id_tokens import Expected, InvalidIdTokenError, check_claims, parse_id_token
+from ninja_auth_kit.tokens.id_tokens import (
+    Expected,
+    InvalidIdTokenError,
+    check_claims,
+    parse_id_token,
+    verify_id_token,
+)
 from tests.attacks.conftest import bounded
 from tests.certificates import Authority
 from tests.conftest import Api, events
@@ -248,6 +255,28 @@ def test_an_unknown_key_is_asked_for_once_a_minute(
         clock.shift(3600)
         assert run(api, hostile).status_code == 200
         assert (hostile.paths().count(KEYS), hostile.paths().count(DOCUMENT)) == (4, 2)
+
+
+@pytest.mark.security("OIDC-04")
+@pytest.mark.parametrize(
+    "changes",
+    [{"d": "AQAB"}, {"p": "AQAB", "q": "AQAB"}, {"n": "A" * 1367}, {"e": "A" * 7}, {"n": ["A" * 1367]}],
+    ids=["a private key", "its primes", "a huge modulus", "a huge exponent", "no text"],
+)
+def test_a_key_that_costs_much_to_look_at_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    def from_jwk(jwk: Any) -> None:
+        raise AssertionError(jwk)
+
+    monkeypatch.setattr(RSAAlgorithm, "from_jwk", from_jwk)
+    header = urlsafe_b64encode(b'{"alg": "RS256", "kid": "k"}').rstrip(b"=").decode()
+    token = parse_id_token(f"{header}.e30.c2ln")
+    key = {"kty": "RSA", "kid": "k", "n": "A" * 342, "e": "AQAB", **changes}
+    expected = Expected(lambda _: "i", ["c"], ["c"], "n")
+
+    with pytest.raises(InvalidIdTokenError, match="unknown_key"):
+        verify_id_token(token, keys=[key], algorithms=["RS256"], expected=expected)
 
 
 @pytest.mark.security("OIDC-09")

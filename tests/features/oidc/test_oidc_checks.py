@@ -9,7 +9,7 @@ from django.core import checks as django_checks
 from ninja_auth_kit.contrib.oidc import checks
 from ninja_auth_kit.contrib.oidc.providers import find_provider, providers
 from ninja_auth_kit.contrib.oidc.settings import SETTINGS, is_redirect_uri, is_url
-from tests.features.oidc.conftest import OWN, REDIRECT_URI
+from tests.features.oidc.conftest import OWN, PRESETS, REDIRECT_URI
 
 pytestmark = pytest.mark.django_db
 
@@ -187,3 +187,22 @@ def test_the_members_of_a_preset_can_be_others(kit: Callable[..., None]) -> None
     )
     one = find_provider("work")
     assert (one.name, one.issuer, one.email_trusted) == ("Work", "https://accounts.google.com", False)
+
+
+@pytest.mark.security("OIDC-03")
+@pytest.mark.parametrize(
+    ("providers", "uri", "is_error"),
+    [
+        ({"example": OWN, "google": PRESETS["google"]}, REDIRECT_URI, True),
+        ({"example": OWN, "other": OWN | {"issuer": "https://id.example.org"}}, REDIRECT_URI, True),
+        ({"example": OWN, "google": PRESETS["google"]}, "https://example.com/login/{provider}", False),
+        ({"example": OWN}, REDIRECT_URI, False),
+        (PRESETS, REDIRECT_URI, False),
+    ],
+)
+def test_providers_that_share_a_redirect_uri_are_named(
+    kit: Callable[..., None], providers: dict[str, Any], uri: str, is_error: bool
+) -> None:
+    kit(OIDC={"PROVIDERS": providers, "REDIRECT_URIS": [uri]})
+
+    assert [one.id for one in checks.check_shared_redirect_uris()] == ["ninja_auth_kit.E029"] * is_error

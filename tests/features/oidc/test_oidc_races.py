@@ -215,7 +215,7 @@ def test_a_slow_provider_leaves_the_workers_to_the_rest_of_the_site(
     assert served > 20  # if the threads waited for the provider, it would be one or two
     asked = provider.paths().count("/token")
     assert asked <= 8
-    # Now it is known, and nobody waits.
+    # Now it is known, and no request waits.
     again = [server.request(*one) for one in flows[:10]]
     assert outcomes(again) == {(503, "provider_unavailable"): 10}
     assert provider.paths().count("/token") == asked

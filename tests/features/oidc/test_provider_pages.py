@@ -11,7 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.conftest import Api
-from tests.features.oidc.conftest import APP_URI, REDIRECT_URI, link
+from tests.features.oidc.conftest import APP_URI, link
 from tests.features.oidc.providers.hostile import Provider
 from tests.features.test_pages_of_features import Page
 from tests.howto import block, program, run_in
@@ -67,7 +67,7 @@ BROWSER = """
 const base = process.argv[2];
 const direct = fetch;
 globalThis.fetch = (path, init) => direct(base + path, init);
-globalThis.location = { origin: "https://example.com", pathname: "/login/done", search: "", hash: "" };
+globalThis.location = { origin: "https://example.com", pathname: "/login/google", search: "", hash: "" };
 location.assign = (url) => { location.assigned = url; };
 globalThis.history = { replaceState: () => { location.search = location.hash = ""; } };
 const stored = new Map();
@@ -104,13 +104,17 @@ def test_the_javascript_of_the_page_logs_in(site: str, google: Provider, linked:
     await begin("google", "link", done.access_token);
     await atProvider("ada");
     const linked = await finish(done.access_token);
+    await begin("google");
+    await atProvider("ada");
+    location.pathname = "/login/another";
+    const ofAnother = await finish();
     const { status, acr } = done;
-    console.log(JSON.stringify({ status, acr, again, linked: [linked.status, linked.provider] }));
+    console.log(JSON.stringify({ status, acr, again, linked: [linked.status, linked.provider], ofAnother }));
     """
 
     said = run_in_node(tmp_path, script, site)
 
-    assert said == {"status": 200, "acr": "aal1", "again": [None, "", 0], "linked": [201, "google"]}
+    assert said == {"status": 200, "acr": "aal1", "again": [None, "", 0], "linked": [201, "google"], "ofAnother": None}
 
 
 def test_the_javascript_of_the_guide_says_what_the_user_does_next(
@@ -145,7 +149,7 @@ def test_the_javascript_of_the_guide_says_what_the_user_does_next(
 
 def test_the_test_of_the_guide_passes(client: Client, kit: Callable[..., None]) -> None:
     google = {"client_ids": ["1234-web.apps.googleusercontent.com"], "client_secret": "a secret"}
-    kit(OIDC={"PROVIDERS": {"google": google}, "REDIRECT_URIS": [REDIRECT_URI, APP_URI]})
+    kit(OIDC={"PROVIDERS": {"google": google}, "REDIRECT_URIS": ["https://example.com/login/{provider}", APP_URI]})
     names: dict[str, Any] = {}
 
     exec(block("sign-in-with-google", "python", "test_google.py"), names)  # noqa: S102  # the page is ours

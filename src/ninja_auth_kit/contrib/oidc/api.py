@@ -221,11 +221,13 @@ def provider_callback(request: HttpRequest, provider: str, body: CallbackIn) -> 
     the state. Nothing is checked or stored: the front end passes the parameters on to `finish`.
     """
     number, _, rest = body.state.partition(".")
-    uris = redirect_uris()
+    found = find_provider(provider)
+    uris = redirect_uris(found)
     is_number = number.isascii() and number.isdecimal() and len(number) < 5 and rest
-    if not find_provider(provider).posts_form or not is_number or int(number) >= len(uris):
+    if not found.posts_form or not is_number or int(number) >= len(uris):
         raise exceptions.ProviderRefusedError("wrong_state")
-    sent = {"code": body.code, "error": body.error, "state": body.state}
+    # Only this provider sends to this address, so the answer can name its issuer (RFC 9207).
+    sent = {"code": body.code, "error": body.error, "state": body.state, "iss": found.issuer}
     fragment = urlencode({name: value for name, value in sent.items() if value is not None})
     return HttpResponse(status=HTTPStatus.SEE_OTHER, headers={"Location": f"{uris[int(number)]}#{fragment}"})
 
@@ -290,7 +292,11 @@ def _identity_out(row: Identity) -> IdentityOut:
     ),
 )
 def unlink_identity(request: HttpRequest, identity_id: UUID) -> Status[None]:
-    """Unlink an identity, unless the user could not log in any more. The owner of the account is notified by email."""
+    """Unlink an identity, unless the user could not log in any more. The owner of the account is notified by email.
+
+    The other sessions that began at a provider end.
+    """
     require_fresh(request)
-    identities.unlink_identity(user=request.user, identity_id=identity_id, client=ClientInfo.of(request))
+    client = ClientInfo.of(request)
+    identities.unlink_identity(session=current_session(request), identity_id=identity_id, client=client)
     return Status(204, None)

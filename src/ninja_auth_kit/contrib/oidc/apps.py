@@ -27,12 +27,14 @@ class OidcConfig(AppConfig):
             check_redirect_uris,
             check_required_fields,
             check_requirements,
+            check_shared_redirect_uris,
         )
         from ninja_auth_kit.contrib.oidc.models import Identity
 
         checks.register(check_requirements, checks.Tags.compatibility)
         checks.register(check_providers, checks.Tags.security)
         checks.register(check_redirect_uris, checks.Tags.security)
+        checks.register(check_shared_redirect_uris, checks.Tags.security)
         checks.register(check_required_fields, checks.Tags.models)
         events.connect()
         features.register(

@@ -4,6 +4,7 @@
 - E020: nor are the packages of the extra
 - E024: a provider lacks what it needs, or is not https
 - E025: a redirect URI is not https
+- E029: providers share a redirect URI
 - E028: a registration by a provider cannot fill a field
 - W033: a provider of the project's own is trusted for email addresses
 
@@ -23,7 +24,7 @@ from ninja_auth_kit.checks.messages import error, warning
 from ninja_auth_kit.checks.settings import are_valid, fields_of_registration
 from ninja_auth_kit.checks.users_and_database import must_be_filled
 from ninja_auth_kit.conf import settings
-from ninja_auth_kit.contrib.oidc.providers import TENANT, Provider, is_safe_url, preset_of, providers, redirect_uris
+from ninja_auth_kit.contrib.oidc.providers import PROVIDER, TENANT, Provider, is_safe_url, preset_of, providers
 
 _NEEDED = ("cryptography", "urllib3")
 # What the web flow with a preset needs. Another provider may accept a public client, which has no secret.
@@ -69,7 +70,7 @@ def _missing(key: str, configured: Mapping[str, Any]) -> list[str]:
     needed = ["client_ids"] if preset else ["issuer", "client_ids"]
     if preset == "microsoft" and configured.get("tenant", "common") in ("common", "organizations"):
         needed.append("tenants")  # otherwise everyone who makes a tenant could log in
-    if redirect_uris():  # native apps need no secret
+    if settings.OIDC["REDIRECT_URIS"]:  # native apps need no secret
         needed += _SECRETS.get(preset, [])
     return [name for name in needed if not configured.get(name)]
 
@@ -101,8 +102,33 @@ def check_redirect_uris(**_: Any) -> list[CheckMessage]:
         return []
     return [
         error("E025", f"The redirect URI {uri!r} in NINJA_AUTH_KIT['OIDC']['REDIRECT_URIS'] is not https.", _LOCAL)
-        for uri in redirect_uris()
+        for uri in settings.OIDC["REDIRECT_URIS"]
         if uri.startswith("http:") and not is_safe_url(uri)
+    ]
+
+
+def check_shared_redirect_uris(**_: Any) -> list[CheckMessage]:
+    """E029: an own provider could get the codes of another one (RFC 9700 section 4.4, the mix-up attack).
+
+    Attack: the provider sends the browser on to another provider, with an address in which only the state is its own.
+    The front end takes the answer for one of the first provider, and hands the code to it. Those of the presets are
+    taken for honest.
+    """
+    if not are_valid():
+        return []
+    found = providers()
+    if len(found) < 2 or all(one.preset for one in found.values()):
+        return []
+    return [
+        error(
+            "E029",
+            f"All providers send the browser back to {uri!r}, so one of them could get the codes of another one.",
+            "Put {provider} into its path, such as 'https://example.com/login/{provider}', register the address of "
+            "each provider there, and let the page pass on an answer only if its path names the provider of the flow. "
+            "See docs/features/providers.md.",
+        )
+        for uri in settings.OIDC["REDIRECT_URIS"]
+        if PROVIDER not in uri
     ]
 
 

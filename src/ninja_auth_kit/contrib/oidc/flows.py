@@ -58,7 +58,7 @@ class Flow:
     @property
     def state(self) -> str:
         """The state: the number of the redirect URI, which the callback of the kit reads, and an HMAC."""
-        number = redirect_uris().index(self.redirect_uri or "")
+        number = redirect_uris(self.provider).index(self.redirect_uri or "")
         return f"{number}.{self._derived('state')}"
 
     @property
@@ -144,7 +144,7 @@ def read_flow(token: str, provider: Provider, *, session: UserSession | None) ->
     said = ticket.payload
     purpose, redirect_uri = FlowPurpose(said["purpose"]), said.get("redirect_uri")
     is_of_session = purpose is FlowPurpose.LOGIN or (session is not None and said["session"] == str(session.pk))
-    is_configured = redirect_uri is None or redirect_uri in redirect_uris()
+    is_configured = redirect_uri is None or redirect_uri in redirect_uris(provider)
     if said["provider"] != provider.id or not is_of_session or not is_configured:
         raise InvalidFlowError
     return Flow(ticket, provider, purpose, redirect_uri, said.get("sent", ""))

@@ -170,16 +170,23 @@ class Allauth(Source):
 
     def provider_of(self, name: str) -> FormerProvider:
         """Return a provider."""
+        app = self._openid_app(name)
+        is_known = name in {"apple", "github", "google"}
+        if app is None:
+            return self._known_provider(name) if is_known else FormerProvider(None, _never)
+        if is_known and apps.is_installed(f"allauth.socialaccount.providers.{name}"):
+            return FormerProvider(None, _never)  # a row does not tell which of the two it is of
+        return self._openid_provider(app)
+
+    def _known_provider(self, name: str) -> FormerProvider:
         if name == "github":
             site = str(_configured("github").get("GITHUB_URL", _GITHUB)).rstrip("/")
             return FormerProvider(f"{site}/login/oauth", _is_number)
         if name == "google":
             return FormerProvider(_GOOGLE, _is_number)
-        if name == "apple":
-            return FormerProvider(_APPLE, _always)
-        app = self._openid_app(name)
-        if app is None:
-            return FormerProvider(None, _never)
+        return FormerProvider(_APPLE, _always)
+
+    def _openid_provider(self, app: Mapping[str, Any]) -> FormerProvider:
         server = app.get("server_url")
         issuer = server.partition("/.well-known/")[0] if isinstance(server, str) and server else None
         return FormerProvider(issuer, _always if app.get("uid_field", "sub") == "sub" else _never)
@@ -217,7 +224,10 @@ class SocialAuth(Source):
             # The migration to version 6 says "email" of each row, so the uid itself is looked at.
             return FormerProvider(_GOOGLE, _is_number)
         if name in {"github", "github-org", "github-team"}:
-            return FormerProvider(f"{_GITHUB}/login/oauth", lambda uid, key: key in {"", "id"} and _is_number(uid))
+            is_id = self._setting(name, "ID_KEY") in {None, "", "id"}  # a login name may consist of digits, too
+            return FormerProvider(
+                f"{_GITHUB}/login/oauth", lambda uid, key: (key == "id" or (key == "" and is_id)) and _is_number(uid)
+            )
         has_default = name in {"apple-id", "oidc"} and self._setting(name, "ID_KEY") in {None, "", "sub"}
         return FormerProvider(self._issuer_of(name), lambda uid, key: key == "sub" or (key == "" and has_default))
 

@@ -1,5 +1,6 @@
 """The identities of a user who is logged in: list, link and unlink them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,14 @@ from ninja_auth_kit.contrib.oidc.notices import IdentityEmail, promise_notice
 from ninja_auth_kit.contrib.oidc.providers import providers
 from ninja_auth_kit.exceptions import SessionEndedError
 from ninja_auth_kit.models import SpentTicket, UserSession
+from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.services.account import lock_unchanged
+from ninja_auth_kit.services.internal.finish_login import announce_end
+
+METHOD = "fed"  # of a session that began at a provider: see `levels.METHODS`
+
+Actor = Mapping[str, str]  # what a signal says of who acts, if it is not the owner
+_OWNER: Actor = {}
 
 
 def list_identities(user: Any) -> list[Identity]:
@@ -43,7 +51,14 @@ def step_up_methods(user: Any) -> tuple[str, ...]:
     return ("provider",) if any(one.is_issuer(row.issuer) for row in rows for one in known) else ()
 
 
-def link_identity(*, session: UserSession, flow: Flow, proved: ProvedIdentity, client: ClientInfo) -> Identity:
+def link_identity(
+    *,
+    session: UserSession,
+    flow: Flow,
+    proved: ProvedIdentity,
+    client: ClientInfo,
+    require_fresh: Callable[[], None],
+) -> Identity:
     """Link an identity to the account of a session, and return it. The owner gets an email.
 
     Args:
@@ -51,6 +66,8 @@ def link_identity(*, session: UserSession, flow: Flow, proved: ProvedIdentity, c
         flow: the flow that is used up.
         proved: what the provider has proved.
         client: the client of the request.
+        require_fresh: raises an error unless the user was authenticated lately and well enough. It was called before;
+            a second factor may have been added since.
 
     Raises:
         IdentityTakenError: the identity belongs to another account, or the account has another one of the issuer. One
@@ -63,6 +80,7 @@ def link_identity(*, session: UserSession, flow: Flow, proved: ProvedIdentity, c
         # Again under the lock: `authkit_revoke` may have ended the session.
         if not UserSession.objects.filter(pk=session.pk, is_active=True).exists():
             raise SessionEndedError
+        require_fresh()
         if not SpentTicket.objects.spend(flow.ticket):
             raise InvalidFlowError
         row = add_identity(user, flow.provider.id, proved, client=client)
@@ -90,8 +108,10 @@ def add_identity(user: Any, provider: str, proved: ProvedIdentity, *, client: Cl
     return row
 
 
-def unlink_identity(*, user: Any, identity_id: UUID, client: ClientInfo) -> None:
-    """Unlink an identity of a user. The owner gets an email.
+def unlink_identity(*, session: UserSession, identity_id: UUID, client: ClientInfo) -> None:
+    """Unlink an identity of the user of a session. The owner gets an email.
+
+    The other sessions that began at a provider end: somebody else may have logged in with this identity.
 
     Raises:
         IdentityNotFoundError: the user has no such identity.
@@ -99,18 +119,22 @@ def unlink_identity(*, user: Any, identity_id: UUID, client: ClientInfo) -> None
         SessionEndedError: the password has changed, or the user was disabled or deleted, in the meantime.
     """
     with atomic():
-        current = lock_unchanged(user)
+        current = lock_unchanged(session.user)
         row = Identity.objects.filter(pk=identity_id, user=current.pk).first()
         if row is None:
             raise IdentityNotFoundError
-        _delete(row, current, client=client)
+        _delete(row, current, client=client, own=session.pk)
         if not current.has_usable_password() and not features.has_way_in(current):
             raise LastIdentityError
 
 
-def _delete(row: Identity, user: Any, *, client: ClientInfo | None, **actor: str) -> bool:
+def _delete(row: Identity, user: Any, *, client: ClientInfo, own: UUID | None = None, actor: Actor = _OWNER) -> bool:
     if not Identity.objects.filter(pk=row.pk).delete()[0]:
         return False
+    begun = UserSession.objects.filter(user=user.pk, is_active=True, amr__contains=METHOD)
+    if ids := [key for key in begun.values_list("pk", flat=True) if key != own]:
+        for ended in UserSession.objects.end(reason=EndReason.REVOKED, user_id=user.pk, ids=ids):
+            announce_end(user, ended.id, EndReason.REVOKED, client=client, by=actor.get("by", "user"))
     signals.identity_unlinked.announce(user=user, client=client, provider=row.provider, **actor)
     promise_notice(IdentityEmail.IDENTITY_UNLINKED, user, client, provider=row.provider)
     return True
@@ -119,7 +143,8 @@ def _delete(row: Identity, user: Any, *, client: ClientInfo | None, **actor: str
 def unlink_selected_identities(*, rows: list[Identity], client: ClientInfo, **actor: str) -> set[UUID]:
     """Unlink identities, each in a transaction of its own, and return the ids of those that existed.
 
-    An administrator may unlink the last way in: somebody else may have linked the identity.
+    An administrator may unlink the last way in: somebody else may have linked the identity. The sessions that began at
+    a provider end.
 
     Args:
         rows: the identities, of any users.
@@ -129,6 +154,6 @@ def unlink_selected_identities(*, rows: list[Identity], client: ClientInfo, **ac
     unlinked: set[UUID] = set()
     for row in rows:
         with atomic():
-            if _delete(row, row.user, client=client, **actor):
+            if _delete(row, row.user, client=client, actor=actor):
                 unlinked.add(row.pk)
     return unlinked

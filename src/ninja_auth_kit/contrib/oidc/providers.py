@@ -13,6 +13,7 @@ from ninja_auth_kit.contrib.oidc.exceptions import ProviderNotFoundError
 
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")
 TENANT = "{tenantid}"
+PROVIDER = "{provider}"  # in a redirect URI
 
 # Those of personal accounts, whose metadata names the id and not the word.
 _CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"
@@ -159,9 +160,12 @@ def find_provider(key: str) -> Provider:
     return found
 
 
-def redirect_uris() -> tuple[str, ...]:
-    """Return the addresses of the front end to which a provider may send the browser back."""
-    return tuple(settings.OIDC["REDIRECT_URIS"])
+def redirect_uris(provider: Provider) -> tuple[str, ...]:
+    """Return the addresses of the front end to which a provider may send the browser back.
+
+    With `{provider}` in it, each provider has an address of its own. See check E029 for the attack.
+    """
+    return tuple(uri.replace(PROVIDER, provider.id) for uri in settings.OIDC["REDIRECT_URIS"])
 
 
 def is_safe_url(url: str) -> bool:

@@ -41,7 +41,9 @@ class StartIn(Body):
 
     purpose: Literal["login", "link", "step_up"] = Field(examples=["login"])
     redirect_uri: Annotated[Text, Field(max_length=LONGEST_URI, examples=[REDIRECT_URI])] | None = Field(
-        None, description="One of `REDIRECT_URIS` to the letter. Required unless `native` is true."
+        None,
+        description="One of `REDIRECT_URIS` to the letter, with the id of the provider in place of `{provider}`. "
+        "Required unless `native` is true.",
     )
     native: Annotated[bool, Field(strict=True)] = Field(
         False, description="Whether an app gets an ID token from the provider itself.", examples=[None]
@@ -110,14 +112,22 @@ class IdentityOut(Answer):
     linked_at: Moment
 
 
+def _require_encodable_text(text: str) -> str:
+    require_encodable(SecretStr(text))
+    return text
+
+
+FormText = Annotated[str, Field(max_length=4096), AfterValidator(_require_encodable_text)]
+
+
 class CallbackIn(Body):
     """The fields of the form that a provider posts to the callback. Others are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
-    state: str = ""
-    code: str | None = None
-    error: str | None = None
+    state: FormText = ""
+    code: FormText | None = None
+    error: FormText | None = None
 
 
 FINISHED: dict[int, Any] = {

@@ -112,7 +112,8 @@ def start(
     Args:
         provider_id: the id of the provider.
         purpose: what it is for.
-        redirect_uri: one of `OIDC["REDIRECT_URIS"]` to the letter, or None for a native app.
+        redirect_uri: one of `OIDC["REDIRECT_URIS"]` to the letter, with the id of the provider for `{provider}`; None
+            for a native app.
         callback_url: returns the address of the kit's own callback for a provider, if it needs that.
         session: that of the request, if the purpose needs one.
         client: the client of the request.
@@ -132,7 +133,7 @@ def start(
         _require_native(provider)
         token, flow = begin_flow(provider, purpose, redirect_uri=None, sent_redirect_uri="", session=session)
         return Started(token, None, flow.nonce, int(LIFETIME.total_seconds()))
-    if redirect_uri not in redirect_uris():
+    if redirect_uri not in redirect_uris(provider):
         fault = FieldError("redirect_uri", "redirect_uri_not_allowed", _("This address is not configured."))
         raise InvalidInputError(fault)
     metadata = metadata_of(provider, Deadline())
@@ -210,7 +211,13 @@ def _finish(
         proved = prove(flow)
         if flow.purpose is FlowPurpose.LINK:
             assert caller.session is not None  # noqa: S101  # `read_flow` has compared it
-            return link_identity(session=caller.session, flow=flow, proved=proved, client=caller.client)
+            return link_identity(
+                session=caller.session,
+                flow=flow,
+                proved=proved,
+                client=caller.client,
+                require_fresh=caller.require_fresh,
+            )
         return _log_in(flow, caller, proved)
 
 
@@ -299,7 +306,8 @@ def sign_up(*, signup_token: str, username: str, caller: Caller) -> TokenPair | 
     proved = ProvedIdentity(said["issuer"], said["subject"], said["email"], is_email_verified=True)
     login = ProviderLogin(provider, ticket, proved, caller.request, caller.client, caller.device_token)
     with _announced(provider.id, caller):
-        if not provider.email_trusted or not registers() or not has_username():
+        is_accepted = provider.email_trusted and provider.is_issuer(proved.issuer)
+        if not is_accepted or not registers() or not has_username():
             raise InvalidSignupError
         return _sign_up(login, username)
 

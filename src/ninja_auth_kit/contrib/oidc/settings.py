@@ -21,8 +21,13 @@ _APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 
 
 def is_redirect_uri(value: Any) -> bool:
-    """Return whether a value is an absolute URI without a fragment: of a web page, or of an app."""
-    if not is_word(value) or not value.isascii() or "#" in value or "\\" in value or len(value) > LONGEST_URI:
+    """Return whether a value is an absolute URI without a fragment: of a web page, or of an app.
+
+    Its path may contain `{provider}`.
+    """
+    if not is_word(value) or not value.isascii() or len(value) > LONGEST_URI:
+        return False
+    if set("#\\{}") & set(value.replace("{provider}", "")):
         return False
     try:
         parts = urlsplit(value)
@@ -30,7 +35,7 @@ def is_redirect_uri(value: Any) -> bool:
     except ValueError:
         return False
     if parts.scheme in {"http", "https"}:
-        return bool(parts.hostname) and has_port and "@" not in parts.netloc and "*" not in parts.netloc
+        return bool(parts.hostname) and has_port and not {"@", "*", "{"} & set(parts.netloc)
     return _APP_SCHEME.fullmatch(parts.scheme) is not None
 
 
@@ -107,10 +112,10 @@ SETTINGS = {
     ),
     "REDIRECT_URIS": Setting(
         [],
-        Rule(_are_redirect_uris, "a list of URIs without a fragment, such as 'https://example.com/login/done'"),
+        Rule(_are_redirect_uris, "a list of URIs without a fragment, such as 'https://example.com/login/{provider}'"),
         GROUP,
         "The pages of your front end to which a provider may send the browser back, exactly as they are registered "
-        "there.",
+        "there. `{provider}` is replaced by the id of the provider.",
     ),
     "REGISTERS": Setting(
         True,
