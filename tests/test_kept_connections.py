@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ GUARDED, SYNC = "/host/async", "/host/sync"
 
 def no_state(connection: Any) -> None:
     """Prepare nothing. A project that sets `CONNECTION_STATE` prepares its connections itself."""
+
+
+def slow_claims(user: Any, session: Any) -> dict[str, Any]:
+    """Take a while, as a function that asks another service."""
+    time.sleep(3)
+    return {}
 
 
 def connected() -> set[int]:
@@ -80,6 +87,30 @@ def test_many_requests_at_once_use_no_more_than_the_setting_allows(
         assert {status for status, _ in answers} == {200}
 
     assert 1 <= len(connected()) <= 2
+
+
+def test_slow_code_of_the_project_in_a_refresh_leaves_connections_to_the_checks(
+    servers: Callable[..., Server], api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    kit(SESSION_LIMIT=None)
+    pairs = [api.pair() for _ in range(6)]
+    server = servers(
+        AsgiServer,
+        ASGI_CONNECTIONS=2,
+        SESSION_LIMIT=None,
+        ACCESS_TOKEN_CLAIMS="tests.test_kept_connections.slow_claims",
+    )
+    calls = [("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]}) for pair in pairs]
+
+    with ThreadPoolExecutor(1) as pool:
+        refreshes = pool.submit(server.race, *calls)
+        served = 0
+        while not refreshes.done():
+            assert server.request("GET", GUARDED, token=pairs[0]["access_token"])[0] == 200
+            served += 1
+
+    assert {status for status, _ in refreshes.result()} == {200}
+    assert served > 5  # if the checks waited for the refreshes, it would be one
 
 
 def test_a_session_that_ends_is_rejected_on_a_kept_connection(
