@@ -3,11 +3,12 @@
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from django.apps import apps
 from django.db import transaction
 from django.test import RequestFactory, TestCase
@@ -101,6 +102,19 @@ class Operation:
         assert body["status"] == status
         assert body["code"] in kind["examples"]
         assert ("WWW-Authenticate" in response.headers) is (status == 401)
+
+
+@pytest.fixture(autouse=True)
+def _provider(kit: Callable[..., None]) -> Iterator[None]:
+    """Answer in place of the provider of the settings, if the optional app for providers is installed."""
+    if not apps.is_installed("ninja_auth_kit.contrib.oidc"):
+        yield
+        return
+    from tests.features.genuine import OIDC, provider
+
+    kit(OIDC=OIDC)
+    with provider:
+        yield
 
 
 @functools.cache

@@ -66,6 +66,19 @@ def break_mail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("ninja_auth_kit.emails.page_url", broken)
 
 
+# The members whose values are secrets. Codes are added for some operations: see the test.
+TOKENS = (
+    "access_token",
+    "refresh_token",
+    "token",
+    "challenge_token",
+    "device_token",
+    "signup_token",
+    "flow_token",
+    "state",
+    "id_token",
+)
+
 BREAKAGES = (break_hasher, break_database, break_tokens, break_mail)
 
 
@@ -106,13 +119,15 @@ def test_no_answer_and_no_report_of_a_failure_holds_a_secret(
     typed = trail.password("typed into the address")
     user = make_user(password=right)
     trail.secrets |= {"JWT_SECRET_KEY": settings.JWT_SECRET_KEY, "SECRET_KEY": settings.SECRET_KEY}
+    for name, provider in settings.NINJA_AUTH_KIT.get("OIDC", {}).get("PROVIDERS", {}).items():
+        trail.secrets[f"client secret of {name}"] = provider["client_secret"]
 
     for operation in operations():
         genuine = genuine_values(user, operation)
-        for name in ("access_token", "refresh_token", "token", "challenge_token", "device_token"):
+        for name in TOKENS:
             if name in genuine:
                 trail.token(f"{name} for {operation}", str(genuine[name]))
-        if operation.path.endswith("/recovery-code"):
+        if operation.path.endswith(("/recovery-code", "/finish")):
             trail.secrets[f"code for {operation}"] = genuine["code"]
         genuine |= {"password": right, "current_password": right, "new_password": new}
         path = operation.path_of(genuine)

@@ -1,6 +1,6 @@
 """What the attacks on every operation need to know of the optional apps: valid values, and each answer of success."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,10 @@ from ninja_auth_kit.contrib.email_code.testing import emailed_code
 from ninja_auth_kit.contrib.factors.models import Factor, RememberedDevice
 from ninja_auth_kit.contrib.factors.pending import ask_for_factor
 from ninja_auth_kit.contrib.factors.recovery_codes import renew_codes
+from ninja_auth_kit.contrib.oidc import services as oidc
+from ninja_auth_kit.contrib.oidc.flows import FlowPurpose
+from ninja_auth_kit.contrib.oidc.models import Identity
+from ninja_auth_kit.contrib.oidc.testing import FakeProvider
 from ninja_auth_kit.contrib.passkeys import services as passkeys
 from ninja_auth_kit.contrib.passkeys.testing import FakePasskey
 from ninja_auth_kit.contrib.totp import codes, services
@@ -26,10 +30,26 @@ from ninja_auth_kit.tokens import TicketPurpose, issue_ticket, read_ticket
 from ninja_auth_kit.tokens.digests import digest
 from tests.conftest import PASSWORD
 from tests.features.conftest import Authenticator
+from tests.features.oidc.conftest import ISSUER, OWN, REDIRECT_URI, link
 
 SITE = "http://localhost:8000"  # of the settings
 SCOPE = "notes:read"  # of the settings
 CLIENT = ClientInfo(ip_address="127.0.0.1")
+
+
+class ProviderWithReusableCodes(FakeProvider):
+    """The fake provider, whose codes can be used again: each attack is rolled back, and must not use one up."""
+
+    def _redeem(self, request: Any, fields: Mapping[str, str]) -> tuple[int, Any]:
+        codes = dict(self._codes)
+        answer = super()._redeem(request, fields)
+        self._codes = codes
+        return answer
+
+
+# It answers while a test of `tests.attacks` runs, with these settings. Only a trusted provider registers accounts.
+provider = ProviderWithReusableCodes("example")
+OIDC = {"PROVIDERS": {provider.id: {**OWN, "email_trusted": True}}, "REDIRECT_URIS": [REDIRECT_URI]}
 
 
 def values_of(user: Any, operation: str, start: Callable[..., Any]) -> dict[str, Any]:
@@ -55,6 +75,8 @@ def values_of(user: Any, operation: str, start: Callable[..., Any]) -> dict[str,
         return values | _with_email_code(user)
     if "passkey" in operation:
         return values | _with_passkey(user, operation, start)
+    if operation in _WITH_PROVIDER:
+        return values | _with_provider(user, operation, start)
     if operation in _WITH_FACTOR:
         values |= _with_factor(user, by_recovery_code=operation.endswith("recovery_code"))
         values["access_token"] = start(user, Proof(frozenset({"pwd", "otp"}))).access_token
@@ -69,6 +91,14 @@ _WITH_FACTOR = {
     "auth_rename_factor",
     "auth_remove_factor",
     "auth_renew_recovery_codes",
+}
+
+_WITH_PROVIDER = {
+    "auth_start_provider_flow",
+    "auth_finish_provider_flow",
+    "auth_finish_provider_flow_by_id_token",
+    "auth_sign_up_by_provider",
+    "auth_unlink_identity",
 }
 
 
@@ -132,6 +162,38 @@ def _with_passkey(user: Any, operation: str, start: Callable[..., Any]) -> dict[
     else:
         return own
     return own | _answered(begun, fake.get(begun.public_key))
+
+
+def _with_provider(user: Any, operation: str, start: Callable[..., Any]) -> dict[str, Any]:
+    """Return valid values for an operation of providers: a login by a code, and a link by an ID token."""
+    Identity.objects.filter(user=user.pk).delete()  # of an operation before
+    pair = start(user)
+    values = {"access_token": pair.access_token, "provider": provider.id}
+    if operation == "auth_start_provider_flow":
+        return values | {"purpose": "link", "redirect_uri": REDIRECT_URI, "native": False}
+    if operation == "auth_sign_up_by_provider":
+        said = {"provider": provider.id, "issuer": ISSUER, "subject": "a-new-subject", "email": "new@example.com"}
+        return values | {"signup_token": issue_ticket(TicketPurpose.PROVIDER_SIGNUP, said)}
+    if operation == "auth_finish_provider_flow_by_id_token":
+        begun = _begun(FlowPurpose.LINK, session=UserSession.objects.load(pair.session_id))
+        return values | {"flow_token": begun.flow_token, "id_token": provider.id_token(begun.nonce)}
+    identity = link(user)
+    if operation == "auth_unlink_identity":
+        return values | {"identity_id": str(identity.pk)}
+    begun = _begun(FlowPurpose.LOGIN, redirect_uri=REDIRECT_URI)
+    returned = provider.authorize(begun.authorization_url)
+    return values | {"flow_token": begun.flow_token, "iss": ISSUER, **returned}
+
+
+def _begun(purpose: FlowPurpose, *, redirect_uri: str | None = None, session: UserSession | None = None) -> Any:
+    return oidc.start(
+        provider_id=provider.id,
+        purpose=purpose,
+        redirect_uri=redirect_uri,
+        callback_url=str,
+        session=session,
+        client=CLIENT,
+    )
 
 
 def _answered(begun: Any, credential: Any) -> dict[str, Any]:
@@ -201,7 +263,34 @@ def play(call: Callable[..., Any], kit: Callable[..., None], *, email: str, toke
     signup = call("POST", "login/email-code", by_code, status=202)
     body = {"signup_token": signup["signup_token"], "username": "countess"}
     call("POST", "login/email-code/signup", body, status=200)
+    _play_providers(call, token=token)
     return token
+
+
+def _play_providers(call: Callable[..., Any], *, token: str) -> None:
+    """See each success of the operations of providers."""
+
+    def flow(purpose: str, *, native: bool, status: int, **claims: Any) -> Any:
+        sent = {"provider": provider.id, "token": "" if purpose == "login" else token}
+        way_back = {"native": True} if native else {"redirect_uri": REDIRECT_URI}
+        begun = call("POST", "oidc/{provider}/start", {"purpose": purpose, **way_back}, status=200, **sent)
+        if native:
+            returned = {"id_token": provider.id_token(begun["nonce"], **claims)}
+        else:
+            returned = provider.authorize(begun["authorization_url"], **claims)
+        path = f"oidc/{{provider}}/{'id-token' if native else 'finish'}"
+        return call("POST", path, {"flow_token": begun["flow_token"], **returned}, status=status, **sent)
+
+    call("GET", "oidc", status=200)
+    for native in (False, True):
+        identity = flow("link", native=native, status=201)
+        flow("step_up", native=native, status=200)
+        flow("login", native=native, status=200)
+        call("GET", "identities", status=200, token=token)
+        call("DELETE", "identities/{identity_id}", status=204, token=token, identity_id=identity["id"])
+        signup = flow("login", native=native, status=202, subject="a-new-subject", email="third@example.com")
+    body = {"signup_token": signup["signup_token"], "username": "duchess"}
+    call("POST", "oidc/signup", body, status=200)
 
 
 def _reply(begun: dict[str, Any], answer: Callable[[Any], Any]) -> dict[str, Any]:
