@@ -14,6 +14,7 @@ from pytest_django import Settings
 from ninja_auth_kit.contrib.factors.models import RecoveryCode
 from ninja_auth_kit.contrib.passkeys.models import Passkey
 from ninja_auth_kit.contrib.totp.models import TotpSecret
+from ninja_auth_kit.services.diagnosis import REMOVED_ROOT
 from tests.conftest import Api
 from tests.features.conftest import Enrolled
 from tests.features.passkeys.conftest import new_passkey, register
@@ -81,7 +82,16 @@ def test_a_secret_whose_root_was_removed_is_counted_and_left(
 def test_the_plan_of_a_rotation_says_when_to_rewrap(api: Api) -> None:
     output = StringIO()
     call_command("authkit_keys", "rotate", "--alg", "HS256", stdout=output)
-    assert "authkit_keys rewrap" in output.getvalue()
+    said = " ".join(output.getvalue().split())
+    assert "authkit_keys rewrap" in said
+    for kind in ("authenticator apps", "passkeys", "identities at providers", "recovery codes", "API keys"):
+        assert kind.casefold() in said.casefold()
+
+
+def test_the_doctor_names_the_remedy_for_each_kind() -> None:
+    for kind in ("authenticator app", "passkey", "recovery codes", "API keys", "identities at providers"):
+        assert kind in REMOVED_ROOT.text
+    assert "unlink their identities in the admin" in REMOVED_ROOT.fix
 
 
 @pytest.mark.security("TOTP-06")

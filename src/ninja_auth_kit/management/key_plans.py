@@ -20,10 +20,10 @@ JWKS_CACHE = timedelta(hours=1)
 
 _UNCHANGED = "<unchanged>"
 _REWRAP = (
-    "Run `manage.py authkit_keys rewrap`. It seals authenticator apps and passkeys again under the new secret, and "
-    "counts what still depends on the former one. Recovery codes that were made under it, and API keys that were "
-    "not used since, are refused once it is removed. Keep it listed as verify-only as long as too many remain, or ask "
-    "the users to renew them."
+    "Run `manage.py authkit_keys rewrap`. It seals authenticator apps, passkeys and identities at providers again "
+    "under the new secret, and counts what still depends on the former one. Recovery codes that were made under it, "
+    "and API keys that were not used since, are refused once it is removed. Keep it listed as verify-only as long as "
+    "too many remain, or ask the users to renew them."
 )
 
 

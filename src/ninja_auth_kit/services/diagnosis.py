@@ -124,10 +124,11 @@ UNKNOWN_HASHER = Reason(
 )
 REMOVED_ROOT = Reason(
     "removed_root",
-    "Their authenticator app, passkey, recovery codes or API keys depend on a root secret that the settings do not "
-    "list any more: each use is refused.",
+    "Their authenticator app, passkey, recovery codes, API keys or identities at providers depend on a root secret "
+    "that the settings do not list any more: each use is refused.",
     "If the former secret has not leaked, list it again (see `authkit_keys rotate`) and run authkit_keys rewrap. "
-    "Otherwise reset the factors of each user with authkit_factors reset, and let the users create new API keys.",
+    "Otherwise reset the factors of each user with authkit_factors reset, unlink their identities in the "
+    "admin, and let the users create new API keys and link the identities again.",
 )
 NO_PASSWORD = Reason(
     "no_password",
@@ -284,7 +285,7 @@ def _shared_addresses(users: QuerySet[Any], *, limit: int) -> Finding:
 
 
 def _locked_out(users: QuerySet[Any], *, limit: int) -> Finding:
-    """Find users whose second factor, recovery codes or API keys depend on a root secret that is listed no more."""
+    """Find users whose factors, API keys or identities depend on a root secret that is listed no more."""
     condition = Q(pk__in=[])
     queries = features.locked_out()
     if not queries:
