@@ -20,9 +20,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_mode
 
 
 @pytest.fixture
-def google(on_loopback: Callable[..., None]) -> Iterator[Provider]:
+def google(on_loopback: Callable[..., None], kit: Callable[..., None]) -> Iterator[Provider]:
     with Provider(promises_iss=False) as provider:
-        on_loopback(google=provider.config(name="Google"))
+        config = provider.config(name="Google")
+        on_loopback(google=config)
+        kit(OIDC={"PROVIDERS": {"google": config}, "REDIRECT_URIS": ["https://example.com/login/{provider}"]})
         yield provider
 
 
@@ -89,6 +91,7 @@ def run_in_node(folder: Path, script: str, base: str) -> Any:
     (code,) = re.findall(r"```js\n(// provider-login.js\n.*?)```", text, re.DOTALL)
     (folder / "provider-login.js").write_text(code)
     (folder / "login-done.js").write_text(block("sign-in-with-google", "js", "login-done.js"))
+    (folder / "settings-page.js").write_text(block("sign-in-with-google", "js", "settings-page.js"))
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "browser.js").write_text(f"{BROWSER}\n{script}")
     return json.loads(run_in(folder, program("node"), "browser.js", base))
@@ -145,6 +148,66 @@ def test_the_javascript_of_the_guide_says_what_the_user_does_next(
         "eve": ["username", "username_required"],
         "nothing": "login",
     }
+
+
+def test_the_javascript_of_the_guide_links(site: str, google: Provider, linked: Any, tmp_path: Path) -> None:
+    script = """
+    const { begin, finish } = await import("./provider-login.js");
+    const { loginDone } = await import("./login-done.js");
+    const { linkGoogle } = await import("./settings-page.js");
+    const post = async (path, body) => (await fetch(`/api/auth/${path}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    })).json();
+    await begin("google");
+    await atProvider("ada");
+    let tokens = await finish();
+    const shown = [];
+    const show = (...what) => { shown.push(what); };
+    const refresh = async () => {
+      tokens = await post("refresh", { refresh_token: tokens.refresh_token });
+      return tokens.access_token;
+    };
+    for (const account of ["ada", "bob"]) {
+      await linkGoogle(tokens.access_token);
+      await atProvider(account);
+      await loginDone(show, refresh);
+    }
+    await linkGoogle(tokens.access_token);
+    location.search = "?error=access_denied&state=x";
+    await loginDone(show, refresh);
+    await linkGoogle(tokens.access_token);
+    await atProvider("ada");
+    await loginDone(show, async () => undefined);
+    console.log(JSON.stringify(shown));
+    """
+
+    said = run_in_node(tmp_path, script, site)
+
+    assert said == [
+        ["settings", "Google is linked."],
+        ["settings", "This Google account is linked to another account, or your account has another one of Google."],
+        ["settings"],
+        ["settings", "That did not work. Try again."],  # without the access token
+    ]
+
+
+def test_the_javascript_of_the_page_returns_null_for_a_cancelled_flow_alone(
+    site: str, google: Provider, tmp_path: Path
+) -> None:
+    script = """
+    const { begin, finish, purposeOfFlow } = await import("./provider-login.js");
+    const said = [purposeOfFlow() ?? null];
+    for (const error of ["access_denied", "user_cancelled_authorize", "invalid_scope"]) {
+      await begin("google");
+      location.search = `?error=${error}&state=x`;
+      said.push(purposeOfFlow(), await finish().catch((fault) => fault.code));
+    }
+    console.log(JSON.stringify(said));
+    """
+
+    said = run_in_node(tmp_path, script, site)
+
+    assert said == [None, "login", None, "login", None, "login", "invalid_scope"]
 
 
 def test_the_test_of_the_guide_passes(client: Client, kit: Callable[..., None]) -> None:
