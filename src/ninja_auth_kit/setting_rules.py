@@ -39,6 +39,24 @@ class Rule(NamedTuple):
     text: str
 
 
+class Fault(NamedTuple):
+    """What is wrong inside a value, for a message that says more than the rule. It contains no value of a secret.
+
+    Attributes:
+        where: the place below the setting, such as "['google']['client_ids']".
+        text: what follows the place, such as "must be a list".
+        hint: how to correct it, unless `known` is given.
+        word: the unknown word.
+        known: the words that are known in its place.
+    """
+
+    where: str
+    text: str
+    hint: str = "Correct the value."
+    word: object = ""
+    known: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Setting:
     """One row of the table of settings.
@@ -49,6 +67,7 @@ class Setting:
         group: the heading in the documentation.
         help: one line for the documentation, in Markdown.
         is_duration: whether a number means seconds.
+        faults: returns what is wrong inside a value that the rule does not allow, if the rule alone does not say it.
     """
 
     default: Any
@@ -56,6 +75,7 @@ class Setting:
     group: str
     help: str
     is_duration: bool = False
+    faults: Callable[[Any], Iterable[Fault]] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.default, timedelta):

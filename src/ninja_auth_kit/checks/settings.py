@@ -1,6 +1,6 @@
 """The checks of NINJA_AUTH_KIT: its keys and values, the objects that it names, and the URLs of the kit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from ninja_auth_kit.conf import (
     nested_settings,
     settings,
 )
-from ninja_auth_kit.setting_rules import BOOLEAN, Setting, is_dotted_path, is_no_rate, is_rate, spoken
+from ninja_auth_kit.setting_rules import BOOLEAN, Fault, Setting, is_dotted_path, is_no_rate, is_rate, spoken
 
 _DOTTED_PATHS = (
     "REGISTRATION_SCHEMA",
@@ -104,10 +104,20 @@ def _invalid_nested_values(configured: dict[str, Any]) -> Iterator[CheckMessage]
             yield error("E003", message, f"Its keys are {', '.join(rows)}. Without it, the defaults apply.")
             continue
         for name, row in rows.items():
-            if name in found and not row.rule.allows(found[name]):
+            if name not in found or row.rule.allows(found[name]):
+                continue
+            inner = list(row.faults(found[name])) if row.faults else []
+            yield from _faults_inside(f"NINJA_AUTH_KIT[{key!r}][{name!r}]", inner)
+            if not inner:
                 message = f"NINJA_AUTH_KIT[{key!r}][{name!r}] must be {row.rule.text}{_got(row, found[name])}."
                 default = spoken(row.default) if isinstance(row.default, timedelta) else repr(row.default)
                 yield error("E003", message, f"Correct the value, or remove the key; the default is {default}.")
+
+
+def _faults_inside(setting: str, inner: Iterable[Fault]) -> Iterator[CheckMessage]:
+    for fault in inner:
+        hint = did_you_mean(fault.word, fault.known) if fault.known else fault.hint
+        yield error("E003", f"{setting}{fault.where} {fault.text}.", hint)
 
 
 def _got(setting: Setting, value: Any) -> str:

@@ -136,6 +136,60 @@ def test_a_provider_of_another_shape_is_an_invalid_value(kit: Callable[..., None
     assert "the-client-secret" not in str(reported)
 
 
+@pytest.mark.parametrize(
+    ("providers", "message", "hint"),
+    [
+        ({"google": {"client_id": "c"}}, "['google'] has no member 'client_id'.", "Did you mean 'client_ids'?"),
+        (
+            {"google": {"client_ids": "c"}},
+            (
+                "['google']['client_ids'] must be a list of strings that are not empty and have no spaces "
+                "(got a value of the type str)."
+            ),
+            "Correct the value.",
+        ),
+        (
+            {"a": {"preset": "gogle"}},
+            "['a']['preset'] must be one of apple, github, google, microsoft.",
+            "Did you mean 'google'?",
+        ),
+        (
+            {"a": {"client_secret": ""}},
+            "['a']['client_secret'] must be a string that is not empty.",
+            "Correct the value.",
+        ),
+        (
+            {"a": {"client_secret": 271828}},
+            "['a']['client_secret'] must be a string that is not empty (got a value of the type int).",
+            "Correct the value.",
+        ),
+        (
+            {"Google": {"client_ids": ["c"]}},
+            (
+                " has the id 'Google', which must be at most 40 lower case letters, digits, hyphens and underscores, "
+                "of which the first is a letter or a digit."
+            ),
+            "Use 'google'.",
+        ),
+    ],
+    ids=str,
+)
+def test_the_error_names_the_provider_and_the_member(
+    kit: Callable[..., None], providers: dict[str, Any], message: str, hint: str
+) -> None:
+    kit(OIDC={"PROVIDERS": providers})
+    (reported,) = [one for one in django_checks.run_checks() if one.id == "ninja_auth_kit.E003"]
+    assert (reported.msg, reported.hint) == (f"NINJA_AUTH_KIT['OIDC']['PROVIDERS']{message}", hint)
+
+
+def test_every_fault_of_the_providers_is_reported(kit: Callable[..., None]) -> None:
+    kit(OIDC={"PROVIDERS": {"a": {"client_id": "c", "client_secret": ""}, "b": "c"}})
+    assert len([one for one in django_checks.run_checks() if one.id == "ninja_auth_kit.E003"]) == 3
+    kit(OIDC={"PROVIDERS": ["google"]})
+    (reported,) = [one for one in django_checks.run_checks() if one.id == "ninja_auth_kit.E003"]
+    assert "must be a dict from ids, in lower case letters, digits, hyphens and underscores" in reported.msg
+
+
 @pytest.mark.parametrize("key", ["Google", "a b", "", "ü", "a" * 41, 7, "a/b", "-a"])
 def test_an_id_of_another_shape_is_an_invalid_value(key: Any) -> None:
     assert not SETTINGS["PROVIDERS"].rule.allows({key: OWN})
