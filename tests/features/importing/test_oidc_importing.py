@@ -108,10 +108,31 @@ def test_what_allauth_stores_in_place_of_the_subject_is_listed(user: Any, other:
     allauth(other, "google", "grace@gmail.com")
 
     assert reasons("allauth") == {
-        "no_provider": ["microsoft", "facebook"],
+        "never_subject": ["microsoft"],
+        "no_provider": ["facebook"],
         "not_subject": ["by-address", "google"],
     }
     assert linked() == set()
+
+
+def test_naming_a_provider_does_not_make_a_subject_of_the_id_of_the_graph_api(user: Any) -> None:
+    allauth(user, "microsoft", "87d349ed-44d7-43e1-9a83-5f2406dee5bd")
+
+    assert reasons("allauth", "--provider", "microsoft=entra") == {"never_subject": ["microsoft"]}
+    assert "id of the Graph API" in run("import", "allauth")
+    assert linked() == set()
+
+
+def test_an_app_that_allauth_has_no_more_must_be_added_again(user: Any, settings: Settings) -> None:
+    allauth(user, "staff", "f81d4fae")
+    apps_of_allauth = settings.SOCIALACCOUNT_PROVIDERS
+    settings.SOCIALACCOUNT_PROVIDERS = {}
+
+    assert reasons("allauth", "--provider", "staff=company") == {"no_app": ["staff"]}
+    assert "have no app of this name any more: add it until the import" in run("import", "allauth")
+
+    settings.SOCIALACCOUNT_PROVIDERS = apps_of_allauth
+    assert imported("allauth")["imported"] == {"staff": 1}
 
 
 def test_an_app_of_the_database_of_allauth_is_known_by_its_issuer(user: Any) -> None:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -33,7 +34,9 @@ class Outcome(TextChoices):
     DONE = "done", "imported"
     KNOWN = "known", "the user has it already, or has unlinked it since it was imported"
     NOT_SUBJECT = "not_subject", "its uid is not the subject at the provider, but an email address or another id"
-    NO_PROVIDER = "no_provider", "it cannot be told which provider of OIDC['PROVIDERS'] it belongs to"
+    NEVER_SUBJECT = "never_subject", "its uid is the id of the Graph API, which no ID token has as its subject"
+    NO_APP = "no_app", "the settings of the other package have no app of this name any more: add it until the import"
+    NO_PROVIDER = "no_provider", "its issuer is unknown, or is that of no provider of OIDC['PROVIDERS']"
     OTHER_ISSUER = "other_issuer", "the provider of OIDC['PROVIDERS'] has another issuer, or accepts another tenant"
     LINKED = "linked", "it is linked to another user"
     SECOND = "second", "the user has another identity of the same issuer"
@@ -62,6 +65,7 @@ class FormerIdentity:
         subject: the id of the user at the provider, or None if the package has not stored it.
         issuer: the issuer of the provider, or None if the package does not know it.
         email: the email address, for show, or "".
+        refusal: why no row of the provider can be imported, or None.
     """
 
     user_id: Any
@@ -70,6 +74,7 @@ class FormerIdentity:
     subject: str | None = field(repr=False)
     issuer: str | None
     email: str = field(repr=False)
+    refusal: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,12 @@ class FormerProvider:
     Attributes:
         issuer: its issuer, or None if the package does not know it.
         is_subject: takes the uid of a row and what it is, and returns whether it is the subject.
+        refusal: why no row of the provider can be imported, or None.
     """
 
     issuer: str | None
     is_subject: Callable[[str, str], bool]
+    refusal: Outcome | None = None
 
 
 class Source(ABC):
@@ -128,6 +135,7 @@ def _former(row: Mapping[str, Any], provider: FormerProvider, model: Any) -> For
         row["uid"] if provider.is_subject(row["uid"], row.get("id_key", "")) else None,
         provider.issuer,
         _email_in(row["extra_data"]),
+        provider.refusal,
     )
 
 
@@ -173,10 +181,18 @@ class Allauth(Source):
         app = self._openid_app(name)
         is_known = name in {"apple", "github", "google"}
         if app is None:
-            return self._known_provider(name) if is_known else FormerProvider(None, _never)
+            return self._known_provider(name) if is_known else FormerProvider(None, _never, self._refusal(name))
         if is_known and apps.is_installed(f"allauth.socialaccount.providers.{name}"):
             return FormerProvider(None, _never)  # a row does not tell which of the two it is of
         return self._openid_provider(app)
+
+    def _refusal(self, name: str) -> Outcome:
+        """Return why the rows of a provider cannot be imported: one that is not known, and no app names it."""
+        if name == "microsoft":
+            return Outcome.NEVER_SUBJECT
+        # The name of a package of allauth, such as "facebook". That of an app for OpenID Connect is in no package.
+        is_package = name.isidentifier() and find_spec(f"allauth.socialaccount.providers.{name}") is not None
+        return Outcome.NO_PROVIDER if is_package else Outcome.NO_APP
 
     def _known_provider(self, name: str) -> FormerProvider:
         if name == "github":

@@ -102,6 +102,8 @@ def _require_importable(user: Any | None, *, include_disabled: bool) -> None:
 
 
 def _prepared(former: FormerIdentity, user: Any, names: Mapping[str, str]) -> _Prepared:
+    if former.refusal is not None:
+        raise RefusedError(former.refusal)
     provider, issuer = _provider_of(former, names)
     if former.subject is None or not is_subject(former.subject) or len(issuer) > LENGTH:
         raise RefusedError(Outcome.NOT_SUBJECT)
