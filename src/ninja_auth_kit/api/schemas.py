@@ -43,6 +43,7 @@ _MESSAGES: dict[str, tuple[str, str | Promise]] = {
         _("This value contains a control character, which is not allowed. Remove it."),
     ),
     "one_identifier": ("one_identifier", _("Send either username or email, and only one of them.")),
+    "one_way_back": ("one_way_back", _("Send either redirect_uri or native.")),
 }
 _MOST_UNKNOWN_FIELDS = 5
 _INVALID = ("invalid", _("This value is not valid."))

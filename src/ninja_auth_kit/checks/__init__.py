@@ -82,6 +82,7 @@ contrib/*/checks.py, in projects that install the app
     W031  CORS lets a page of any origin send requests with cookies
     W032  contrib.factors is installed without a kind of second factor
     W033  a provider of the project's own is trusted for email addresses
+    W035  links_verified_email has no effect for a provider
 
 The checks marked (--deploy) run with `manage.py check --deploy`: what they report is fine on a laptop and unsafe on a
 server. They are warnings, so that a project with a reason, such as a private network, can list them in

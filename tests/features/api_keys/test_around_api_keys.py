@@ -163,8 +163,8 @@ def test_the_app_requires_the_app_of_second_factors(settings: Settings) -> None:
     assert found(check_requirements) == ["E019"]
 
 
-@pytest.mark.parametrize(("others", "expected"), [((), ["W032"]), (("api_keys",), [])])
-def test_api_keys_are_a_reason_for_the_app_of_second_factors(
+@pytest.mark.parametrize(("others", "expected"), [((), ["W032"]), (("api_keys",), []), (("oidc",), [])])
+def test_what_needs_the_step_up_is_a_reason_for_the_app_of_second_factors(
     settings: Settings, others: tuple[str, ...], expected: list[str]
 ) -> None:
     core = [app for app in settings.INSTALLED_APPS if "ninja_auth_kit.contrib" not in app]

@@ -78,6 +78,32 @@ def test_a_provider_of_ones_own_that_is_trusted_is_a_warning(kit: Callable[..., 
     assert found(kit, {**OWN, "email_trusted": True}) == ["W033"]
 
 
+@pytest.mark.parametrize(
+    ("key", "members", "expected"),
+    [
+        ("example", {}, ["W035"]),
+        ("github", {"issuer": None}, ["W035"]),
+        ("google", {"issuer": None}, []),
+        ("microsoft", {"issuer": None, "tenant": TENANT}, []),
+        ("work", {"issuer": None, "preset": "google"}, []),
+    ],
+)
+def test_linking_by_address_without_an_effect_is_a_warning(
+    kit: Callable[..., None], key: str, members: dict[str, Any], expected: list[str]
+) -> None:
+    provider = {name: value for name, value in {**OWN, **members}.items() if value is not None}
+    assert found(kit, {**provider, "links_verified_email": True}, key) == expected
+    assert found(kit, {**provider, "links_verified_email": False}, key) == []
+
+
+def test_the_hints_say_how_to_complete_a_provider(kit: Callable[..., None]) -> None:
+    kit(OIDC={"PROVIDERS": {"gogle": {"client_ids": ["c"]}, "microsoft": {"client_ids": ["c"]}}})
+    assert [one.hint for one in checks.check_providers()] == [
+        "Add 'issuer' to it. If it is one of apple, github, google, microsoft, correct the id or set 'preset'.",
+        "Set 'tenant' to the id of your tenant, or list 'tenants'.",
+    ]
+
+
 def test_a_field_that_a_provider_cannot_fill_is_reported(
     kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,8 @@ from django.core.checks import CheckMessage
 
 from ninja_auth_kit.checks.messages import warning
 
-# The apps that give contrib.factors something to do: two kinds of factors, and API keys, which need the step-up.
-_USERS = tuple(f"ninja_auth_kit.contrib.{name}" for name in ("totp", "passkeys", "api_keys"))
+# The apps that give contrib.factors something to do: two kinds of factors, and what needs the step-up.
+_USERS = tuple(f"ninja_auth_kit.contrib.{name}" for name in ("totp", "passkeys", "api_keys", "oidc"))
 
 
 def check_kinds(**_: Any) -> list[CheckMessage]:

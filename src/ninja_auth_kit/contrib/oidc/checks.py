@@ -7,6 +7,7 @@
 - E029: providers share a redirect URI
 - E028: a registration by a provider cannot fill a field
 - W033: a provider of the project's own is trusted for email addresses
+- W035: links_verified_email has no effect for a provider
 
 The app registers them. An import alone does not, because they read settings that only the installed app has.
 """
@@ -34,6 +35,8 @@ _SECRETS = {
     "google": ["client_secret"],
     "microsoft": ["client_secret"],
 }
+# The presets that are the authority of any address: see `claims`.
+_AUTHORITIES = ("apple", "google", "microsoft")
 _LOCAL = "Use https. While DEBUG is on, http is allowed on this machine."
 
 
@@ -51,18 +54,29 @@ def check_requirements(**_: Any) -> list[CheckMessage]:
 
 
 def check_providers(**_: Any) -> list[CheckMessage]:
-    """E024 and W033."""
+    """E024, W033 and W035."""
     if not are_valid():
         return []
     found: list[CheckMessage] = []
     complete = providers()
     for key, configured in settings.OIDC["PROVIDERS"].items():
-        for needed in _missing(key, configured):
-            message = f"The provider {key!r} in NINJA_AUTH_KIT['OIDC']['PROVIDERS'] has no {needed}."
-            found.append(error("E024", message, f"Add {needed!r} to it."))
+        found.extend(_incomplete(key, configured))
         if key in complete:
             found.extend(_faults(key, complete[key]))
     return found
+
+
+def _incomplete(key: str, configured: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    for needed in _missing(key, configured):
+        message = f"The provider {key!r} in NINJA_AUTH_KIT['OIDC']['PROVIDERS'] has no {needed}."
+        if needed == "issuer":
+            presets = ", ".join(_SECRETS)
+            hint = f"Add 'issuer' to it. If it is one of {presets}, correct the id or set 'preset'."
+            yield error("E024", message, hint)
+        elif needed == "tenants":
+            yield error("E024", message, "Set 'tenant' to the id of your tenant, or list 'tenants'.")
+        else:
+            yield error("E024", message, f"Add {needed!r} to it.")
 
 
 def _missing(key: str, configured: Mapping[str, Any]) -> list[str]:
@@ -93,6 +107,13 @@ def _faults(key: str, provider: Provider) -> Iterator[CheckMessage]:
             f"Remove {where}['email_trusted'] unless the provider sends an email to each address before it says "
             "email_verified, and no user can change the address without another email. It registers accounts for the "
             "addresses that it names. Silence this warning if so.",
+        )
+    if provider.links_verified_email and provider.preset not in _AUTHORITIES:
+        yield warning(
+            "W035",
+            f"'links_verified_email' has no effect for the provider {key!r}.",
+            f"Remove {where}['links_verified_email']: only Apple, Google and Microsoft administer addresses. The user "
+            "logs in another way, and links the provider.",
         )
 
 

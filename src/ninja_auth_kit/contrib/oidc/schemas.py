@@ -52,7 +52,7 @@ class StartIn(Body):
     @model_validator(mode="after")
     def _one_way_back(self) -> Self:
         if self.native is (self.redirect_uri is not None):
-            raise PydanticCustomError("one_way_back", "one way back")
+            raise PydanticCustomError("one_way_back", "exactly one of redirect_uri and native")
         return self
 
 
