@@ -191,7 +191,20 @@ RabbitMQ: {broker_state(environment)}
     {site}/admin/         the admin
 
 Users: ada@example.com (ada likes long passwords), grace@example.com (grace runs the whole place; an administrator)
+{provider_state(environment)}
 Next: {python} {walk}{server} runs the whole flow. Ctrl-C stops everything."""
+
+
+def provider_state(environment: dict[str, str]) -> str:
+    """Return a sentence about the provider of this machine, and its accounts."""
+    if not environment.get("OIDC_ISSUER"):
+        return "Provider: not started, because the tests of the repository are not here or cannot be imported."
+    if os.environ.get("OIDC_ISSUER"):
+        return f"Provider: {environment['OIDC_ISSUER']}, which OIDC_ISSUER names."
+    accounts = ", ".join(
+        f"{name} ({email}{'' if is_verified else ', not verified'})" for name, email, is_verified in PROVIDER_ACCOUNTS
+    )
+    return f"Provider: {environment['OIDC_ISSUER']}, for a login without a password. Its accounts: {accounts}"
 
 
 def broker_state(environment: dict[str, str]) -> str:
