@@ -18,6 +18,16 @@ from tests.features.oidc.conftest import REDIRECT_URI, answer, begin, flow, link
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.parametrize("more", [{}, {"redirect_uri": REDIRECT_URI, "native": True}])
+def test_a_start_with_both_ways_back_or_without_one_says_what_to_send(
+    api: Api, provider: FakeProvider, more: dict[str, Any]
+) -> None:
+    response = api.post("oidc/example/start", {"purpose": "login", **more})
+    (fault,) = response.json()["errors"]
+    assert (response.status_code, fault["code"]) == (422, "one_way_back")
+    assert fault["message"] == "Send either redirect_uri or native."
+
+
 def test_in_cookie_mode_the_refresh_token_is_in_a_cookie(
     api: Api, user: Any, provider: FakeProvider, kit: Callable[..., None]
 ) -> None:
@@ -108,6 +118,8 @@ def test_the_callback_is_below_the_mount_and_not_in_the_document(api: Api, kit: 
     host = Api("/host/auth/")
     response = host("POST", "oidc/apple/callback", b"state=0.a", content_type="application/x-www-form-urlencoded")
     assert response["Location"] == f"{REDIRECT_URI}#state=0.a&iss=https%3A%2F%2Fappleid.apple.com"
+    refused = host("POST", "oidc/apple/callback", b"state=0.a%00", content_type="application/x-www-form-urlencoded")
+    assert refused.status_code == 422
 
 
 def test_a_hidden_user_does_not_log_in(
