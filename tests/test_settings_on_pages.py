@@ -34,6 +34,7 @@ HINTED = re.compile(r"([A-Z][A-Z_]{2,}(?:\[\S+?\])* = (?:\[.*?\]|\{.*?\}|'[^']*'
 DJANGO = {name for name in dir(global_settings) if name.isupper()} | {"MAILERS", "ROOT_URLCONF", "SECRET_KEY"}
 PROJECT = DJANGO | {"JWT_SECRET_KEY", "NINJA_AUTH_KIT", *BROKER_SETTINGS}
 PACKAGES = (
+    "ASGI_APPLICATION",  # of daphne
     "ACCOUNT_",
     "AUDITLOG_",
     "AXES_",
