@@ -15,7 +15,6 @@ from ninja_auth_kit.contrib.factors.models import Factor
 from ninja_auth_kit.contrib.factors.step_up import SteppedUp, counted_step_up, step_up
 from ninja_auth_kit.contrib.oidc import signals
 from ninja_auth_kit.contrib.oidc.claims import ProvedIdentity
-from ninja_auth_kit.contrib.oidc.events import IdentityRefused
 from ninja_auth_kit.contrib.oidc.exceptions import (
     InvalidFlowError,
     InvalidSignupError,
@@ -57,7 +56,6 @@ from ninja_auth_kit.tokens import InvalidTicketError, TicketPurpose, read_ticket
 from ninja_auth_kit.tokens.tickets import LIFETIME
 
 METHOD = "provider"  # of a step-up, in the words of the API
-_REASONS = frozenset(IdentityRefused.reasons)
 
 # What a flow ends with: a login, a link or a step-up.
 Finished = TokenPair | PendingLogin | UsernameRequired | Identity | SteppedUp
@@ -242,13 +240,20 @@ def _announced(provider_id: str, caller: Caller) -> Iterator[None]:
         raise
     except AuthKitError as error:
         reason = error.reason if isinstance(error, ProviderRefusedError) else error.code
-        if reason in _REASONS:
+        if reason in _reasons():
             user = None if caller.session is None else caller.session.user
             signals.identity_refused.announce(user=user, client=caller.client, provider=provider_id, reason=reason)
         raise
 
 
 @sensitive_variables()
+def _reasons() -> frozenset[str]:
+    # An import at the top would define the events also where the app is not installed.
+    from ninja_auth_kit.contrib.oidc.events import IdentityRefused
+
+    return frozenset(IdentityRefused.reasons)
+
+
 def _log_in(flow: Flow, caller: Caller, proved: ProvedIdentity) -> TokenPair | PendingLogin | UsernameRequired:
     login = ProviderLogin(flow.provider, flow.ticket, proved, caller.request, caller.client, caller.device_token)
     try:
