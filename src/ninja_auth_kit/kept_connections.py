@@ -31,7 +31,6 @@ MAX_AGE = 600  # seconds after which a connection is closed, so that it moves to
 MAX_IDLE = 60  # seconds
 MAX_WAIT = 10  # seconds for a connection to become free
 
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -62,12 +61,13 @@ class _KeptConnections:
     @contextmanager
     def lend(self, alias: str, *, is_endpoint: bool) -> Iterator[None]:
         slots = self._slots_of_endpoints if is_endpoint else self._slots
-        if not slots.acquire(timeout=0 if is_endpoint else MAX_WAIT):
-            if not is_endpoint:
-                logger.error("No kept connection to the database has become free in %s seconds.", MAX_WAIT)
-                raise ServiceUnavailableError
+        is_free = slots.acquire(timeout=0 if is_endpoint else MAX_WAIT)
+        if not is_free and is_endpoint:  # it opens a connection of its own
             yield
             return
+        if not is_free:
+            logger.error("No kept connection to the database has become free in %s seconds.", MAX_WAIT)
+            raise ServiceUnavailableError
         try:
             connection = connections[alias] = self._borrow()
             try:

@@ -411,9 +411,9 @@ def test_users_are_read_in_batches_and_the_statements_do_not_grow_with_the_users
 def test_progress_is_on_the_error_output(
     make_users: Callable[[int], list[Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ninja_auth_kit.contrib.factors.management.commands import authkit_factors
+    from ninja_auth_kit.management import import_report
 
-    monkeypatch.setattr(authkit_factors, "PROGRESS_EVERY", 2)
+    monkeypatch.setattr(import_report, "PROGRESS_EVERY", 2)
     for user in make_users(5):
         otp_device(user)
 

@@ -5,6 +5,7 @@ import json
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +58,7 @@ def as_json(value: Any, status: int = 200) -> Answer:
     return Answer(json.dumps(value).encode(), status)
 
 
-class Loopback:
+class Loopback(ABC):
     """A server with threads on 127.0.0.1, from `with` until its end.
 
     Attributes:
@@ -108,9 +109,9 @@ class Loopback:
         """Return the paths of all requests so far."""
         return [request.path for request in self.requests]
 
+    @abstractmethod
     def answer(self, request: Request) -> Answer:
         """Return the answer to a request."""
-        raise NotImplementedError
 
     def serve(self, request: Request, handler: BaseHTTPRequestHandler) -> None:
         """Answer a request, with the fault if its path has one."""

@@ -2,23 +2,19 @@
 
 import json
 from argparse import ArgumentParser
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ninja_auth_kit.contrib.factors.devices import list_devices
 from ninja_auth_kit.contrib.factors.enrolment import list_factors, reset_factors
-from ninja_auth_kit.contrib.factors.former_factors import SOURCES, Outcome
+from ninja_auth_kit.contrib.factors.former_factors import SOURCES
 from ninja_auth_kit.contrib.factors.importing import Imported, import_factors
 from ninja_auth_kit.contrib.factors.recovery_codes import codes_left
 from ninja_auth_kit.management.cli import counted, database_errors_as_command_errors, ignore_broken_pipe
+from ninja_auth_kit.management.import_report import ImportedRow, report_import
 from ninja_auth_kit.management.named_users import add_user_arguments, key_of_named_user
 from ninja_auth_kit.models.users import user_by_pk
-
-PROGRESS_EVERY = 10_000
-LISTED = 100  # factors of each outcome in the JSON object
 
 _RESET = (
     "Remove all second factors of a user who has lost them, with the recovery codes and the remembered devices. Make "
@@ -116,59 +112,10 @@ class Command(BaseCommand):
                 "imported."
             )
         results = import_factors(source, dry_run=options["dry_run"], include_disabled=options["include_disabled"])
-        self._report(results, options)
-
-    def _report(self, results: Iterator[Imported], options: dict[str, Any]) -> None:
-        counts: Counter[Outcome] = Counter()
-        imported: Counter[str] = Counter()
-        listed: dict[Outcome, list[dict[str, str]]] = defaultdict(list)
-        for one in results:
-            counts[one.outcome] += 1
-            if one.outcome is Outcome.DONE:
-                imported[one.former.kind] += 1
-            elif one.outcome is not Outcome.KNOWN:
-                if not options["json"]:
-                    self.stdout.write(_skipped(one))
-                elif len(listed[one.outcome]) < LISTED:
-                    listed[one.outcome].append(_described(one))
-            if counts.total() % PROGRESS_EVERY == 0 and options["verbosity"] > 0:
-                self.stderr.write(f"{counts.total()} factors so far")
-        self.stdout.write(
-            _as_json(counts, imported, listed, options) if options["json"] else _as_text(counts, imported, options)
-        )
+        report_import(self, map(_row, results), options, noun="factor", plural="factors")
 
 
-def _skipped(one: Imported) -> str:
-    error = f" ({one.error})" if one.error else ""
-    return f"skipped user {one.former.user_id}, {one.former.name}: {one.outcome.label}{error}"
-
-
-def _described(one: Imported) -> dict[str, str]:
-    described = {"user": str(one.former.user_id), "factor": one.former.name}
-    return {**described, "error": one.error} if one.error else described
-
-
-def _as_text(counts: Counter[Outcome], imported: Counter[str], options: dict[str, Any]) -> str:
-    verb = "would be imported" if options["dry_run"] else "imported"
-    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(imported.items()))
-    lines = [f"{counted(counts[Outcome.DONE], 'factor')} {verb}{f' ({kinds})' if kinds else ''}."]
-    if counts[Outcome.KNOWN]:
-        lines.append(f"{counted(counts[Outcome.KNOWN], 'factor')} imported before.")
-    left = counts.total() - counts[Outcome.DONE] - counts[Outcome.KNOWN]
-    if left:
-        lines.append(f"{left} skipped, see above.")
-    return "\n".join(lines)
-
-
-def _as_json(
-    counts: Counter[Outcome],
-    imported: Counter[str],
-    listed: dict[Outcome, list[dict[str, str]]],
-    options: dict[str, Any],
-) -> str:
-    skipped = {
-        outcome.value: {"count": count, "listed": listed[outcome]}
-        for outcome, count in counts.items()
-        if outcome is not Outcome.DONE
-    }
-    return json.dumps({"imported": dict(imported), "dry_run": options["dry_run"], "skipped": skipped})
+def _row(one: Imported) -> ImportedRow:
+    user, name = str(one.former.user_id), one.former.name
+    described = {"user": user, "factor": name}
+    return ImportedRow(one.former.kind, one.outcome, f"user {user}, {name}", described, one.error)

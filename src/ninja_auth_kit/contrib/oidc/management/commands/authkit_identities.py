@@ -2,22 +2,18 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ninja_auth_kit.contrib.oidc.former_identities import SOURCES, Outcome
+from ninja_auth_kit.contrib.oidc.former_identities import SOURCES
 from ninja_auth_kit.contrib.oidc.identities import list_identities
 from ninja_auth_kit.contrib.oidc.importing import Imported, import_identities
 from ninja_auth_kit.contrib.oidc.providers import providers
 from ninja_auth_kit.management.cli import database_errors_as_command_errors, ignore_broken_pipe
+from ninja_auth_kit.management.import_report import ImportedRow, report_import
 from ninja_auth_kit.management.named_users import add_user_arguments, key_of_named_user
 from ninja_auth_kit.models.users import user_by_pk
-
-PROGRESS_EVERY = 10_000
-LISTED = 100  # identities of each outcome in the JSON object
 
 _IMPORT = (
     "Import the identities of all users at Google, GitHub and other providers from another package, which must be in "
@@ -108,60 +104,14 @@ class Command(BaseCommand):
         results = import_identities(
             source, names=names, dry_run=options["dry_run"], include_disabled=options["include_disabled"]
         )
-        self._report(results, options)
-
-    def _report(self, results: Iterator[Imported], options: dict[str, Any]) -> None:
-        counts: Counter[Outcome] = Counter()
-        imported: Counter[str] = Counter()
-        listed: dict[Outcome, list[dict[str, str]]] = defaultdict(list)
-        for one in results:
-            counts[one.outcome] += 1
-            if one.outcome is Outcome.DONE:
-                imported[one.former.provider] += 1
-            elif one.outcome is not Outcome.KNOWN:
-                if not options["json"]:
-                    self.stdout.write(
-                        f"skipped user {one.former.user_id}, {one.former.name} ({one.former.provider}): "
-                        f"{one.outcome.label}"
-                    )
-                elif len(listed[one.outcome]) < LISTED:
-                    listed[one.outcome].append(_described(one))
-            if counts.total() % PROGRESS_EVERY == 0 and options["verbosity"] > 0:
-                self.stderr.write(f"{counts.total()} identities so far")
-        self.stdout.write(
-            _as_json(counts, imported, listed, options) if options["json"] else _as_text(counts, imported, options)
-        )
+        report_import(self, map(_row, results), options, noun="identity", plural="identities")
 
 
-def _described(one: Imported) -> dict[str, str]:
-    return {"user": str(one.former.user_id), "identity": one.former.name, "provider": one.former.provider}
-
-
-def _as_text(counts: Counter[Outcome], imported: Counter[str], options: dict[str, Any]) -> str:
-    verb = "would be imported" if options["dry_run"] else "imported"
-    names = ", ".join(f"{number} {name}" for name, number in sorted(imported.items()))
-    lines = [f"{_identities(counts[Outcome.DONE])} {verb}{f' ({names})' if names else ''}."]
-    if counts[Outcome.KNOWN]:
-        lines.append(f"{_identities(counts[Outcome.KNOWN])} imported before.")
-    left = counts.total() - counts[Outcome.DONE] - counts[Outcome.KNOWN]
-    if left:
-        lines.append(f"{left} skipped, see above.")
-    return "\n".join(lines)
+def _row(one: Imported) -> ImportedRow:
+    user, name, provider = str(one.former.user_id), one.former.name, one.former.provider
+    described = {"user": user, "identity": name, "provider": provider}
+    return ImportedRow(provider, one.outcome, f"user {user}, {name} ({provider})", described)
 
 
 def _identities(number: int) -> str:
     return f"{number} {'identity' if number == 1 else 'identities'}"
-
-
-def _as_json(
-    counts: Counter[Outcome],
-    imported: Counter[str],
-    listed: dict[Outcome, list[dict[str, str]]],
-    options: dict[str, Any],
-) -> str:
-    skipped = {
-        outcome.value: {"count": count, "listed": listed[outcome]}
-        for outcome, count in counts.items()
-        if outcome is not Outcome.DONE
-    }
-    return json.dumps({"imported": dict(imported), "dry_run": options["dry_run"], "skipped": skipped})
