@@ -87,6 +87,16 @@ def show_the_code(page: Page) -> None:
     expect(page.get_by_label("Code of the app")).not_to_have_value("")
 
 
+def add_an_app(page: Page) -> None:
+    """Add an authenticator app, and wait until the page shows the recovery codes."""
+    page.locator("#factors summary").click()
+    click(page, "Add an authenticator app")
+    expect(page.locator("#secret")).to_be_visible()
+    show_the_code(page)
+    click(page, "Confirm the app")
+    expect(page.locator("#codes")).to_contain_text("-")
+
+
 @pytest.mark.broker
 def test_a_login_on_the_laptop_visibly_ends_the_phone_and_the_event_arrives(open_page: Callable[..., Page]) -> None:
     page = open_page()
@@ -197,12 +207,7 @@ def test_a_wrong_code_leaves_the_other_device_logged_in(open_page: Callable[...,
     register(page)
     press(page, "phone", "Log in")
     expect(state(page, "phone")).to_have_attribute("data-state", "live")
-    page.locator("#factors summary").click()
-    click(page, "Add an authenticator app")
-    expect(page.locator("#secret")).to_be_visible()
-    show_the_code(page)
-    click(page, "Confirm the app")
-    expect(page.locator("#codes")).to_contain_text("-")
+    add_an_app(page)
 
     press(page, "laptop", "Log in")
     expect(state(page, "laptop")).to_have_attribute("data-state", "pending")
@@ -391,6 +396,87 @@ def memory_of(page: Page) -> str:
 def refresh_cookies(page: Page) -> list[str]:
     """Return the refresh tokens that the browser keeps in cookies."""
     return [cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "__Host-authkit-refresh"]
+
+
+EMAILED_CODE = "Log in with an emailed code"
+
+
+def enter_the_code(page: Page) -> None:
+    """Take the code from the newest email, and log in with it."""
+    page.get_by_role("button", name="Enter the code").first.click()
+    page.get_by_role("button", name="Log in with the code").click()
+
+
+def test_an_emailed_code_registers_and_logs_in(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    address = page.get_by_label("Email address").first.input_value()
+
+    press(page, "phone", EMAILED_CODE)
+    expect(page.locator("#phone .screen")).to_contain_text("Code requested")
+    enter_the_code(page)
+    expect(page.locator("#phone .screen")).to_contain_text(address)
+    press(page, "laptop", EMAILED_CODE)
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+    expect(page.get_by_role("button", name="Enter the code")).to_have_count(2)
+    enter_the_code(page)
+
+    expect(state(page, "laptop")).to_have_attribute("data-state", "live")
+    expect(state(page, "phone")).to_have_attribute("data-state", "ended")
+
+
+def test_a_wrong_emailed_code_leaves_the_other_device_logged_in(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    register(page)
+    log_in(page, "phone")
+
+    press(page, "laptop", EMAILED_CODE)
+    page.get_by_label("Code from the email").fill("BBBB-BBBB")
+    page.get_by_role("button", name="Log in with the code").click()
+
+    expect(page.locator("#laptop .screen")).to_contain_text("401 invalid_factor")
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+    enter_the_code(page)
+    expect(state(page, "laptop")).to_have_attribute("data-state", "live")
+
+
+def test_after_an_emailed_code_the_second_factor_is_asked_for(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    register(page)
+    log_in(page, "phone")
+    add_an_app(page)
+
+    press(page, "laptop", EMAILED_CODE)
+    enter_the_code(page)
+    expect(page.locator("#laptop .screen")).to_contain_text("202 factor_required")
+    show_the_code(page)
+    click(page, "Complete the login")
+
+    expect(state(page, "laptop")).to_have_attribute("data-state", "live")
+
+
+def test_an_api_key_reads_does_not_write_and_is_revoked(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+    register(page)
+    log_in(page, "phone")
+    press(page, "phone", "Write a note")
+    page.get_by_role("heading", name="API keys").click()
+    panel, exchange = page.locator("#api-keys"), page.locator("#exchange")
+
+    panel.get_by_role("button", name="Create a key").click()
+    expect(panel).to_contain_text("nakp_")
+    press(page, "phone", "Log out")
+    panel.get_by_role("button", name="Read the notes with the key").click()
+    expect(exchange).to_contain_text("200 OK")
+    expect(exchange).to_contain_text("from the phone")
+    panel.get_by_role("button", name="Write a note with the key").click()
+    expect(exchange).to_contain_text("insufficient_scope")
+    log_in(page, "laptop")
+    panel.get_by_role("button", name="List").click()
+    panel.get_by_role("button", name="Revoke").click()
+    expect(exchange).to_contain_text("204 No Content")
+    panel.get_by_role("button", name="Read the notes with the key").click()
+
+    expect(exchange).to_contain_text("401 Unauthorized")
 
 
 PROVIDER = "Log in with Example ID"

@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
+    "django.contrib.postgres",  # for the scopes of API keys
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "ninja",  # so that the API documentation works offline
@@ -38,6 +39,8 @@ INSTALLED_APPS = [
     "ninja_auth_kit.contrib.passkeys",  # the kit, optional: passkeys
     "ninja_auth_kit.contrib.cookies",  # the kit, optional: cookie mode
     "ninja_auth_kit.contrib.oidc",  # the kit, optional: login with a provider
+    "ninja_auth_kit.contrib.email_code",  # the kit, optional: login with a code from an email
+    "ninja_auth_kit.contrib.api_keys",  # the kit, optional: API keys
     "accounts",
     "mailbox",
     "notes",
@@ -122,6 +125,10 @@ NINJA_AUTH_KIT: AuthKitSettings = {
     "SESSION_LIMIT": 1,
     # The name of this site in authenticator apps.
     "TOTP": {"ISSUER_NAME": "Example project"},
+    # Whether a code from an email also registers an address that has no account.
+    "EMAIL_CODE": {"REGISTERS": True},
+    # The scopes of API keys, and what each allows (notes/api.py).
+    "API_KEYS": {"SCOPES": {"notes:read": "Read your notes.", "notes:write": "Write and delete your notes."}},
     # The providers, and the page to which they send the browser back.
     "OIDC": {"PROVIDERS": PROVIDERS, "REDIRECT_URIS": [f"{BASE_URL.rstrip('/')}/provider-done"] if PROVIDERS else []},
 }

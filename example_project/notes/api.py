@@ -1,4 +1,7 @@
-"""A protected resource: the notes of the user. `JWTAuth` on the API sets `request.auth` to the user."""
+"""A protected resource: the notes of the user.
+
+`JWTAuth` on the API sets `request.auth` to the user, and so does `APIKeyAuth` on a route that accepts API keys too.
+"""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,6 +11,7 @@ from ninja import Router, Schema, Status
 from pydantic import Field
 
 from ninja_auth_kit import JWTAuth
+from ninja_auth_kit.contrib.api_keys import APIKeyAuth
 from notes.models import Note
 
 router = Router(tags=["notes"])
@@ -31,13 +35,13 @@ class NoteOut(Schema):
     created_at: datetime
 
 
-@router.get("", response=list[NoteOut], operation_id="list_notes")
+@router.get("", response=list[NoteOut], operation_id="list_notes", auth=[APIKeyAuth("notes:read"), JWTAuth()])
 def list_notes(request: HttpRequest) -> list[Note]:
     """Return the notes of the user, the newest first."""
-    return list(Note.objects.filter(author=request.auth))  # type: ignore[attr-defined]  # set by JWTAuth
+    return list(Note.objects.filter(author=request.auth))  # type: ignore[attr-defined]  # set by both
 
 
-@router.post("", response={201: NoteOut}, operation_id="write_note")
+@router.post("", response={201: NoteOut}, operation_id="write_note", auth=[APIKeyAuth("notes:write"), JWTAuth()])
 def write_note(request: HttpRequest, body: NoteIn) -> Status[Note]:
     """Save a note of the user."""
     return Status(201, Note.objects.create(author=request.auth, text=body.text))  # type: ignore[attr-defined]

@@ -41,11 +41,12 @@ const isInCookieMode = (device) => device === devices.laptop && cookieSwitch.che
 
 // --- requests -------------------------------------------------------------------------------------------------
 
-async function call(method, path, { body, device, bearer = true, quiet = false } = {}) {
+async function call(method, path, { body, device, bearer = true, key, quiet = false } = {}) {
   const id = `page-${crypto.randomUUID().slice(0, 13)}`;
   const headers = { "X-Request-ID": id };
   if (body) headers["Content-Type"] = "application/json";
   if (bearer && device?.tokens) headers.Authorization = `Bearer ${device.tokens.access_token}`;
+  if (key) headers.Authorization = `Bearer ${key}`;
   if (isInCookieMode(device) && USES_REFRESH_TOKEN.test(path)) headers[TRANSPORT] = "cookie";
   const credentials = headers[TRANSPORT] ? "same-origin" : "omit"; // without cookies, the phone is like another browser
   const made = { id, method, path, headers, body, device: device?.id, status: 0, statusText: "no response", answer: null };
@@ -78,7 +79,7 @@ function show(made) {
   const answer = element("pre", { tabIndex: 0 }, status, made.type ? `\nContent-Type: ${made.type}` : "", made.answer ? `\n\n${json(made.answer)}` : "");
   $("#exchange").replaceChildren(element("pre", { textContent: request.trimEnd(), tabIndex: 0 }), answer);
   const token = made.answer?.access_token ?? made.headers.Authorization?.slice("Bearer ".length);
-  if (token) decode(token);
+  if (token?.includes(".")) decode(token); // an API key says nothing
   listCalls();
 }
 
@@ -160,7 +161,8 @@ const actions = {
     take(device, made.answer);
     await checkOthers(device);
   },
-  loginByPasskey, // see below, with the other uses of passkeys
+  loginByPasskey, // see below, as the next one
+  loginByEmail,
   async notes(device) {
     showIfEnded(device, await call("POST", "/api/notes", { body: { text: `from the ${device.id}` }, device }));
   },
@@ -387,6 +389,38 @@ async function offerAutofill() {
   if (isAvailable) await loginByPasskey(devices.laptop, "conditional");
 }
 
+// --- emailed codes ------------------------------------------------------------------------------------------------
+
+const emailLogin = $("#email-login").elements;
+let requested = null; // the challenge of a requested code, and its device
+
+async function loginByEmail(device) {
+  const made = await call("POST", `${AUTH}/login/email-code/request`, { body: { email: email() }, device, bearer: false });
+  if (made.status !== 202) return refuse(device, made);
+  setRequested({ device, challenge_token: made.answer.challenge_token });
+  $("#email-code").open = true;
+  say(device, "pending", "Code requested", made.answer.detail, "202");
+  openMails();
+}
+
+function setRequested(login) {
+  requested = login;
+  emailLogin.complete.disabled = login === null;
+}
+
+async function completeByEmail() {
+  const { device, challenge_token } = requested;
+  const body = { challenge_token, code: emailLogin.code.value.trim() };
+  const made = await call("POST", `${AUTH}/login/email-code`, { body, device, bearer: false });
+  emailLogin.code.value = "";
+  if (made.status !== 200 && made.status !== 202) return say(device, "pending", "Code rejected", made.answer?.detail, `${made.status} ${made.answer?.code}`);
+  setRequested(null);
+  closeMails();
+  if (made.status === 202) return wait(device, made.answer);
+  await takeAndAskWho(device, made.answer);
+  await checkOthers(device);
+}
+
 // --- providers ----------------------------------------------------------------------------------------------------
 
 const providers = $("#providers");
@@ -464,7 +498,7 @@ async function offerProviders() {
     for (const device of Object.values(devices)) {
       const button = element("button", { type: "button", textContent: `Log in with ${name}` });
       on(button, () => loginByProvider(device, id));
-      $("[data-do=loginByPasskey]", device.element).after(button);
+      $("[data-do=loginByEmail]", device.element).after(button);
     }
     const [link, stepUp] = ["Link", "Step up with"].map((what) => element("button", { type: "button", textContent: `${what} ${name}` }));
     on(link, () => linkProvider(id));
@@ -472,6 +506,42 @@ async function offerProviders() {
     $("[name=list]", providers).before(link, stepUp);
   }
 }
+
+// --- API keys -----------------------------------------------------------------------------------------------------
+
+const apiKey = $("#api-key").elements;
+let newKey = null; // the API shows a key once, and this page is also the program that uses it
+
+async function createKey() {
+  const body = { name: "nightly backup", scopes: ["notes:read"] };
+  const made = await call("POST", `${AUTH}/api-keys`, { body, device: activeDevice() });
+  if (made.status !== 201) return;
+  setKey(made.answer.key);
+  await listKeys();
+}
+
+function setKey(key) {
+  newKey = key;
+  $("#new-key").hidden = key === null;
+  $("#new-key").replaceChildren("The key, shown this once: ", element("code", { textContent: key ?? "" }));
+  for (const button of [apiKey.read, apiKey.write]) button.disabled = key === null;
+}
+
+async function listKeys() {
+  const made = await call("GET", `${AUTH}/api-keys`, { device: activeDevice(), quiet: true });
+  if (made.status !== 200) return;
+  $("#key-list").replaceChildren(...made.answer.map((one) => {
+    const revoke = element("button", { type: "button", textContent: "Revoke", onclick: async () => {
+      const revoked = await call("DELETE", `${AUTH}/api-keys/${one.id}`, { device: activeDevice() });
+      if (revoked.status === 204) await listKeys();
+    } });
+    const used = one.last_used_at ? "used" : "never used";
+    return element("li", {}, element("span", { className: "mono", textContent: `${one.start}… ${one.name} (${one.scopes.join(", ")}), ${used} ` }), revoke);
+  }));
+}
+
+const readByKey = () => call("GET", "/api/notes", { key: newKey });
+const writeByKey = () => call("POST", "/api/notes", { body: { text: "from a program" }, key: newKey });
 
 // --- emails -----------------------------------------------------------------------------------------------------
 
@@ -500,6 +570,8 @@ function closeMails() {
 function mailItem(mail) {
   const [, path, token] = /\/(verify-email|password\/reset|email\/change)#token=(\S+)/.exec(mail.body) ?? [];
   const item = element("li", {}, element("strong", { textContent: mail.subject }), element("pre", { textContent: mail.body.trim(), tabIndex: 0 }));
+  const [code] = /^[A-Z]{4}-[A-Z]{4}$/m.exec(mail.body) ?? [];
+  if (code) item.append(element("button", { type: "button", textContent: "Enter the code", onclick: () => { emailLogin.code.value = code; } }));
   if (!path) return item;
   const link = LINKS[path];
   item.append(element("button", { type: "button", className: "first", textContent: link.text, onclick: () => follow(link.path ?? path, link.body(token), path) }));
@@ -574,10 +646,13 @@ function newUser() {
   }
   [enrolment, appSecret] = [null, null];
   setPending(null);
+  setRequested(null);
+  setKey(null);
   factor.confirm.disabled = true;
   showEnrolment();
   $("#factor-list").replaceChildren();
   $("#identity-list").replaceChildren();
+  $("#key-list").replaceChildren();
   $("#where").hidden = true;
   closeMails();
   offerAutofill();
@@ -612,7 +687,12 @@ on(factor.complete, completeLogin);
 on(factor.complete_passkey, completeLoginByPasskey);
 on(factor.stepup, stepUp);
 on(factor.stepup_passkey, stepUpByPasskey);
+on(emailLogin.complete, completeByEmail);
 on($("[name=list]", providers), listIdentities);
+on(apiKey.create, createKey);
+on(apiKey.list, listKeys);
+on(apiKey.read, readByKey);
+on(apiKey.write, writeByKey);
 on(factor.erase, async () => void (await call("DELETE", "/api/notes", { device: activeDevice() })));
 on($("#change-password button:not([type])"), async () => {
   const made = await call("POST", `${AUTH}/password/change`, { body: { current_password: password(), new_password: newPassword() }, device: activeDevice() });
