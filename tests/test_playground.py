@@ -682,6 +682,9 @@ def test_the_switch_of_cookie_mode_works_by_the_keyboard_and_has_a_description(o
 def test_nothing_is_cut_off_at_the_width_of_a_phone(open_page: Callable[..., Page], scheme: Any) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": 360, "height": 740})
     register_with_passkey(page)
+    page.get_by_role("heading", name="API keys").click()
+    page.get_by_role("button", name="Create a key").click()
+    expect(page.locator("#key-list")).to_contain_text("nakp_")
     press(page, "laptop", "Log in")
 
     expect(state(page, "laptop")).to_have_attribute("data-state", "pending")
