@@ -1,16 +1,18 @@
 """Times in responses and events, in a project that stores local times (`USE_TZ = False`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from django.db import connections
 from django.utils import timezone
 from ninja import Schema
 from pydantic import ConfigDict
 from pytest_django import Settings
 
+from ninja_auth_kit import services
 from ninja_auth_kit.api.schemas import UserOut
 from tests.conftest import PASSWORD, Api, events
 
@@ -104,3 +106,36 @@ def test_lifetimes_are_as_long_as_elsewhere(local_times: None, api: Api, user: A
             assert api.post("refresh", {"refresh_token": pair["refresh_token"]}).status_code == status
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
         assert api.get("me", token=pair["access_token"]).json()["code"] == "token_expired"
+
+
+@pytest.fixture(params=[None, "Asia/Kolkata"])
+def database_zone(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let the connection have a time zone of its own (`DATABASES["default"]["TIME_ZONE"]`), and return its name."""
+
+    def set_zone(name: str | None) -> None:
+        connection = connections["default"]
+        connection.close()
+        connection.settings_dict["TIME_ZONE"] = name
+        for known in ("timezone", "timezone_name"):
+            vars(connection).pop(known, None)
+
+    set_zone(request.param)
+    yield request.param or "UTC"
+    set_zone(None)
+
+
+def test_the_times_of_a_checked_session_are_those_of_the_orm(database_zone: str, api: Api, user: Any) -> None:
+    session = services.check_access_token(api.pair()["access_token"])
+
+    session_of_orm = type(session)._default_manager.get(pk=session.pk)
+    user_of_orm = type(session.user)._default_manager.get(pk=session.user.pk)
+    assert str(session.login_time.tzinfo) == database_zone
+    assert repr(session.login_time) == repr(session_of_orm.login_time)
+    assert repr(session.user.last_login) == repr(user_of_orm.last_login)
+
+
+def test_the_local_times_of_a_checked_session_are_those_of_the_orm(local_times: None, api: Api, user: Any) -> None:
+    session = services.check_access_token(api.pair()["access_token"])
+
+    assert session.login_time.tzinfo is None
+    assert session.login_time == type(session)._default_manager.get(pk=session.pk).login_time

@@ -42,6 +42,11 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import connections, models
+from psycopg import adapters
+from psycopg.pq import Format
+
+_TIMESTAMPTZ = adapters.types["timestamptz"].oid
+_DATETIME_LOADER = adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)  # psycopg's own, in C if that is installed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,7 +95,7 @@ class ModelColumns:
             self._converters = [
                 (index, convert)
                 for index, field in enumerate(self._fields)
-                for convert in _converters_from_database(field, connection)
+                for convert in _time_zone_converters(field, connection) + _converters_from_database(field, connection)
             ]
         for index, convert in self._converters:
             values[index] = convert(values[index], None, connection)
@@ -127,11 +132,32 @@ class CompiledQuery:
             for parameter in self._parameters
         ]
         with connection.cursor() as cursor:
+            _load_datetimes_in_c(cursor)
             cursor.execute(self.sql, parameters)
             rows = cursor.fetchall()
         for row in rows:
             remaining = list(row)
             yield [of_model.pop_instance(remaining, connection) for of_model in self._columns]
+
+
+def _load_datetimes_in_c(cursor: Any) -> None:
+    """Let a cursor convert datetimes by psycopg's own loader.
+
+    Django has one in Python, which takes longer than the rest of a row. They differ in the object that says UTC, so
+    `_time_zone_converters` sets Django's.
+    """
+    if _DATETIME_LOADER is not None:
+        cursor.adapters.register_loader(_TIMESTAMPTZ, _DATETIME_LOADER)
+
+
+def _time_zone_converters(field: Any, connection: Any) -> list[Any]:
+    if field.db_type(connection) != "timestamp with time zone":
+        return []
+
+    def with_time_zone(value: datetime | None, expression: None, connection: Any) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=connection.timezone)
+
+    return [with_time_zone]
 
 
 def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:
