@@ -1,6 +1,7 @@
 """`JWTAuth`, which protects a route with an access token."""
 
 import re
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
 from typing import Any, cast
@@ -154,7 +155,7 @@ class JWTAuth(HttpBearer):
             return _let_through(request)
         try:
             token = _token(request, self.scheme)
-            with kept_connection():
+            with kept_connection() if self.check_session else nullcontext():
                 return self.authenticate(request, token)
         except (InvalidTokenError, StepUpRequiredError, ServiceUnavailableError) as error:
             raise as_ninja_error(error, self.scheme) from error

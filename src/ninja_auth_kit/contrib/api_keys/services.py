@@ -28,6 +28,7 @@ from ninja_auth_kit.exceptions import (
     SessionEndedError,
     is_read_only,
 )
+from ninja_auth_kit.kept_connections import kept_connection
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.users import lock_user, may_authenticate
 from ninja_auth_kit.services.account import lock_unchanged
@@ -211,7 +212,8 @@ def check_key(key: str, *, scopes: Iterable[str], client: ClientInfo) -> ApiKey:
 @sensitive_variables()
 def _find(key: str, client: ClientInfo) -> ApiKey:
     key_id = id_of(key)
-    row = None if key_id is None else ApiKey.objects.load(key_id)
+    with kept_connection():
+        row = None if key_id is None else ApiKey.objects.load(key_id)
     refuse = partial(_refuse, row, client=client)
     if row is None or not row.is_row_of(key):
         raise refuse("invalid_key")
