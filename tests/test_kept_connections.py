@@ -89,6 +89,28 @@ def test_many_requests_at_once_use_no_more_than_the_setting_allows(
     assert 1 <= len(connected()) <= 2
 
 
+def opened() -> int:
+    """Return how many connections to the test database were ever opened. PostgreSQL counts them within a second."""
+    time.sleep(1.5)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+def test_many_refreshes_at_once_open_few_connections(
+    servers: Callable[..., Server], api: Api, user: Any, kit: Callable[..., None]
+) -> None:
+    kit(SESSION_LIMIT=None)
+    pairs = [api.pair() for _ in range(40)]
+    server = servers(AsgiServer, SESSION_LIMIT=None)
+    before = opened()
+
+    calls = [("POST", "/api/auth/refresh", {"refresh_token": pair["refresh_token"]}) for pair in pairs]
+    assert {status for status, _ in server.race(*calls)} == {200}
+
+    assert opened() - before <= 8
+
+
 def test_slow_code_of_the_project_in_a_refresh_leaves_connections_to_the_checks(
     servers: Callable[..., Server], api: Api, user: Any, kit: Callable[..., None]
 ) -> None:

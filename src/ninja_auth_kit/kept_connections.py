@@ -30,6 +30,7 @@ from ninja_auth_kit.tenancy import has_schemas
 MAX_AGE = 600  # seconds after which a connection is closed, so that it moves to another server after a failover
 MAX_IDLE = 60  # seconds
 MAX_WAIT = 10  # seconds for a connection to become free
+MAX_WAIT_OF_ENDPOINT = 1  # seconds; then it opens one
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class _KeptConnections:
     @contextmanager
     def lend(self, alias: str, *, is_endpoint: bool) -> Iterator[None]:
         slots = self._slots_of_endpoints if is_endpoint else self._slots
-        is_free = slots.acquire(timeout=0 if is_endpoint else MAX_WAIT)
+        is_free = slots.acquire(timeout=MAX_WAIT_OF_ENDPOINT if is_endpoint else MAX_WAIT)
         if not is_free and is_endpoint:  # it opens a connection of its own
             yield
             return
@@ -135,8 +136,8 @@ def kept_connection(*, is_endpoint: bool = False) -> Iterator[None]:
     Not for work that hashes a password: it would keep the connection from others for as long.
 
     Args:
-        is_endpoint: whether an endpoint of the kit needs it, which opens a connection if none is free. The check of a
-            session waits for one.
+        is_endpoint: whether an endpoint of the kit needs it, which opens a connection if none becomes free in a
+            second. The check of a session waits longer.
 
     Raises:
         ServiceUnavailableError: none has become free for a check in ten seconds.
