@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.audit.custom_events import audit_event
-from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.short_transaction import insert_last, short_atomic
-from tests.conftest import Api, event_names
+from ninja_auth_kit.short_transaction import MOST_ROWS, insert_last, short_atomic
+from tests.conftest import EMAIL, Api, event_names
 from tests.round_trips import CountingProxy, counted
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_user_model]
@@ -76,11 +76,50 @@ def test_a_refresh_and_a_logout_need_three_round_trips(proxy: CountingProxy, api
     assert event_names() == ["session.logged_in", "session.refreshed", "session.refreshed", "session.logged_out"]
 
 
+def test_a_login_that_ends_another_session_needs_nine_round_trips(
+    proxy: CountingProxy, api: Api, kit: Callable[..., None]
+) -> None:
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    api.pair()
+    api.pair()
+    assert trips(proxy, api.pair) == 9
+    assert event_names()[-2:] == ["session.revoked", "session.logged_in"]
+    assert sessions_active() == 1
+
+
 def test_a_refresh_without_an_outbox_needs_three_round_trips(user: Any, api: Api) -> None:
     with counted(accounts_database()) as proxy:
         first = api.pair()["refresh_token"]
         second = api.post("refresh", {"refresh_token": first}).json()["refresh_token"]
         assert trips(proxy, lambda: api.post("refresh", {"refresh_token": second})) == 3
+
+
+@pytest.mark.security("CRED-05", "CRED-06")
+def test_the_password_of_a_registration_needs_as_many_round_trips_whoever_has_the_address(
+    proxy: CountingProxy, api: Api, kit: Callable[..., None]
+) -> None:
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    needed = []
+    for email in (EMAIL, "free@example.com"):
+        api.register(email, "the password of a newcomer", username=f"newcomer_{email[:4]}")
+
+        def log_in(email: str = email) -> None:
+            assert api.login(email, "the password of a newcomer").status_code == 403
+
+        log_in()
+        needed.append(trips(proxy, log_in))
+
+    assert needed[0] == needed[1]
+
+
+def test_a_login_whose_cursor_accepts_one_statement_at_a_time_needs_twelve(
+    user: Any, audited: None, api: Api, kit: Callable[..., None]
+) -> None:
+    kit(THROTTLES=DEFAULT_THROTTLES)
+    with counted(accounts_database(), server_side_binding=True) as proxy:
+        api.pair()
+        api.pair()
+        assert trips(proxy, api.pair) == 12
 
 
 @pytest.mark.parametrize(
@@ -209,6 +248,20 @@ def test_events_of_one_action_are_inserted_together(
 
     assert trips(proxy, lambda: api.post("refresh", {"refresh_token": second})) == 3
     assert event_names()[-2:] == ["session.refreshed", "host.round.trip"]
+
+
+def test_any_number_of_events_is_inserted_in_their_order(
+    proxy: CountingProxy, api: Api, in_transaction: Callable[..., None]
+) -> None:
+    def receive(**_: Any) -> None:
+        for _n in range(2 * MOST_ROWS):
+            Noticed.announce()
+
+    in_transaction(receive)
+    token = api.pair()["refresh_token"]
+
+    assert trips(proxy, lambda: api.post("refresh", {"refresh_token": token})) == 5
+    assert event_names() == ["session.logged_in", "session.refreshed", *["host.round.trip"] * 2 * MOST_ROWS]
 
 
 def test_an_event_that_a_receiver_rolls_back_is_not_recorded(

@@ -33,6 +33,8 @@ from psycopg.pq import TransactionStatus
 from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.tenancy import has_schemas
 
+MOST_ROWS = 100  # in one statement: PostgreSQL accepts 65,535 parameters
+
 T = TypeVar("T")
 Insertion = Callable[[list[T]], tuple[str, Mapping[str, Any]]]
 """Returns the statement that inserts rows, and its parameters."""
@@ -76,10 +78,18 @@ def insert_last(insertion: Insertion[T], row: T, *, using: str) -> None:
         cursor.execute(*insertion([row]))
 
 
+def accepts_several_statements(cursor: Any) -> bool:
+    """Return whether a cursor of Django may send several statements in one message.
+
+    It may if it is exactly the cursor that Django creates without `server_side_binding`, in no schema of a tenant.
+    """
+    return type(getattr(cursor, "cursor", None)) is Cursor and not has_schemas(cursor.db)
+
+
 def _is_as_django_opens_it(connection: Any) -> bool:
-    """Return whether BEGIN without options begins the transaction that psycopg would begin, with nothing before it."""
+    """Return whether BEGIN without options begins the transaction that psycopg would begin."""
     opened = connection.connection
-    if not isinstance(opened, Connection) or has_schemas(connection):
+    if not isinstance(opened, Connection):
         return False
     return opened.isolation_level is None and opened.read_only is None and opened.deferrable is None
 
@@ -96,6 +106,8 @@ class _ShortTransaction:
     def insert_last(self, insertion: Insertion[T], row: T) -> None:
         self._insertion = insertion  # for all rows
         self._rows.append(row)
+        if len(self._rows) == MOST_ROWS:
+            self._insert_rows()
 
     def commit(self) -> None:
         """Insert the rows and commit. Without rows, Django commits."""
@@ -114,7 +126,7 @@ class _ShortTransaction:
         if self._rows:
             self._insert_rows()
         cursor, opened = context["cursor"].cursor, self._connection.connection
-        can_join = type(cursor) is Cursor and isinstance(sql, str) and not many
+        can_join = accepts_several_statements(context["cursor"]) and isinstance(sql, str) and not many
         # A wrapper of the project may execute statements of its own around the last one, or change it.
         is_last = can_join and sql == self._last
         begins = opened.pgconn.transaction_status == TransactionStatus.IDLE
