@@ -13,6 +13,7 @@ from ninja_auth_kit import signals
 from ninja_auth_kit.audit.custom_events import audit_event
 from ninja_auth_kit.conf import DEFAULT_THROTTLES, accounts_database
 from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.sessions import UserSessionManager
 from ninja_auth_kit.short_transaction import MOST_ROWS, insert_last, short_atomic
 from tests.conftest import EMAIL, Api, event_names
 from tests.round_trips import CountingProxy, counted
@@ -84,6 +85,23 @@ def test_a_login_that_ends_another_session_needs_nine_round_trips(
     api.pair()
     assert trips(proxy, api.pair) == 9
     assert event_names()[-2:] == ["session.revoked", "session.logged_in"]
+    assert sessions_active() == 1
+
+
+def test_a_session_that_is_logged_out_while_a_login_replaces_it_ends_once(
+    proxy: CountingProxy, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, read = api.pair()["refresh_token"], UserSessionManager.active_for
+
+    def read_and_log_out(self: UserSessionManager, user: Any) -> list[UserSession]:
+        found = read(self, user)
+        assert api.post("logout", {"refresh_token": token}).status_code == 204
+        return found
+
+    monkeypatch.setattr(UserSessionManager, "active_for", read_and_log_out)
+    api.pair()
+
+    assert event_names() == ["session.logged_in", "session.logged_out", "session.logged_in"]
     assert sessions_active() == 1
 
 
