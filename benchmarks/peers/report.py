@@ -50,11 +50,12 @@ METHOD = """\
 ## What explains the figures
 
 A login of the kit sends more statements than those of the others.
-It counts the attempt, finds the user who has the email address, asks Django's authentication backends, locks the user, ends the previous session, records both events, and gives the counted attempt back.
+It counts the attempt, finds the user who has the email address, asks Django's authentication backends, locks the user, ends the previous session, records both events, and gives the counted attempt back: nine round trips.
 Compared with the time of a real password hash, the difference is negligible (see the last table of logins).
 Fewer statements would be possible only without the signals and the backends.
 
-A refresh reads the session, rotates it and records the event in one transaction: five round trips, where the limit has one.
+A refresh reads the session, rotates it and records the event.
+The last two are one transaction, whose BEGIN and COMMIT are sent together with its statements: three round trips, where the limit has one.
 The same holds for a logout.
 The signal that informs your project is sent between the change and its record, so neither can be a single statement.
 This explains the remaining difference.

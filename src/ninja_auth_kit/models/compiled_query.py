@@ -35,7 +35,7 @@ Compile inside a function that is decorated with `functools.cache`, or with `cac
 if the queryset comes from a manager of your project.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -47,6 +47,8 @@ from psycopg.pq import Format
 
 _TIMESTAMPTZ = adapters.types["timestamptz"].oid
 _DATETIME_LOADER = adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)  # psycopg's own, in C if that is installed
+
+from ninja_auth_kit.short_transaction import accepts_several_statements
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,45 +121,57 @@ class CompiledQuery:
         self.sql = f"{sql} {suffix}".rstrip()
 
     def fetch(self, **values: Any) -> Iterator[list[Any]]:
-        """Run the query, and yield for each row a list with one instance of each model.
+        """Run the query, and return for each row a list with one instance of each model.
 
         Args:
             values: the values of the placeholders, by name.
         """
         connection = connections[self.alias]
-        parameters = [
+        with connection.cursor() as cursor:
+            _load_datetimes_in_c(cursor)
+            cursor.execute(self.sql, self.parameters(values))
+            rows = cursor.fetchall()
+        return self.instances(rows)
+
+    def parameters(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the parameters of the SQL, with these values for the placeholders."""
+        connection = connections[self.alias]
+        return [
             to_database(parameter.output_field, values[parameter.name], connection)
             if isinstance(parameter, Placeholder)
             else parameter
             for parameter in self._parameters
         ]
-        with connection.cursor() as cursor:
-            _load_datetimes_in_c(cursor)
-            cursor.execute(self.sql, parameters)
-            rows = cursor.fetchall()
+
+    def instances(self, rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+        """Yield for each row that was read a list with one instance of each model."""
+        connection = connections[self.alias]
         for row in rows:
             remaining = list(row)
             yield [of_model.pop_instance(remaining, connection) for of_model in self._columns]
 
 
-def _load_datetimes_in_c(cursor: Any) -> None:
-    """Let a cursor convert datetimes by psycopg's own loader.
+def fetch_in_turn(*queries: CompiledQuery, **values: Any) -> list[Iterator[list[Any]]]:
+    """Run queries of one database one after the other, in one round trip if possible, and return what each yields.
 
-    Django has one in Python, which takes longer than the rest of a row. They differ in the object that says UTC, so
-    `_time_zone_converters` sets Django's.
+    Each reads what is committed when it begins, as it would in a round trip of its own. A join would not: PostgreSQL
+    reads all of it at the same time.
+
+    Args:
+        queries: the queries.
+        values: the values of the placeholders of all queries, by name.
     """
-    if _DATETIME_LOADER is not None:
-        cursor.adapters.register_loader(_TIMESTAMPTZ, _DATETIME_LOADER)
-
-
-def _time_zone_converters(field: Any, connection: Any) -> list[Any]:
-    if field.db_type(connection) != "timestamp with time zone":
-        return []
-
-    def with_time_zone(value: datetime | None, expression: None, connection: Any) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=connection.timezone)
-
-    return [with_time_zone]
+    connection = connections[queries[0].alias]
+    with connection.cursor() as cursor:
+        if not accepts_several_statements(cursor):
+            return [query.fetch(**values) for query in queries]
+        parameters = [parameter for query in queries for parameter in query.parameters(values)]
+        _load_datetimes_in_c(cursor)
+        cursor.execute("; ".join(query.sql for query in queries), parameters)
+        rows = [cursor.fetchall()]
+        while cursor.nextset():
+            rows.append(cursor.fetchall())
+    return [query.instances(found) for query, found in zip(queries, rows, strict=True)]
 
 
 def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:

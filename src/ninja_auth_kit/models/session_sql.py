@@ -109,6 +109,24 @@ WITH ended AS (
 SELECT id, user_id FROM ended
 """
 
+# A login in one statement: end sessions, each for its reason, and store the one that takes the place of one of them.
+START = """
+WITH ended AS (
+    UPDATE {sessions} AS stored SET is_active = FALSE, logout_time = %(now)s, end_reason = ending.reason
+    FROM unnest(%(ids)s::uuid[], %(reasons)s::text[]) AS ending (id, reason)
+    WHERE stored.id = ending.id AND stored.is_active
+    RETURNING stored.id, stored.refresh_token
+), blacklisted AS (
+    INSERT INTO {blacklist} (token, blacklisted_at) SELECT refresh_token, %(now)s FROM ended
+    ON CONFLICT (token) DO NOTHING
+), started AS (
+    INSERT INTO {sessions} ({columns}) SELECT {values}
+    -- Counted first, so that the slot is free before the new session takes it.
+    WHERE (SELECT count(*) FROM ended) >= 0
+)
+SELECT id FROM ended
+"""
+
 # The ORM takes 1.00 ms instead of 0.35.
 ROTATE = """
 UPDATE {sessions} SET
@@ -128,7 +146,7 @@ def with_tables(sql: str, **parts: str) -> str:
     """Return a statement of this module with the quoted names of the tables inserted.
 
     Args:
-        sql: `END` or `ROTATE`.
+        sql: `END`, `START` or `ROTATE`.
         parts: what else to insert.
     """
     quote = connections[accounts_database()].ops.quote_name

@@ -4,11 +4,13 @@ A token is valid only as long as its row says so. The JWT alone never decides (A
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.db import connections, models
+from django.db.models.expressions import DatabaseDefault
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +23,7 @@ from ninja_auth_kit.models.session_sql import (
     FIELDS_OF_CHECK,
     FIELDS_OF_LEVEL,
     ROTATE,
+    START,
     read_active,
     read_session,
     with_tables,
@@ -83,9 +86,31 @@ class UserSessionManager(PrimaryManager["UserSession"]):
         """Return the sessions of a user that are marked active, valid or not, the oldest first."""
         return read_active(user, alias=accounts_database())
 
-    def start(self, session: "UserSession") -> None:
-        """Store a new session, without the signals of `save`: `signals.logged_in` announces it."""
-        UserSession._base_manager.using(accounts_database()).bulk_create([session])
+    def start(self, session: "UserSession", *, ending: Mapping[uuid.UUID, EndReason]) -> set[uuid.UUID]:
+        """Store a new session and end others, and return the ids of those that were still active.
+
+        The signals of `save` are not sent: `signals.logged_in` announces the session.
+
+        Args:
+            session: the session.
+            ending: the ids of the sessions to end, with their reasons. Their refresh tokens are blacklisted.
+        """
+        connection = connections[accounts_database()]
+        given = {
+            field.column: to_database(field, getattr(session, field.attname), connection)
+            for field in UserSession._meta.concrete_fields
+            if not isinstance(getattr(session, field.attname), DatabaseDefault)
+        }
+        columns = ", ".join(connection.ops.quote_name(str(column)) for column in given)
+        sql = with_tables(START, columns=columns, values=", ".join(f"%(new_{column})s" for column in given))
+        values: dict[str, Any] = {f"new_{column}": value for column, value in given.items()}
+        reasons = [reason.value for reason in ending.values()]
+        values |= {"now": timezone.now(), "ids": array(ending), "reasons": reasons}
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            ended = {pk for (pk,) in cursor.fetchall()}
+        session._state.adding, session._state.db = False, connection.alias
+        return ended
 
     def rotate(self, session: "UserSession", *, token: str, now: datetime, refresh_expires_at: datetime) -> bool:
         """Move a session to its next generation, and return whether it was moved.

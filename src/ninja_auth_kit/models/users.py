@@ -17,7 +17,13 @@ from django.db.models.functions import Cast, Upper
 from django.utils import timezone
 
 from ninja_auth_kit.conf import accounts_database, settings
-from ninja_auth_kit.models.compiled_query import CompiledQuery, ModelColumns, Placeholder, cached_unless_filtered
+from ninja_auth_kit.models.compiled_query import (
+    CompiledQuery,
+    ModelColumns,
+    Placeholder,
+    cached_unless_filtered,
+    fetch_in_turn,
+)
 from ninja_auth_kit.models.email_addresses import EmailAddress, InvalidEmailError, canonical_email, readable_email
 
 # Set by this app or by Django, or a source of permissions (mass assignment: ASVS 15.3.3).
@@ -320,8 +326,9 @@ def lock_user(pk: Any) -> Any | None:
     the wait.
     """
     alias = accounts_database()
-    for (user,) in _lock_query(alias).fetch(pk=pk):
-        set_address(user, next((address for (address,) in _address_query(alias).fetch(user=pk)), None))
+    users, addresses = fetch_in_turn(_lock_query(alias), _address_query(alias), pk=pk, user=pk)
+    for (user,) in users:
+        set_address(user, next((address for (address,) in addresses), None))
         return user
     return None
 

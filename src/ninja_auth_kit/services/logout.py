@@ -11,11 +11,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, atomic
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import lock_user, user_by_pk
+from ninja_auth_kit.short_transaction import short_atomic
 from ninja_auth_kit.tokens import read_expired_access_token, read_refresh_token
 
 
@@ -31,7 +32,7 @@ def logout(*, request: HttpRequest, access_token: str | None = None, refresh_tok
     session_id = _session_of(access_token, refresh_token)
     if session_id is None:
         return
-    with atomic():
+    with short_atomic():
         for ended in UserSession.objects.end(reason=EndReason.LOGOUT, ids=[session_id]):
             _announce(request, user=user_by_pk(ended.user_id), session_id=ended.id, scope="one", sessions_ended=1)
 
@@ -43,7 +44,7 @@ def logout_all(*, request: HttpRequest, user: Any) -> None:
         request: the request.
         user: the user.
     """
-    with atomic():
+    with short_atomic():
         lock_user(user.pk)
         ended = UserSession.objects.end(reason=EndReason.LOGOUT, user_id=user.pk)
         if ended:

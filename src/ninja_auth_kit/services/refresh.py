@@ -22,6 +22,7 @@ from ninja_auth_kit.models import BlacklistedToken, UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.services.internal.session_tokens import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.services.internal.throttling import count_refused_token
+from ninja_auth_kit.short_transaction import short_atomic
 from ninja_auth_kit.tokens import (
     RefreshClaims,
     is_refresh_token_digest,
@@ -149,7 +150,7 @@ def _rotate(
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
     digest = refresh_token_digest(successor, user_id=session.user_id)
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
-    with atomic():
+    with short_atomic():
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
             return None
         _announce(session, client=client, rotated=True)

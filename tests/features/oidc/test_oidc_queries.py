@@ -38,7 +38,7 @@ def test_the_beginning_of_a_flow_costs_one_statement(api: Api, provider: FakePro
     assert cost(lambda: api.get("oidc"))[0] == 0
 
 
-def test_a_login_by_a_known_identity_costs_fifteen_statements_and_one_request(
+def test_a_login_by_a_known_identity_costs_twelve_statements_and_one_request(
     api: Api, user: Any, provider: FakeProvider, calls: list[str]
 ) -> None:
     link(user)
@@ -47,7 +47,7 @@ def test_a_login_by_a_known_identity_costs_fifteen_statements_and_one_request(
     returned = provider.authorize(started["authorization_url"])
     calls.clear()
     body = {"flow_token": started["flow_token"], **returned}
-    assert_at_most(15, lambda: api.post("oidc/example/finish", body))
+    assert_at_most(12, lambda: api.post("oidc/example/finish", body))
     assert len(calls) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_native_login_asks_the_provider_nothing_once_its_keys_are_known(
     started = begin_native(api)
     calls.clear()
     body = {"flow_token": started["flow_token"], "id_token": provider.id_token(started["nonce"])}
-    assert_at_most(15, lambda: api.post("oidc/example/id-token", body))
+    assert_at_most(12, lambda: api.post("oidc/example/id-token", body))
     assert calls == []
 
 

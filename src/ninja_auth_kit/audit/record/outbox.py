@@ -25,6 +25,7 @@ from ninja_auth_kit.audit.record.cloudevent import Message
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.connection_state import connection_state, unpooled_connection
 from ninja_auth_kit.models import AuditFlood, AuditOutbox
+from ninja_auth_kit.short_transaction import insert_last
 
 logger = logging.getLogger("ninja_auth_kit.audit")
 
@@ -45,9 +46,12 @@ def write(message: Message, *, using: str, flood_id: UUID | None = None) -> None
         using: the alias of the database.
         flood_id: the id of the flood that the event belongs to, or None to record it in any case.
     """
+    _log_if_unpublished(using=using)
+    if flood_id is None:
+        insert_last(_insertion, message, using=using)
+        return
     with connections[using].cursor() as cursor:
         insert(cursor, message, flood_id=flood_id)
-        _log_if_unpublished(cursor)
 
 
 def write_fact(message: Message, *, using: str, flood_id: UUID | None) -> None:
@@ -96,15 +100,11 @@ def write_separately(message: Message, *, using: str, flood_id: UUID | None) -> 
     return True
 
 
-# The values of the event, named once for the parts that follow.
-NEW_EVENT = """
-new_event AS (
-    SELECT %(event_id)s::uuid AS event_id, %(shard)s::smallint AS shard,
-           %(routing_key)s AS routing_key, %(payload)s AS payload
-)
-"""
+# The values of the events, named once for the parts that follow.
+NEW_EVENTS = "new_event (event_id, shard, routing_key, payload) AS (VALUES {rows})"
+NEW_EVENT = "(%(event_id_{n})s::uuid, %(shard_{n})s::smallint, %(routing_key_{n})s, %(payload_{n})s)"
 
-# The row of the event. `id` and `created_at` are set by the database.
+# The rows of the events, in their order. `id` and `created_at` are set by the database.
 INSERT_EVENT = f"""
 INSERT INTO "{AuditOutbox._meta.db_table}" (event_id, shard, routing_key, payload)
 SELECT event_id, shard, routing_key, payload FROM new_event
@@ -155,20 +155,28 @@ FROM "{AuditOutbox._meta.db_table}" ORDER BY id LIMIT 1
 
 def insert(cursor: CursorWrapper, message: Message, *, flood_id: UUID | None = None) -> None:
     """Write the row of an event with a cursor of any connection."""
-    values: dict[str, Any] = {
-        "event_id": message.event_id,
-        "shard": message.shard,
-        "routing_key": message.routing_key,
-        "payload": message.payload,
-    }
+    cursor.execute(*_insertion([message], flood_id=flood_id))
+
+
+def _insertion(messages: list[Message], *, flood_id: UUID | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the statement that writes the rows of events, and its parameters. Only a single event has a flood."""
+    values: dict[str, Any] = {}
+    for n, message in enumerate(messages):
+        values |= {
+            f"event_id_{n}": message.event_id,
+            f"shard_{n}": message.shard,
+            f"routing_key_{n}": message.routing_key,
+            f"payload_{n}": message.payload,
+        }
     if flood_id is not None:
-        values |= {"flood_id": flood_id, "partition_key": message.partition_key}
-    cursor.execute(_statement(is_in_flood=flood_id is not None, notify=_is_time_to_notify()), values)
+        values |= {"flood_id": flood_id, "partition_key": messages[0].partition_key}
+    statement = _statement(len(messages), is_in_flood=flood_id is not None, notify=_is_time_to_notify())
+    return statement, values
 
 
-def _statement(*, is_in_flood: bool, notify: bool) -> str:
-    """Return the statement for an event: with or without counting it, with or without a notification."""
-    parts = [NEW_EVENT]
+def _statement(events: int, *, is_in_flood: bool, notify: bool) -> str:
+    """Return the statement for events: with or without counting them, with or without a notification."""
+    parts = [NEW_EVENTS.format(rows=", ".join(NEW_EVENT.format(n=n) for n in range(events)))]
     insert_event = INSERT_EVENT
     if is_in_flood:
         parts.append(COUNT_IN_FLOOD)
@@ -189,13 +197,14 @@ def _is_time_to_notify() -> bool:
     return True
 
 
-def _log_if_unpublished(cursor: CursorWrapper) -> None:
+def _log_if_unpublished(*, using: str) -> None:
     """Log an error, at each thousandth event, if events wait so long that no relay seems to publish them."""
     global _written
     _written += 1
     if _written % CHECK_EVERY:
         return
-    cursor.execute(OLDEST_AGE)
-    oldest = cursor.fetchone()
+    with connections[using].cursor() as cursor:
+        cursor.execute(OLDEST_AGE)
+        oldest = cursor.fetchone()
     if oldest and oldest[0] > MAX_AGE:
         logger.error("Audit events wait for %d seconds. Is authkit_relay running? See authkit_status.", oldest[0])

@@ -19,13 +19,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import features, signals
 from ninja_auth_kit.client import ClientInfo
-from ninja_auth_kit.conf import accounts_database, atomic, settings
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, SessionLimitReachedError
 from ninja_auth_kit.levels import described, level_of
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
 from ninja_auth_kit.models.users import is_verified, lock_user, may_authenticate
 from ninja_auth_kit.services.internal.session_tokens import TokenPair, access_token, custom_claims, token_pair
+from ninja_auth_kit.short_transaction import short_atomic
 from ninja_auth_kit.tokens import (
     has_known_key,
     is_password_fingerprint,
@@ -118,7 +119,7 @@ def finish_login(
     """
     session = new_session(user=user, client=client, proof=proof)
     claims = _claims_before_lock(session)
-    with atomic():
+    with short_atomic():
         current = _lock_for_login(user)
         proof.check_again(current)
         for gate in features.gates():
@@ -186,13 +187,16 @@ def insert_session(
     now = timezone.now()
     session.user, session.login_time, session.refreshed_at, session.authenticated_at = user, now, now, now
     _set_level(session, proof)
-    session.slot = _free_slot(user, client=client)
+    session.slot, ending = _free_slot(user, now)
     first_token = issue_refresh_token(session_id=session.pk, generation=0)
     session.refresh_token = refresh_token_digest(first_token, user_id=user.pk)
     session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
     session.expires_at = now + settings.SESSION_LIFETIME
     session.auth_hash = password_fingerprint(user.password)
-    UserSession.objects.start(session)
+    ended = UserSession.objects.start(session, ending=ending)
+    for session_id, reason in ending.items():
+        if session_id in ended:
+            announce_end(user, session_id, reason, by="system", client=client)
     login = session.authentication
     signals.logged_in.announce(
         user=user, client=client, session_id=session.pk, methods=list(login.methods), acr=login.acr
@@ -200,31 +204,30 @@ def insert_session(
     return token_pair(session, access_token=access_token(session, claims=claims))
 
 
-def _free_slot(user: Any, *, client: ClientInfo) -> int | None:
-    """Return a free slot of the user, ending sessions if the policy says so. None if sessions are not limited."""
+def _free_slot(user: Any, now: datetime) -> tuple[int | None, dict[uuid.UUID, EndReason]]:
+    """Return the slot for a new session, and the sessions that end for it. No slot if sessions are not limited.
+
+    An expiry, or a password that was changed by other means, leaves a row active and its slot taken until it is found
+    here.
+    """
     limit = settings.SESSION_LIMIT
     if limit is None:
-        return None
-    valid = _end_invalid_sessions(user, client=client)
+        return None, {}
+    active = UserSession.objects.active_for(user)
+    reasons = {session: _reason_to_end(session, user, now) for session in active}
+    ending: dict[uuid.UUID, EndReason] = {
+        session.pk: reason
+        for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED)
+        for session in active
+        if reasons[session] is reason
+    }
+    valid = [session for session in active if reasons[session] is None]
     surplus = max(0, len(valid) - limit + 1)
     if surplus and settings.SESSION_LIMIT_POLICY == "reject":
         raise SessionLimitReachedError
-    _end_sessions(user, valid[:surplus], EndReason.REPLACED, client=client)
+    ending |= {session.pk: EndReason.REPLACED for session in valid[:surplus]}
     taken = {session.slot for session in valid[surplus:]}
-    return next(slot for slot in count() if slot not in taken)
-
-
-def _end_invalid_sessions(user: Any, *, client: ClientInfo) -> list[UserSession]:
-    """End the active rows that are not valid any more, because they occupy slots. Return the valid ones, oldest first.
-
-    An expiry, or a password that was changed by other means, leaves a row active until it is found here.
-    """
-    now = timezone.now()
-    active = UserSession.objects.active_for(user)
-    reasons = {session: _reason_to_end(session, user, now) for session in active}
-    for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED):
-        _end_sessions(user, [session for session in active if reasons[session] is reason], reason, client=client)
-    return [session for session in active if reasons[session] is None]
+    return next(slot for slot in count() if slot not in taken), ending
 
 
 def _reason_to_end(session: UserSession, user: Any, now: datetime) -> EndReason | None:
@@ -235,13 +238,6 @@ def _reason_to_end(session: UserSession, user: Any, now: datetime) -> EndReason 
         return None
     # A digest under a removed root secret cannot be compared: removing the secret has ended the session.
     return EndReason.PASSWORD_CHANGED if has_known_key(session.auth_hash) else EndReason.REVOKED
-
-
-def _end_sessions(user: Any, sessions: list[UserSession], reason: EndReason, *, client: ClientInfo) -> None:
-    if not sessions:
-        return
-    for ended in UserSession.objects.end(reason=reason, ids=[session.pk for session in sessions]):
-        announce_end(user, ended.id, reason, by="system", client=client)
 
 
 def announce_end(user: Any, session_id: uuid.UUID, reason: EndReason, *, by: str, client: ClientInfo | None) -> None:
