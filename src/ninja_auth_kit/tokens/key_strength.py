@@ -14,7 +14,8 @@ import binascii
 import re
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import cache
 from itertools import pairwise
 from math import log2
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -258,12 +259,16 @@ def _looks_like_a_word(letters: str) -> bool:
 
 def _listed_passwords(text: str) -> Iterator[_Part]:
     """Yield the common passwords in a long row of letters."""
-    passwords = CommonPasswordValidator().passwords
     for row in _LONG_ROW.finditer(text):
         for start in range(row.start(), row.end()):
             for end in range(start + 4, min(start + _LONGEST_WORD, row.end()) + 1):
-                if text[start:end] in passwords:
+                if text[start:end] in _password_list():
                     yield _Part(start, end, _LISTED_PASSWORD_BITS, WORDS)
+
+
+@cache
+def _password_list() -> Container[str]:
+    return CommonPasswordValidator().passwords
 
 
 def _repetitions(text: str) -> Iterator[_Part]:

@@ -14,13 +14,6 @@ from jwt.exceptions import InvalidKeyError
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS
 
 
-class _CheckedHMAC(HMACAlgorithm):
-    """PyJWT's HMAC without its check of the key on every call: `check_keys` did it at start."""
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        return key.encode() if isinstance(key, str) else key
-
-
 @lru_cache(maxsize=8)
 def jws_of(algorithm: str) -> jwt.PyJWS:
     """Return a PyJWS that supports only one algorithm, not even "none" (RFC 8725 section 3.1)."""
@@ -28,7 +21,10 @@ def jws_of(algorithm: str) -> jwt.PyJWS:
         return jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
     hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
     jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
-    jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
+    hmac = HMACAlgorithm(hashes[algorithm])
+    # Without PyJWT's check of the key on every call: `check_keys` did it at start.
+    hmac.prepare_key = bytes  # type: ignore[assignment, method-assign]
+    jws.register_algorithm(algorithm, hmac)
     return jws
 
 

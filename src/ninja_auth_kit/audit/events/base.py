@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from inspect import get_annotations
 from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform, get_type_hints
 
 # Of every message, and without a charset: JSON has no such parameter (RFC 8259 section 11), and consumers compare
@@ -138,6 +139,7 @@ class Event(Members):
     reasons: ClassVar[Mapping[str, str]] = {}
     ocsf: ClassVar[str] = ""
     shared_signal: ClassVar[str] = ""
+    detail_names: ClassVar[tuple[str, ...]] = ()
 
 
 class UnknownEvent(Event):
@@ -154,7 +156,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _ROUTE = re.compile(r"(?:[a-z][a-z0-9_]*\.){2}(?:success|failure)")
 
 _by_type: dict[str, type[Event]] = {}
-_detail_names: dict[type[Event], tuple[str, ...]] = {}
 
 
 def event(
@@ -203,6 +204,7 @@ def event(
         kind.signal, kind.by, kind.fact = signal, by, fact
         kind.is_aggregated = fact if is_aggregated is None else is_aggregated
         kind.reasons, kind.ocsf, kind.shared_signal = reasons or {}, ocsf, shared_signal
+        kind.detail_names = _names_of(get_annotations(kind, eval_str=True)["details"])
         existing = _by_type.setdefault(kind.type, kind)
         if (existing.__module__, existing.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(
@@ -221,11 +223,11 @@ def details_of(kind: type[Event]) -> Any:
     return as_dataclass(details) if issubclass(details, Members) else details
 
 
-def detail_names(kind: type[Event]) -> tuple[str, ...]:
-    """Return the names of the members of `details`."""
-    if kind not in _detail_names:
-        _detail_names[kind] = tuple(field.name for field in dataclasses.fields(details_of(kind)))
-    return _detail_names[kind]
+def _names_of(details: Any) -> tuple[str, ...]:
+    """Return the names of the members of details, which need not be a dataclass yet."""
+    if dataclasses.is_dataclass(details):
+        return tuple(field.name for field in dataclasses.fields(details))
+    return tuple(name for one in reversed(details.__mro__) for name in get_annotations(one))
 
 
 def all_events() -> tuple[type[Event], ...]:

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.base import detail_names
 from ninja_auth_kit.tokens import bucket_id
 
 WINDOW = 10  # seconds, from the first event of a flood
@@ -29,5 +28,5 @@ def flood_id(event: type[Event], carried: dict[str, Any]) -> UUID | None:
     if not event.is_aggregated:
         return None
     client = carried.get("client")
-    details = [carried[name] for name in detail_names(event)]
+    details = [carried[name] for name in event.detail_names]
     return bucket_id(f"flood {event.type} {client and client.network} {carried.get('reason')} {details}")

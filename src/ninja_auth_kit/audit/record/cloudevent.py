@@ -13,7 +13,6 @@ from typing import Any
 from django.utils import timezone
 
 from ninja_auth_kit.audit.events import Event
-from ninja_auth_kit.audit.events.base import detail_names
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import settings
 from ninja_auth_kit.tokens import pseudonym
@@ -103,7 +102,7 @@ def _data(event: type[Event], *, client: ClientInfo, user: Any | None, carried: 
         },
         "session": {"id": None if session_id is None else str(session_id)},
         "client": {"ip": _ip(client.ip_address), "user_agent": client.user_agent},
-        "details": {name: carried[name] for name in detail_names(event)},
+        "details": {name: carried[name] for name in event.detail_names},
     }
 
 
