@@ -10,7 +10,7 @@ from pytest_django import Settings
 from ninja_auth_kit.tokens import check_keys
 from tests.test_startup import start
 
-# Each reason to import later, and the modules. A name stands for the modules below it, too.
+# Each reason to import later, and the modules. A package includes the modules below it.
 LATER = {
     "with the first token": ["jwt", "cryptography"],
     "with the first domain that is not ASCII": ["idna"],
