@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from ninja_auth_kit.tokens import KEY_COMMAND, check_keys
+from ninja_auth_kit.tokens import KEY_COMMAND, check_keys, key_strength
 from ninja_auth_kit.tokens.key_strength import MINIMUM_BITS, estimate
 
 pytestmark = [pytest.mark.one_django, pytest.mark.one_user_model]
@@ -114,6 +115,20 @@ FORMATS: dict[str, Callable[[random.Random], str]] = {
     "32 letters and digits": chosen(string.ascii_letters + string.digits, 32),
     "32 lowercase letters and digits": chosen(string.ascii_lowercase + string.digits, 32),
 }
+
+
+def test_no_key_of_common_passwords_gets_through_because_their_list_is_not_read_for_every_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = random.Random(7)
+    listed = sorted(filter(str.isalpha, CommonPasswordValidator().passwords))
+    keys = ["".join(source.choices(listed, k=source.randint(1, 8))) + urlsafe(source, length) for length in range(40)]
+
+    refused = [key for key in keys if estimate(key).bits < MINIMUM_BITS]
+    monkeypatch.setattr(key_strength, "_may_be_weak_by_a_listed_password", lambda *_: True)
+
+    assert refused == [key for key in keys if estimate(key).bits < MINIMUM_BITS]
+    assert 0 < len(refused) < len(keys)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -373,6 +373,10 @@ def test_a_public_key_is_no_secret(settings: Settings) -> None:
         pem("RS256"),
         odd("a certificate"),
         '{"kty": "EC", "crv": "P-256", "x": "abc"}',
+        '[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMz"}]',
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3f8mQpVxKcW2uYtB7nRzLd9sGh4oEaTqPv6XwN1kMj",
+        "ecdsa-sha2-nistp256-AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHA",
+        "0*0\x05\x06\x03+ep\x03!\0J3f8mQpVxKcW2uYtB7nRzLd9sGh4oEaT",  # an Ed25519 key in DER whose bytes are text
     ):
         settings.JWT_SECRET_KEY = key
 

@@ -146,8 +146,8 @@ def _start(found: dict[str, Any]) -> Section:
     text = (
         "From the start of a process until its WSGI application is loaded, including Python, Django, URLs and models.\n"
         "No query is sent.\n"
-        "The kit takes longest: it creates the classes of its events and its own API.\n"
-        "It does not load pika, nor the modules of other processes."
+        "The kit takes longest: it builds its tables and an API of its own.\n"
+        "It does not load PyJWT, which it imports with the first token, nor pika and the modules of other processes."
     )
     rows = sorted(found["start"].items(), key=lambda item: item[1]["seconds"])
     lines = [f"{1000 * said['seconds']:,.0f} | {said['modules']:.0f} | {said['memory']:.0f}" for _, said in rows]

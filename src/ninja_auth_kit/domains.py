@@ -10,8 +10,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-import idna
-
 _ASCII_DOMAIN = re.compile(r"[a-z0-9.-]+")  # no IP literals: they identify no mailbox
 
 
@@ -61,6 +59,8 @@ def _composed(text: str) -> str:
 
 
 def _a_label(label: str) -> str:
+    import idna  # with the first domain that is not ASCII, because of its tables
+
     try:
         return idna.alabel(label).decode("ascii")
     except (idna.IDNAError, UnicodeError):
@@ -68,6 +68,10 @@ def _a_label(label: str) -> str:
 
 
 def _u_label(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    import idna
+
     try:
         readable = idna.ulabel(label)
         return readable if _a_label(readable) == label else label

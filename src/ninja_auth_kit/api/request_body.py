@@ -84,7 +84,7 @@ def empty_body(request: HttpRequest) -> None:
 
 
 def keep_for_parser(request: HttpRequest, body: bytes) -> None:
-    """Remove the body from a request, and keep it for `_TakenBody`.
+    """Remove the body from a request, and keep it for `parse_taken_bodies`.
 
     Args:
         request: the request.
@@ -106,33 +106,34 @@ def _set_body(request: Any, body: bytes) -> None:
     request._post, request._files = QueryDict(), MultiValueDict()
 
 
-class _TakenBody(BodyModel):
-    """The parameters of an operation that are in the body, which only the parser of the API sees."""
-
-    @classmethod
-    def get_request_data(cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]) -> Any:
-        _set_body(request, vars(request).pop("_ninja_auth_kit_body").body)
-        try:
-            return super().get_request_data(request, api, path_params)
-        finally:
-            empty_body(request)
-
-    @classmethod
-    def resolve(cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]) -> Any:
-        """Parse and validate. A validator of your project may fail, and what was sent is in the frames around it."""
-        return convert_failures(super().resolve)(request, api, path_params)
-
-
 def parse_taken_bodies(operation: Operation) -> None:
     """Make an operation parse what `keep_for_parser` has kept.
 
     Args:
         operation: an operation of the kit.
     """
-    operation.models = [
-        type(model.__name__, (_TakenBody, model), {}) if issubclass(model, BodyModel) else model
-        for model in operation.models
-    ]
+    for model in operation.models:
+        if issubclass(model, BodyModel):
+            _parse_taken_body(model)
+
+
+def _parse_taken_body(model: Any) -> None:
+    """Change the model that Django Ninja has made for the body of one operation: only its parser sees the body.
+
+    It is not a subclass, because pydantic would build its validator again.
+    """
+    get_request_data = model.get_request_data
+
+    def of_taken_body(request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]) -> Any:
+        _set_body(request, vars(request).pop("_ninja_auth_kit_body").body)
+        try:
+            return get_request_data(request, api, path_params)
+        finally:
+            empty_body(request)
+
+    model.get_request_data = staticmethod(of_taken_body)
+    # A validator of your project may fail, and what was sent is in the frames around it.
+    model.resolve = staticmethod(convert_failures(model.resolve))
 
 
 class _Undeclared(IOBase):

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from jwt.algorithms import get_default_algorithms
-
 SMALLEST_RSA = 2048  # bits; RFC 7518 section 3.3
 _NEW_RSA = 3072  # bits; as strong as P-256 and Ed25519, and acceptable after 2030 (NIST SP 800-57)
 
@@ -68,11 +66,13 @@ def load_key(pem: str, algorithm: str) -> KeyPair:
     Raises:
         UnusableKeyError: the key cannot be parsed, is of another kind, or is too short.
     """
+    from ninja_auth_kit.tokens.signatures import public_jwk  # imports PyJWT
+
     require_cryptography()
     private = _parse(pem) if "PRIVATE KEY-----" in pem else None
     public = _parse(pem) if private is None else private.public_key()
     _require_match(public, algorithm)
-    full: dict[str, str] = _pyjwt_algorithm(algorithm).to_jwk(public, as_dict=True)
+    full = public_jwk(public, algorithm)
     members = {name: full[name] for name in _THUMBPRINT_MEMBERS[full["kty"]]}
     kid = _thumbprint(members)
     return KeyPair(kid, {**members, "kid": kid, "alg": algorithm, "use": "sig"}, public, private)
@@ -138,10 +138,6 @@ def _require_match(public: Any, algorithm: str) -> None:
         raise UnusableKeyError(f"is {found}; {algorithm} needs {_NEEDED_KEY[algorithm]}.", remedy)
     if isinstance(public, rsa.RSAPublicKey) and public.key_size < SMALLEST_RSA:
         raise UnusableKeyError(f"has {public.key_size} bits; {algorithm} needs at least {SMALLEST_RSA}.", remedy)
-
-
-def _pyjwt_algorithm(algorithm: str) -> Any:
-    return get_default_algorithms()[algorithm]
 
 
 def _thumbprint(members: dict[str, str]) -> str:

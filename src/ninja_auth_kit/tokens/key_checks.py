@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from jwt.algorithms import HMACAlgorithm
-from jwt.exceptions import InvalidKeyError
 
 from ninja_auth_kit.conf import root_secret_name, settings
 from ninja_auth_kit.setting_rules import ASYMMETRIC_ALGORITHMS, HMAC_ALGORITHMS
@@ -140,12 +138,17 @@ def _weakness(key: str, algorithm: str) -> str | None:
 
 
 def _is_asymmetric(key: str) -> bool:
-    """Return whether a secret is really an asymmetric key, which may be public (CVE-2017-11424)."""
-    try:
-        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(key)
-    except InvalidKeyError:
-        return True
-    return False
+    """Return whether a secret is really an asymmetric key, which may be public (CVE-2017-11424).
+
+    PyJWT decides, but is imported only for a secret that could be one: PEM has spaces, a JWK has quotation marks, DER
+    has control characters, and an OpenSSH key begins with its type.
+    """
+    is_plain = key.isascii() and key.isprintable() and not any(sign in key for sign in (" ", '"', "ssh", "ecdsa"))
+    if is_plain:
+        return False
+    from ninja_auth_kit.tokens.signatures import is_key_of_another_kind
+
+    return is_key_of_another_kind(key)
 
 
 def _fault_of_signing_keys(secret: Any, listed: object) -> Fault | None:

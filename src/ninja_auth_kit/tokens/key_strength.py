@@ -14,7 +14,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cache
 from itertools import pairwise
 from math import log2
@@ -160,13 +160,11 @@ def _decode(key: str) -> bytes:
 
 def _estimate_text(text: str) -> Estimate:
     """Return the bits of the shortest description, by dynamic programming over where its parts begin."""
-    bits = [0.0] + [float("inf")] * len(text)
-    last: list[_Part | None] = [None] * (len(text) + 1)
     parts = _parts(text)
-    for start, here in enumerate(parts):
-        for part in here:
-            if bits[start] + part.bits < bits[part.end]:
-                bits[part.end], last[part.end] = bits[start] + part.bits, part
+    if _may_be_weak_by_a_listed_password(text, parts):
+        for part in _listed_passwords(_lower(text)):
+            parts[part.start].append(part)
+    bits, last = _shortest(parts)
     covered = dict.fromkeys((WORDS, REPETITION, SEQUENCE, CHARACTERS), 0)
     of_words, common, chosen = 0.0, 0, last[-1]
     while chosen is not None:
@@ -179,13 +177,44 @@ def _estimate_text(text: str) -> Estimate:
     return Estimate(bits[-1] - of_words * is_sentence, max(covered, key=covered.__getitem__))
 
 
-def _parts(text: str) -> list[list[_Part]]:
-    """Return the parts that begin at each position."""
-    found: list[list[_Part]] = [[part] for part in _characters(text)]
+def _shortest(parts: list[list[_Part]]) -> tuple[list[float], list[_Part | None]]:
+    """Return the fewest bits that describe a text up to each position, and the part that ends there."""
+    bits = [0.0] + [float("inf")] * len(parts)
+    last: list[_Part | None] = [None] * (len(parts) + 1)
+    for start, here in enumerate(parts):
+        for part in here:
+            if bits[start] + part.bits < bits[part.end]:
+                bits[part.end], last[part.end] = bits[start] + part.bits, part
+    return bits, last
+
+
+def _may_be_weak_by_a_listed_password(text: str, parts: list[list[_Part]]) -> bool:
+    """Return whether a text could be weak because of what is in a list of common passwords.
+
+    It is not, if it is strong even when words and all letters of long rows count nothing. That is so for nearly all
+    random keys, and reading the list is a noticeable part of the start of a process, and of its memory.
+    """
+    rows = list(_LONG_ROW.finditer(_lower(text)))
+    if not rows:
+        return False
+    lowest = [[part._replace(bits=0) if part.kind == WORDS else part for part in here] for here in parts]
+    for row in rows:
+        for index in range(row.start(), row.end()):
+            lowest[index].append(_Part(index, index + 1, 0, WORDS))
+    bits, _ = _shortest(lowest)
+    return bits[-1] < MINIMUM_BITS
+
+
+def _lower(text: str) -> str:
     lower = text.lower()
-    lower = lower if len(lower) == len(text) else text  # some capitals become two letters
-    for parts in (_common_words, _listed_passwords, _repetitions, _sequences, _constants):
-        for part in parts(lower):
+    return lower if len(lower) == len(text) else text  # some capitals become two letters
+
+
+def _parts(text: str) -> list[list[_Part]]:
+    """Return the parts that begin at each position, without those of `_listed_passwords`."""
+    found: list[list[_Part]] = [[part] for part in _characters(text)]
+    for parts in (_common_words, _repetitions, _sequences, _constants):
+        for part in parts(_lower(text)):
             found[part.start].append(part)
     for match in _LETTERS.finditer(text):
         if _looks_like_a_word(match[0].lower()):
@@ -229,7 +258,7 @@ def _looks_like_a_word(letters: str) -> bool:
 
 
 def _listed_passwords(text: str) -> Iterator[_Part]:
-    """Yield the common passwords in a long row of letters. Random keys have none, so they do not need the list."""
+    """Yield the common passwords in a long row of letters."""
     for row in _LONG_ROW.finditer(text):
         for start in range(row.start(), row.end()):
             for end in range(start + 4, min(start + _LONGEST_WORD, row.end()) + 1):
@@ -238,8 +267,8 @@ def _listed_passwords(text: str) -> Iterator[_Part]:
 
 
 @cache
-def _password_list() -> frozenset[str]:
-    return frozenset(CommonPasswordValidator().passwords)
+def _password_list() -> Container[str]:
+    return CommonPasswordValidator().passwords
 
 
 def _repetitions(text: str) -> Iterator[_Part]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import jwt
-from jwt.algorithms import HMACAlgorithm
-
 from ninja_auth_kit.conf import settings
+from ninja_auth_kit.exceptions import InvalidTokenError
 from ninja_auth_kit.setting_rules import HMAC_ALGORITHMS
 from ninja_auth_kit.tokens.asymmetric import load_key, new_pem
 from ninja_auth_kit.tokens.digests import key_id
@@ -29,6 +27,8 @@ class AccessKey:
     """
 
     def __init__(self, *, algorithm: str, key: str, state: str) -> None:
+        from ninja_auth_kit.tokens.signatures import jws_of  # imports PyJWT
+
         self.algorithm, self.state = algorithm, state
         self.jwk: dict[str, str] | None = None
         if algorithm in HMAC_ALGORITHMS:
@@ -38,7 +38,7 @@ class AccessKey:
             pair = load_key(key, algorithm)
             self.kid, self.jwk, self._private, self._public = pair.kid, pair.jwk, pair.private, pair.public
         self.header = {"alg": algorithm, "typ": TYPE, "kid": self.kid}
-        self._jws = _jws(algorithm)
+        self._jws = jws_of(algorithm)
         self._algorithm = self._jws.get_algorithm_by_name(algorithm)
 
     def __repr__(self) -> str:
@@ -60,13 +60,13 @@ class AccessKey:
         algorithm: PyJWS would parse the whole token again, one character at a time.
 
         Raises:
-            jwt.PyJWTError: the signature is not from this key.
+            InvalidTokenError: the signature is not from this key.
         """
         signed, _, segment = token.rpartition(".")
         signature = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
         is_canonical = urlsafe_b64encode(signature).rstrip(b"=") == segment.encode()
         if not is_canonical or not self._algorithm.verify(signed.encode(), self._public, signature):
-            raise jwt.InvalidSignatureError
+            raise InvalidTokenError
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,24 +104,6 @@ def _key_ring(secret: str, algorithm: str, listed: tuple[tuple[str, str, str], .
     keys = (root, *others)
     one_kind = [key for key in keys if (key.jwk is None) == (signing.jwk is None)]
     return KeyRing(keys, signing, {key.kid: key for key in one_kind})
-
-
-class _CheckedHMAC(HMACAlgorithm):
-    """PyJWT's HMAC without its check of the key on every call: `check_keys` did it at start."""
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        return key.encode() if isinstance(key, str) else key
-
-
-@lru_cache(maxsize=8)
-def _jws(algorithm: str) -> jwt.PyJWS:
-    """Return a PyJWS that supports only one algorithm, not even "none" (RFC 8725 section 3.1)."""
-    if algorithm not in HMAC_ALGORITHMS:
-        return jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
-    hashes = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
-    jws = jwt.PyJWS(algorithms=[], options={"enforce_minimum_key_length": True})
-    jws.register_algorithm(algorithm, _CheckedHMAC(hashes[algorithm]))
-    return jws
 
 
 class NewKey(NamedTuple):

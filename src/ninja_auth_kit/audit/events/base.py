@@ -4,17 +4,52 @@ import dataclasses
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from inspect import get_annotations
+from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform, get_type_hints
 
 # Of every message, and without a charset: JSON has no such parameter (RFC 8259 section 11), and consumers compare
 # the content type as a whole.
 CONTENT_TYPE = "application/cloudevents+json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Actor:
+M = TypeVar("M", bound="Members")
+
+_declaring = threading.RLock()
+_declared: set[type] = set()
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+class Members:
+    """The base class of an event and of what is inside: each subclass is a frozen dataclass.
+
+    It becomes one when it is first needed, because a process that only records events never needs it, and the methods
+    that Python generates for so many dataclasses are a noticeable part of the start of a web worker.
+    """
+
+    def __new__(cls, **members: Any) -> Self:
+        """Return an empty instance. Python then calls the `__init__` of the dataclass."""
+        return super().__new__(as_dataclass(cls))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Let pydantic, which parses events and describes them, see the dataclass."""
+        as_dataclass(cls)
+        return handler(source)
+
+
+def as_dataclass(kind: type[M]) -> type[M]:
+    """Make a subclass of `Members` and its base classes dataclasses, and return it."""
+    if kind not in _declared:
+        with _declaring:  # another thread may have begun, and a dataclass is not usable before it is complete
+            for one in reversed(kind.__mro__):
+                if issubclass(one, Members) and one is not Members and one not in _declared:
+                    dataclasses.dataclass(frozen=True, kw_only=True)(one)
+                    _declared.add(one)
+    return kind
+
+
+class Actor(Members):
     """Who acted.
 
     `type` is "user" (the user whom the event is about), "admin", "anonymous" (not authenticated) or "system" (a rule).
@@ -24,8 +59,7 @@ class Actor:
     id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(Members):
     """The user whom the event is about.
 
     `identifier_hash` is a keyed pseudonym of the identifier that was entered. The same identifier has the same
@@ -37,28 +71,24 @@ class Target:
     identifier_hash: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Session:
+class Session(Members):
     """The session that the event is about. Its id is the `sid` of its access tokens."""
 
     id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Client:
+class Client(Members):
     """The caller: the IP address as `AUDIT_IP` allows, and at most 256 characters of the `User-Agent` header."""
 
     ip: str | None = None
     user_agent: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoDetails:
+class NoDetails(Members):
     """The event has no details."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(Members):
     """An audit event, as a consumer receives it.
 
     Attributes:
@@ -112,7 +142,6 @@ class Event:
     detail_names: ClassVar[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
     """An event of a type that this version does not know. Acknowledge and ignore it. `details` is a plain dict."""
 
@@ -127,7 +156,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _ROUTE = re.compile(r"(?:[a-z][a-z0-9_]*\.){2}(?:success|failure)")
 
 _by_type: dict[str, type[Event]] = {}
-_making = threading.Lock()
 
 
 def event(
@@ -171,14 +199,12 @@ def event(
         )
 
     def add(kind: type[E]) -> type[E]:
-        # Not yet a dataclass of its own, see `with_own_fields`: only its parser needs that, and the methods that
-        # Python generates for each event class are a noticeable part of the start of a process.
         kind.name, kind.type, kind.routing_key = name, f"{prefix}.{name}.v{version}", f"auth.{route}"
         kind.outcome_word = "failure" if route.endswith(".failure") else "success"
         kind.signal, kind.by, kind.fact = signal, by, fact
         kind.is_aggregated = fact if is_aggregated is None else is_aggregated
         kind.reasons, kind.ocsf, kind.shared_signal = reasons or {}, ocsf, shared_signal
-        kind.detail_names = tuple(field.name for field in dataclasses.fields(details_of(kind)))
+        kind.detail_names = _names_of(get_annotations(kind, eval_str=True)["details"])
         existing = _by_type.setdefault(kind.type, kind)
         if (existing.__module__, existing.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(
@@ -191,17 +217,17 @@ def event(
     return add
 
 
-def with_own_fields(kind: type[E]) -> type[E]:
-    """Make an event class a dataclass of its own, whose field `details` has the type that the class declares."""
-    with _making:
-        if "__dataclass_fields__" not in vars(kind):
-            dataclasses.dataclass(frozen=True, kw_only=True)(kind)
-    return kind
-
-
 def details_of(kind: type[Event]) -> Any:
     """Return the dataclass of the details of an event class."""
-    return get_type_hints(kind)["details"]
+    details = get_type_hints(kind)["details"]
+    return as_dataclass(details) if issubclass(details, Members) else details
+
+
+def _names_of(details: Any) -> tuple[str, ...]:
+    """Return the names of the members of details, which need not be a dataclass yet."""
+    if dataclasses.is_dataclass(details):
+        return tuple(field.name for field in dataclasses.fields(details))
+    return tuple(name for one in reversed(details.__mro__) for name in get_annotations(one))
 
 
 def all_events() -> tuple[type[Event], ...]:

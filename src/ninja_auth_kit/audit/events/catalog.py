@@ -3,14 +3,13 @@
 The docstrings and the meanings of the reasons are published in docs/events.md and in the AsyncAPI document.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from ninja_auth_kit.audit.events.base import Event, NoDetails, event
+from ninja_auth_kit.audit.events.base import Event, Members, NoDetails, event
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegistrationDetails:
+class RegistrationDetails(Members):
     """Whether an earlier registration of the same email address, which was not verified, was replaced."""
 
     replaced: bool
@@ -51,8 +50,7 @@ class RegistrationFailed(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpdateDetails:
+class UpdateDetails(Members):
     """The names of the changed fields, but never their values."""
 
     fields: list[str]
@@ -71,8 +69,7 @@ class AccountUpdated(Event):
     details: UpdateDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeletionDetails:
+class DeletionDetails(Members):
     """The number of sessions that were ended."""
 
     sessions_ended: int
@@ -166,8 +163,7 @@ class EmailChangeRequested(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmailChangeDetails:
+class EmailChangeDetails(Members):
     """The number of sessions that were ended."""
 
     sessions_ended: int
@@ -205,8 +201,7 @@ class EmailChangeFailed(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class PasswordDetails:
+class PasswordDetails(Members):
     """The number of sessions that were ended."""
 
     sessions_ended: int
@@ -292,8 +287,7 @@ TOKENS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoginDetails:
+class LoginDetails(Members):
     """How the user was authenticated: the methods and the level of the access token, its `amr` and `acr`."""
 
     # Defaults, because events of an earlier version do not have them.
@@ -338,8 +332,7 @@ class LoginFailed(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefreshDetails:
+class RefreshDetails(Members):
     """The current generation of the session, and whether this refresh created it."""
 
     generation: int
@@ -375,8 +368,7 @@ class RefreshFailed(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReuseDetails:
+class ReuseDetails(Members):
     """The generation of the reused token."""
 
     generation: int
@@ -398,8 +390,7 @@ class ReuseDetected(Event):
     details: ReuseDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogoutDetails:
+class LogoutDetails(Members):
     """Whether one session or all sessions of the user were ended, and how many."""
 
     scope: Literal["one", "all"]
@@ -446,8 +437,7 @@ class SessionRevoked(Event):
     details: NoDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThrottleDetails:
+class ThrottleDetails(Members):
     """The rule of `THROTTLES` whose limit was reached."""
 
     rule: str

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from ninja_auth_kit.audit.events.base import Event, UnknownEvent, event_class, with_own_fields
+from ninja_auth_kit.audit.events.base import Event, UnknownEvent, event_class
 
 
 class InvalidEventError(ValueError):
@@ -52,4 +52,4 @@ def _adapter(kind: Any) -> Any:
     # Imported here, so that a process that only records events never loads pydantic.
     from pydantic import TypeAdapter
 
-    return TypeAdapter(with_own_fields(kind))
+    return TypeAdapter(kind)

@@ -3,13 +3,10 @@
 A consumer imports this module to know them. It needs no Django.
 """
 
-from dataclasses import dataclass
-
-from ninja_auth_kit.audit.events.base import Event, event
+from ninja_auth_kit.audit.events.base import Event, Members, event
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewKeyDetails:
+class NewKeyDetails(Members):
     """The id of the key, what it allows, and the time (RFC 3339) until which it is valid."""
 
     key_id: str
@@ -24,8 +21,7 @@ class KeyCreated(Event):
     details: NewKeyDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeyDetails:
+class KeyDetails(Members):
     """The id of the key."""
 
     key_id: str
@@ -49,8 +45,7 @@ class KeyRevoked(Event):
     details: KeyDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefusedKeyDetails:
+class RefusedKeyDetails(Members):
     """The id of the key, or null if there is no such key."""
 
     key_id: str | None

@@ -3,13 +3,10 @@
 A consumer imports this module to know them. It needs no Django.
 """
 
-from dataclasses import dataclass
-
-from ninja_auth_kit.audit.events.base import Event, event
+from ninja_auth_kit.audit.events.base import Event, Members, event
 
 
-@dataclass(frozen=True, kw_only=True)
-class RequestDetails:
+class RequestDetails(Members):
     """The methods that the user can answer with."""
 
     methods: list[str]
@@ -22,8 +19,7 @@ class FactorRequested(Event):
     details: RequestDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class MethodDetails:
+class MethodDetails(Members):
     """The method that was tried, or null if the challenge itself was refused."""
 
     method: str | None
@@ -47,8 +43,7 @@ class FactorFailed(Event):
     details: MethodDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepUpDetails:
+class StepUpDetails(Members):
     """The method that was proved, and the level that followed."""
 
     method: str
@@ -69,8 +64,7 @@ class SteppedUp(Event):
     details: StepUpDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class FailedStepUpDetails:
+class FailedStepUpDetails(Members):
     """The method that was tried."""
 
     method: str
@@ -95,8 +89,7 @@ class StepUpFailed(Event):
     details: FailedStepUpDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class FactorDetails:
+class FactorDetails(Members):
     """The id and the kind of the factor."""
 
     factor_id: str
@@ -134,8 +127,7 @@ class FactorRemoved(Event):
     details: FactorDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResetDetails:
+class ResetDetails(Members):
     """The kinds of the factors that were removed."""
 
     kinds: list[str]
@@ -155,8 +147,7 @@ class FactorsReset(Event):
     details: ResetDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class NumberDetails:
+class NumberDetails(Members):
     """How many."""
 
     number: int
@@ -175,8 +166,7 @@ class RecoveryCodesGenerated(Event):
     details: NumberDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftDetails:
+class LeftDetails(Members):
     """How many recovery codes are left."""
 
     left: int
@@ -195,8 +185,7 @@ class RecoveryCodeUsed(Event):
     details: LeftDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceDetails:
+class DeviceDetails(Members):
     """The id of the device."""
 
     device_id: str

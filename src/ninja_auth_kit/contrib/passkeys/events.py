@@ -3,13 +3,10 @@
 A consumer imports this module to know them. It needs no Django.
 """
 
-from dataclasses import dataclass
-
-from ninja_auth_kit.audit.events.base import Event, event
+from ninja_auth_kit.audit.events.base import Event, Members, event
 
 
-@dataclass(frozen=True, kw_only=True)
-class PasskeyDetails:
+class PasskeyDetails(Members):
     """The id of the factor."""
 
     factor_id: str
