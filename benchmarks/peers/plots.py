@@ -5,12 +5,11 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks.peers.report import TITLES
-from benchmarks.peers.report_asgi import OPERATIONS
+from benchmarks.peers.report_asgi import OPERATIONS, ratio_of
 from benchmarks.peers.variants import VARIANTS
 
 Row = tuple[str, float, bool]  # a title, a ratio (0 in a heading), and whether it is ours
 STYLE = "text{font:13px system-ui,sans-serif;fill:#57606a}.h{font-weight:600}.o{fill:#a8b1bb}.k{fill:#0a7d5a}"
-CELL = ("uvicorn, one worker", "64")
 
 
 def all_plots(found: dict[str, Any]) -> dict[str, str]:
@@ -40,14 +39,14 @@ def distance(found: dict[str, Any]) -> str:
 
 
 def asgi(found: dict[str, Any]) -> str:
-    """Return the plot of the requests per second in one cell."""
-    setup, connections = CELL
-    cell = found["asgi"][setup][connections]
+    """Return the plot of the requests per second."""
+    cells = found["asgi"]
+    measured = next(iter(next(iter(cells.values())).values()))
     groups = {}
     for operation, title in OPERATIONS.items():
-        names = [name for name in cell if VARIANTS[name].operation == operation]
-        rows = [(VARIANTS[name].title, cell[name]["ratio"], name.startswith("kit")) for name in names]
-        groups[f"{title}: {setup}, {connections} connections"] = sorted(rows, key=lambda row: -row[1])
+        names = [name for name in measured if VARIANTS[name].operation == operation]
+        rows = [(VARIANTS[name].title, ratio_of(cells, name), name.startswith("kit")) for name in names]
+        groups[title] = sorted(rows, key=lambda row: -row[1])
     return bars("Requests per second, as a ratio to a bare view", groups)
 
 
@@ -62,14 +61,15 @@ def bars(title: str, groups: dict[str, list[Row]]) -> str:
     for heading, group in groups.items():
         rows += [(heading, 0, False), *group, ("", 0, False)]
     widest = max(ratio for _, ratio, _ in rows)
-    drawn = "".join(_bar(number, row, widest) for number, row in enumerate(rows))
+    left = max(248, *(7 * len(name) for name, ratio, _ in rows if ratio))
+    drawn = "".join(_bar(number, row, widest, left) for number, row in enumerate(rows))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {20 * len(rows) + 20}" role="img">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + 512} {20 * len(rows) + 20}" role="img">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>{drawn}</svg>\n"
     )
 
 
-def _bar(number: int, row: Row, widest: float) -> str:
+def _bar(number: int, row: Row, widest: float, left: int) -> str:
     title, ratio, is_ours = row
     y = 20 * number + 20
     if not ratio:
@@ -77,7 +77,7 @@ def _bar(number: int, row: Row, widest: float) -> str:
     width = 420 * ratio / widest
     kind = "k" if is_ours else "o"
     return (
-        f'<text x="248" y="{y}" text-anchor="end">{escape(title)}</text>'
-        f'<rect class="{kind}" x="256" y="{y - 12}" width="{width:.0f}" height="14" rx="2"/>'
-        f'<text x="{262 + width:.0f}" y="{y}">{ratio:.2f}</text>'
+        f'<text x="{left}" y="{y}" text-anchor="end">{escape(title)}</text>'
+        f'<rect class="{kind}" x="{left + 8}" y="{y - 12}" width="{width:.0f}" height="14" rx="2"/>'
+        f'<text x="{left + 14 + width:.0f}" y="{y}">{ratio:.2f}</text>'
     )

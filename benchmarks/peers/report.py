@@ -73,6 +73,16 @@ The signal that informs your project is sent between the change and its record, 
 This explains the remaining difference.
 Without that signal both would be faster; [decisions](decisions.md) has the measurements.
 
+With PostgreSQL at a distance, the number of round trips decides.
+A login of the kit has 14: its twelve statements, and two that begin and end its transaction.
+The others have 2 to 10, so the distance slows down the kit's login most, even with a real password hash.
+
+Under ASGI, Django runs the sync code of a request in a thread of its own, and closes the connections of that thread at its end.
+The kit [keeps some](howto/asgi.md) for the check of a session, which is why a guarded GET opens none.
+Half of them, four in each process, are for refreshes: with 64 connections of clients, most refreshes still open one.
+A login opens one in any case.
+An async view with a check costs about as much as a sync one, because the check takes a thread either way.
+
 A client sends the same access token many times, and so does the GET of this benchmark.
 The kit verifies a signature once.
 The first request with a token takes a twentieth longer.
@@ -130,29 +140,31 @@ def _distance(found: dict[str, Any]) -> Section:
     delays = " and ".join(f"{one['delay']:.2f} ms" for one in found["distance"].values())
     text = (
         "PostgreSQL is so many milliseconds away: a proxy in its own process delays what either side sends by half of them.\n"
-        f"A `SELECT 1` through it took {delays} longer than without it.\n"
+        f"With its own work, a `SELECT 1` took {delays} longer through it than without it.\n"
         "**round trips** are counted by the proxy: the client sends something after it has received something.\n"
-        "The ratio is to the limit at the same distance.\n"
+        "The ratio is to the limit at the same distance, and the milliseconds are those of the fastest round.\n"
         "\n"
         "![Ratios to the limit with PostgreSQL at a distance](images/performance-distance.svg)"
     )
-    distances = found["distance"]
-    head = "".join(f" {distance} ms: ratio | ms |" for distance in distances)
     lines: list[str] = []
     for operation in ("get", "refresh", "logout", "login"):
-        by_name = {
-            name: [one["operations"][operation][name] for one in distances.values()]
-            for name in found["about"]
-            if name in next(iter(distances.values()))["operations"][operation]
-        }
-        lines += [f"### {TITLES[operation]}, at a distance", "", f"| | checks | round trips |{head}"]
-        lines += ["|---|---|--:|" + "--:|--:|" * len(distances)]
-        for name, figures in sorted(by_name.items(), key=lambda item: item[1][-1]["ratio"]):
-            checks = "yes" if found["about"][name]["checks"] else ""
-            pairs = " | ".join(f"{one['ratio']:.2f} | {one['wall'] / 1000:.1f}" for one in figures)
-            lines += [f"| {_title(found, name)} | {checks} | {figures[-1]['trips']:g} | {pairs} |"]
-        lines += [""]
+        lines += [f"### {TITLES[operation]}, at a distance", "", *_at_distances(found, operation), ""]
     return "PostgreSQL at a distance", "distance", text, lines[:-1]
+
+
+def _at_distances(found: dict[str, Any], operation: str) -> list[str]:
+    """Return the table of an operation, with two columns for each distance."""
+    distances = {name: one["operations"][operation] for name, one in found["distance"].items()}
+    *_, farthest = distances.values()
+    lines = [
+        f"| | checks | round trips |{''.join(f' {name} ms: ratio | ms |' for name in distances)}",
+        f"|---|---|--:|{'--:|--:|' * len(distances)}",
+    ]
+    for name, said in sorted(farthest.items(), key=lambda item: item[1]["ratio"]):
+        checks = "yes" if found["about"][name]["checks"] else ""
+        pairs = [f"{rows[name]['ratio']:.2f} | {rows[name]['least'] / 1000:.1f}" for rows in distances.values()]
+        lines.append(f"| {_title(found, name)} | {checks} | {said['trips']:g} | {' | '.join(pairs)} |")
+    return lines
 
 
 def _sockets(found: dict[str, Any]) -> Section:
@@ -205,21 +217,29 @@ def _start(found: dict[str, Any]) -> Section:
         "The kit takes longest: it creates the classes of its events and its own API.\n"
         "It does not load pika, nor the modules of other processes."
     )
-    if "start_parts" in found:
-        text += "\n\nThe second table has the parts of the start, in ms and MB, with the libraries loaded first."
     rows = sorted(found["start"].items(), key=lambda item: item[1]["seconds"])
     lines = [f"{1000 * said['seconds']:,.0f} | {said['modules']:.0f} | {said['memory']:.0f}" for _, said in rows]
-    table = ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
-    return "Startup", "start", text, [*table, *_start_parts(found)]
+    return "Startup", "start", text, ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
 
 
-def _start_parts(found: dict[str, Any]) -> list[str]:
-    parts = found.get("start_parts", {})
+def _start_parts(found: dict[str, Any]) -> Section:
+    text = (
+        "Each cell has the milliseconds of processor time, the MB of memory and the number of modules that a part adds, with the libraries loaded first.\n"
+        "In parentheses is the time as a ratio to the whole start of the floor."
+    )
+    parts = found["start_parts"]
+    floor = sum(said["cpu"] for said in parts["floor"].values()) if "floor" in parts else 0
     lines = [f"| | {' | '.join(_title(found, name) for name in parts)} |", f"|---|{'--:|' * len(parts)}"]
     for part, title in PARTS.items():
-        cells = (f"{1000 * said[part]['seconds']:.0f} ms, {said[part]['memory']:.0f} MB" for said in parts.values())
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return ["", *lines] if parts else []
+        lines.append(f"| {title} | {' | '.join(_added(said[part], floor) for said in parts.values())} |")
+    sums = [{key: sum(one[key] for one in said.values()) for key in said["python"]} for said in parts.values()]
+    lines.append(f"| together | {' | '.join(_added(one, floor) for one in sums)} |")
+    return "Parts of a start", "start-parts", text, lines
+
+
+def _added(said: dict[str, float], floor: float) -> str:
+    ratio = f" ({said['cpu'] / floor:.2f})" if floor else ""
+    return f"{1000 * said['cpu']:.0f} ms{ratio}, {said['memory']:.0f} MB, {said['modules']:.0f}"
 
 
 def _memory(found: dict[str, Any]) -> Section:
@@ -271,6 +291,7 @@ SECTIONS = {
     "growth": _growth,
     "purge": _purge,
     "start": _start,
+    "start_parts": _start_parts,
     "memory": _memory,
 }
 """The function that renders each of the other results."""

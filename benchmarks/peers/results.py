@@ -12,7 +12,7 @@ PAGE, FIGURES, IMAGES = "performance.md", "performance.json", "images"
 
 
 def read(docs: Path) -> dict[str, Any]:
-    """Return the results of the last run, or {} if there are none."""
+    """Return the results of the last run, or {} before the first run."""
     file = docs / FIGURES
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 

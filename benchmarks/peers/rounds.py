@@ -115,6 +115,7 @@ def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
 
 def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]] | None) -> dict[str, float]:
     said = {key: statistics.median(row[key] for row in rows) for key in ("wall", "cpu")}
+    said["least"] = min(row["wall"] for row in rows)
     if "trips" in rows[0]:
         said["trips"] = statistics.median(row["trips"] for row in rows)
     if limits is not None:
