@@ -75,7 +75,8 @@ Without that signal both would be faster; [decisions](decisions.md) has the meas
 
 With PostgreSQL at a distance, the number of round trips decides.
 A login of the kit has 14: its twelve statements, and two that begin and end its transaction.
-The others have 2 to 10, so the distance slows down the kit's login most, even with a real password hash.
+The others have 2 to 10, so the distance adds most to the kit's login.
+A refresh has five, as that of allauth has, so the two take about as long if PostgreSQL is far away.
 
 Under ASGI, Django runs the sync code of a request in a thread of its own, and closes the connections of that thread at its end.
 The kit [keeps some](howto/asgi.md) for the check of a session, which is why a guarded GET opens none.

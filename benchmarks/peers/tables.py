@@ -119,7 +119,7 @@ TABLES = {
     "login-default": Table(login_default, 1),
     "distance": Table(with_distance, 4),
     "sockets": Table(over_sockets, 1),
-    "asgi": Table(asgi, 15),
+    "asgi": Table(asgi, 25),
     "asgi-memory": Table(asgi_memory, 12, is_default=False),
     "growth": Table(with_growth, 10),
     "start": Table(start, 1),
