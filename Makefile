@@ -28,7 +28,7 @@ test-all: $(VENV)/tox  ## do the same with every supported pair of Python and Dj
 test-faults: $(VENV)/tox  ## run every case of docs/faults.md with a private broker and database (option: FAULT_EVENTS)
 	@FAULTS=all $(BIN)/tox run -e faults
 
-bench:  ## compare the kit with similar packages (about 15 minutes) and write docs/performance.md
+bench:  ## compare the kit with similar packages (about 45 minutes) and write docs/performance.md (BENCH=--help shows how to measure one table)
 	@$(PYTHON) -m venv $(VENV)/peers
 	@$(VENV)/peers/bin/pip install --quiet --requirement benchmarks/peers/requirements.txt
 	@PYTHONPATH=src $(VENV)/peers/bin/python -m benchmarks.peers $(BENCH)

@@ -1,63 +1,87 @@
-"""Measure the contenders in one run and write docs/performance.md, .json and .svg: `make bench`."""
+"""Measure the contenders side by side, and write docs/performance.md, its figures and its plots: `make bench`.
+
+Tables that are not measured keep the figures of their last run.
+"""
 
 import argparse
 import json
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import growth, report, rounds, sockets, starting
+from benchmarks.peers import report, results
 from benchmarks.peers.contenders import CONTENDERS
+from benchmarks.peers.rounds import progress
+from benchmarks.peers.tables import TABLES, Run
 from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
 
-STATELESS = [name for name in CONTENDERS if name.endswith("-stateless")]
+DOCS = ROOT / "docs"
 
 
 def main() -> None:
-    """Run the benchmarks that the command line selects."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure the tables that the command line names."""
+    options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers are stopped, as by Ctrl-C
+    try:
+        new, versions = measure(options)
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted. No file was written.") from None
+    is_complete = not options.quick and not options.only
+    found = results.merge(results.read(DOCS) if is_complete else {}, new, tables=options.tables, versions=versions)
+    print(json.dumps(found, indent=2) if options.json else report.markdown(found))
+    if is_complete:
+        results.write(found, DOCS)
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command line."""
+    default = [name for name, table in TABLES.items() if table.is_default]
+    minutes = ", ".join(f"{name} {table.minutes}" for name, table in TABLES.items())
+    others = [name for name in TABLES if name not in default]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument(
+        "--tables",
+        nargs="*",
+        metavar="TABLE",
+        choices=TABLES,
+        default=default,
+        help=f"measure only these; default: all but {', '.join(others)}. Without a name, write the page again from "
+        f"the stored figures. Minutes: {minutes}",
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="how many times each contender has its turn; default: 7"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of the page")
     parser.add_argument("--quick", action="store_true", help="run two short rounds to check the code; write no files")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=CONTENDERS, help="measure only these; write no files"
     )
     options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 7)
+    return options
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the results of the tables, and the versions of the software."""
+    if not options.tables:
+        return {"about": report.about()}, {}
     names = [*dict.fromkeys(["limit", "limit-stateless", *options.only])] if options.only else list(CONTENDERS)
+    found: dict[str, Any] = {"about": report.about()}
     with tempfile.TemporaryDirectory(prefix="nak-peers-", ignore_cleanup_errors=True) as directory:
         server = PrivateDatabase(Path(directory) / "postgres")
-        server.options = {"max_connections": "100"}  # flushes to disk, as in production
+        server.options = {"max_connections": "400"}  # flushes to disk, as in production
         try:
             server.start()
-            found = measure(server, names, quick=options.quick)
+            versions = report.versions(str(server.execute("SHOW server_version")[0][0]))
+            run = Run(server, names, options.rounds, options.quick)
+            for number, table in enumerate(options.tables, 1):
+                progress(f"[{number}/{len(options.tables)}] {table}, about {TABLES[table].minutes} minutes")
+                found |= TABLES[table].measure(run)
         finally:
             server.remove()
-    print(report.markdown(found))
-    if not options.quick and not options.only:
-        (ROOT / "docs" / "performance.md").write_text(report.markdown(found))
-        (ROOT / "docs" / "performance.json").write_text(json.dumps(found, indent=2) + "\n")
-        (ROOT / "docs" / "images" / "performance.svg").write_text(report.plot(found))
-
-
-def measure(server: PrivateDatabase, names: list[str], *, quick: bool) -> dict[str, Any]:
-    """Return all results."""
-    turns, scale = (2, 0.2) if quick else (7, 1.0)
-    found: dict[str, Any] = {"versions": report.versions(str(server.execute("SHOW server_version")[0][0]))}
-    with rounds.processes(server, names, hasher="cheap") as contenders:
-        found["about"] = {one.name: one.about for one in contenders}
-        found["counts"] = rounds.count(contenders)
-        checking = [one for one in contenders if one.name not in STATELESS]
-        trusting = [one for one in contenders if one.name in {*STATELESS, "floor"}]
-        for operation in rounds.OPERATIONS:
-            found[operation] = rounds.measure(checking, operation, rounds=turns, scale=scale)
-        found["stateless"] = rounds.measure(trusting, "get", rounds=turns, scale=scale, limit="limit-stateless")
-        found["memory"] = {one.name: one.ask("memory", 0)["memory"] for one in contenders}
-    with rounds.processes(server, [name for name in names if name not in STATELESS], hasher="default") as contenders:
-        found["login_default"] = rounds.measure(contenders, "login", rounds=turns, scale=0.05)
-    checking_names = [name for name in names if name not in STATELESS]
-    found["sockets"] = sockets.measure(server, checking_names, rounds=turns)
-    found["start"] = starting.measure(checking_names, database_url=server.url("postgres"), rounds=turns)
-    large = growth.SMALL * 2 if quick else growth.LARGE
-    return found | growth.measure(server, names, rounds=turns, large=large)
+    return found, versions
 
 
 if __name__ == "__main__":

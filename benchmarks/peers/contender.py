@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 EMAIL, USERNAME, PASSWORD = "ada@example.com", "ada", "a long walk in the hills"
 
@@ -15,11 +16,21 @@ class Request:
     path: str
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    is_form: bool = False
 
     @property
     def data(self) -> bytes:
         """Return the body as bytes."""
-        return b"" if self.body is None else json.dumps(self.body).encode()
+        if self.body is None:
+            return b""
+        return (urlencode(self.body) if self.is_form else json.dumps(self.body)).encode()
+
+    @property
+    def content_type(self) -> str:
+        """Return the type of the body, or "" without a body."""
+        if self.body is None:
+            return ""
+        return "application/x-www-form-urlencoded" if self.is_form else "application/json"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 from tests.servers import ROOT
 
@@ -22,7 +23,7 @@ def process(name: str, work: str, *, database_url: str) -> subprocess.Popen[str]
     )
 
 
-def result_of(started: subprocess.Popen[str]) -> dict[str, float]:
+def result_of(started: subprocess.Popen[str]) -> dict[str, Any]:
     """Return the figures of a process after it has ended. A purge is started first."""
     said, _ = started.communicate("go\n", timeout=600)
     if started.returncode:

@@ -28,12 +28,21 @@ def start(contender: Contender, *, database_url: str, hasher: str) -> Call:
     return lambda request: call(application, request)
 
 
-def configure(contender: Contender, *, database_url: str, hasher: str) -> None:
-    """Configure Django for a contender."""
+def configure(contender: Contender, *, database_url: str, hasher: str, **database: Any) -> None:
+    """Configure Django for a contender.
+
+    Args:
+        contender: the contender.
+        database_url: the URL of its database.
+        hasher: a key of HASHERS.
+        database: more settings of the database.
+    """
     import django
     from django.conf import settings
 
-    settings.configure(**{**common(database_url, hasher), **own(contender)})
+    shared = common(database_url, hasher)
+    shared["DATABASES"]["default"] |= database
+    settings.configure(**{**shared, **own(contender)})
     django.setup()
     # allauth answers a logout with a 401.
     logging.getLogger("django.request").addHandler(logging.NullHandler())
@@ -43,10 +52,15 @@ def application_of(contender: Contender) -> Any:
     """Return the WSGI application of a contender. Django must be configured."""
     from django.core.wsgi import get_wsgi_application
 
+    set_urls(contender)
+    return get_wsgi_application()
+
+
+def set_urls(contender: Contender) -> None:
+    """Let ROOT_URLCONF have the URLs of a contender."""
     urls = types.ModuleType("benchmark_urls")
     urls.urlpatterns = contender.urlpatterns()  # type: ignore[attr-defined]
     sys.modules["benchmark_urls"] = urls
-    return get_wsgi_application()
 
 
 def common(database_url: str, hasher: str) -> dict[str, Any]:
@@ -94,7 +108,7 @@ def call(application: Any, request: Request) -> tuple[int, bytes]:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "203.0.113.7",
         "HTTP_USER_AGENT": "benchmark",
-        "CONTENT_TYPE": "application/json" if data else "",
+        "CONTENT_TYPE": request.content_type,
         "CONTENT_LENGTH": str(len(data)) if data else "",
         "wsgi.input": io.BytesIO(data),
         "wsgi.errors": sys.stderr,

@@ -1,10 +1,11 @@
-"""Render the results as a page and as a plot."""
+"""Render the results as a page. The figures of the ASGI servers are in `report_asgi`."""
 
 import platform
-import time
 from importlib.metadata import version
 from typing import Any
-from xml.sax.saxutils import escape
+
+from benchmarks.peers import report_asgi
+from benchmarks.peers.contenders import CONTENDERS, named
 
 PACKAGES = (
     "django",
@@ -20,6 +21,8 @@ PACKAGES = (
     "sqlalchemy",
     "pyjwt",
     "psycopg",
+    "uvicorn",
+    "granian",
 )
 TITLES = {
     "get": "An authenticated GET",
@@ -29,13 +32,21 @@ TITLES = {
     "login": "Login, with a hasher that costs nothing",
     "login_default": "Login, with the default hasher",
 }
+TABLE_OF = {**dict.fromkeys(TITLES, "calls"), "login_default": "login-default"}
+PARTS = {
+    "python": "Python",
+    "ninja": "Django and Django Ninja",
+    "jwt": "PyJWT and cryptography",
+    "apps": "the other apps, their modules and models",
+    "urls": "URLs, routes and schemas",
+}
 METHOD = """\
 ## Method
 
 - Each contender runs in its own process, as a minimal project that follows its documentation.
 - All have the same settings and one PostgreSQL server, with a database each.
   Commits are flushed to disk, psycopg 3 keeps its connections, `DEBUG` is off, and only the middleware that a package needs is installed.
-- Requests go straight to the WSGI application (for fastapi-users, to the ASGI application), without sockets.
+- Unless a table says otherwise, requests go straight to the WSGI application (for fastapi-users, to the ASGI application), without sockets, and PostgreSQL is on the same machine.
 - The contenders take turns, in an order that rotates.
   **ratio** is the median, over the rounds, of the median of a contender divided by the median of the limit in the same round.
 - The numbers of statements, transaction statements (`tx`) and function calls are exact.
@@ -45,7 +56,9 @@ METHOD = """\
   An authenticated GET without that check does less work, so compare it only with its own kind.
 - Where a choice was necessary, it favours the others: simplejwt, dj-rest-auth and knox use JSON only, and the rate limits of allauth are off.
 - fastapi-users has no refresh, and its logout with JWT does not end anything.
-- Not measured: other versions of Python, and a server on another machine than its database.
+- Each table says when it was measured, and the versions are [below](#versions).
+  Compare figures of the same table only.
+- Not measured: other versions of Python, HTTP/2, TLS, and servers on several machines.
 
 ## What explains the figures
 
@@ -61,6 +74,17 @@ The signal that informs your project is sent between the change and its record, 
 This explains the remaining difference.
 Without that signal both would be faster; [decisions](decisions.md) has the measurements.
 
+With PostgreSQL at a distance, the number of round trips decides.
+A login of the kit has 14: its twelve statements, and two that begin and end its transaction.
+The others have 2 to 10, so the distance adds most to the kit's login.
+A refresh has five, as that of allauth has, so the two take about as long if PostgreSQL is far away.
+
+Under ASGI, Django runs the sync code of a request in a thread of its own, and closes the connections of that thread at its end.
+The kit [keeps some](howto/asgi.md) for the check of a session, which is why a guarded GET opens none.
+Half of them, four in each process, are for refreshes: with 64 connections of clients, most refreshes still open one.
+A login opens one in any case.
+An async view with a check costs about as much as a sync one, because the check takes a thread either way.
+
 A client sends the same access token many times, and so does the GET of this benchmark.
 The kit verifies a signature once.
 The first request with a token takes a twentieth longer.
@@ -73,30 +97,76 @@ def versions(postgres: str) -> dict[str, str]:
     return found | {name: version(name) for name in PACKAGES}
 
 
+def about() -> dict[str, dict[str, Any]]:
+    """Return the title of each contender, and whether it checks the session."""
+    contenders = {name: named(name) for name in CONTENDERS}
+    return {name: {"title": one.title, "checks": one.checks} for name, one in contenders.items()}
+
+
 def markdown(found: dict[str, Any]) -> str:
     """Return the page as Markdown."""
-    named = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     lines = [
         "<!-- Written by `make bench`. -->",
         "",
         "# Performance, side by side",
         "",
-        f"Measured on {time.strftime('%Y-%m-%d')} with {named}.",
         "Compare the ratios: the microseconds depend on the machine.",
         "",
         METHOD,
-        "![Ratios to the limit](images/performance.svg)",
-        "",
     ]
-    for operation, title in TITLES.items():
-        if operation in found:
-            lines += [f"## {title}", "", *_table(found, operation), ""]
-    for title, text, table in (_sockets(found), _growth(found), _purge(found), _start(found), _memory(found)):
-        lines += [f"## {title}", "", *([text, ""] if text else []), *table, ""]
-    return "\n".join(lines[:-1]) + "\n"
+    if set(TITLES) <= set(found):
+        lines += ["![Ratios to the limit](images/performance.svg)", ""]
+    sections = [(title, TABLE_OF[one], "", _table(found, one)) for one, title in TITLES.items() if one in found]
+    sections += [render(found) for key, render in SECTIONS.items() if key in found]
+    for title, table, text, rows in sections:
+        lines += [f"## {title}", "", f"Measured on {found['measured'][table]['date']}.", *text.splitlines(), ""]
+        lines += [*rows, ""]
+    return "\n".join([*lines, *_versions(found)]) + "\n"
 
 
-Section = tuple[str, str, list[str]]
+def _versions(found: dict[str, Any]) -> list[str]:
+    """Return the versions of each table. Tables that were measured with the same ones share a line."""
+    tables: dict[str, list[str]] = {}
+    for table, said in found["measured"].items():
+        named_versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+        tables.setdefault(named_versions, []).append(f"`{table}` ({said['date']})")
+    lines = ["The names are those of the option `--tables` of `make bench`.", ""]
+    lines += [f"- {', '.join(names)}: {numbers}" for numbers, names in tables.items()]
+    return ["## Versions", "", *lines]
+
+
+Section = tuple[str, str, str, list[str]]
+
+
+def _distance(found: dict[str, Any]) -> Section:
+    delays = " and ".join(f"{one['delay']:.2f} ms" for one in found["distance"].values())
+    text = (
+        "PostgreSQL is so many milliseconds away: a proxy in its own process delays what either side sends by half of them.\n"
+        f"With its own work, a `SELECT 1` took {delays} longer through it than without it.\n"
+        "**round trips** are counted by the proxy: the client sends something after it has received something.\n"
+        "The ratio is to the limit at the same distance, and the milliseconds are those of the fastest round.\n"
+        "\n"
+        "![Ratios to the limit with PostgreSQL at a distance](images/performance-distance.svg)"
+    )
+    lines: list[str] = []
+    for operation in ("get", "refresh", "logout", "login"):
+        lines += [f"### {TITLES[operation]}, at a distance", "", *_at_distances(found, operation), ""]
+    return "PostgreSQL at a distance", "distance", text, lines[:-1]
+
+
+def _at_distances(found: dict[str, Any], operation: str) -> list[str]:
+    """Return the table of an operation, with two columns for each distance."""
+    distances = {name: one["operations"][operation] for name, one in found["distance"].items()}
+    *_, farthest = distances.values()
+    lines = [
+        f"| | checks | round trips |{''.join(f' {name} ms: ratio | ms |' for name in distances)}",
+        f"|---|---|--:|{'--:|--:|' * len(distances)}",
+    ]
+    for name, said in sorted(farthest.items(), key=lambda item: item[1]["ratio"]):
+        checks = "yes" if found["about"][name]["checks"] else ""
+        pairs = [f"{rows[name]['ratio']:.2f} | {rows[name]['least'] / 1000:.1f}" for rows in distances.values()]
+        lines.append(f"| {_title(found, name)} | {checks} | {said['trips']:g} | {' | '.join(pairs)} |")
+    return lines
 
 
 def _sockets(found: dict[str, Any]) -> Section:
@@ -107,7 +177,7 @@ def _sockets(found: dict[str, Any]) -> Section:
     rows = sorted(found["sockets"].items(), key=lambda item: item[1]["ratio"])
     lines = [f"{said['ratio']:.2f} | {said['rate']:,.0f} | {said['p99']:.1f}" for _, said in rows]
     head = ["| | ratio | requests/s | p99, ms |", "|---|--:|--:|--:|"]
-    return "Over sockets", text, head + _named(found, rows, lines)
+    return "Over sockets", "sockets", text, head + _named(found, rows, lines)
 
 
 def _growth(found: dict[str, Any]) -> Section:
@@ -119,7 +189,7 @@ def _growth(found: dict[str, Any]) -> Section:
     operations = ("get", "refresh", "logout", "login")
     lines = [" | ".join(f"{said[one]:.2f}" if one in said else "" for one in operations) for _, said in rows]
     head = ["| | GET | refresh | logout | login |", "|---|--:|--:|--:|--:|"]
-    return "Growth", text, head + _named(found, rows, lines)
+    return "Growth", "growth", text, head + _named(found, rows, lines)
 
 
 def _purge(found: dict[str, Any]) -> Section:
@@ -139,7 +209,7 @@ def _purge(found: dict[str, Any]) -> Section:
         "| | rows | seconds | seconds for 100,000 | MB | p95 of a login before, ms | p95 during the purge, ms |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    return "Purge", text, head + _named(found, rows, lines)
+    return "Purge", "growth", text, head + _named(found, rows, lines)
 
 
 def _start(found: dict[str, Any]) -> Section:
@@ -151,13 +221,38 @@ def _start(found: dict[str, Any]) -> Section:
     )
     rows = sorted(found["start"].items(), key=lambda item: item[1]["seconds"])
     lines = [f"{1000 * said['seconds']:,.0f} | {said['modules']:.0f} | {said['memory']:.0f}" for _, said in rows]
-    return "Startup", text, ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
+    return "Startup", "start", text, ["| | ms | modules | MB |", "|---|--:|--:|--:|", *_named(found, rows, lines)]
+
+
+def _start_parts(found: dict[str, Any]) -> Section:
+    text = (
+        "Each cell has the milliseconds of processor time, the MB of memory and the number of modules that a part adds, with the libraries loaded first.\n"
+        "In parentheses is the time as a ratio to the whole start of the floor."
+    )
+    parts = found["start_parts"]
+    floor = sum(said["cpu"] for said in parts["floor"].values()) if "floor" in parts else 0
+    lines = [f"| | {' | '.join(_title(found, name) for name in parts)} |", f"|---|{'--:|' * len(parts)}"]
+    for part, title in PARTS.items():
+        lines.append(f"| {title} | {' | '.join(_added(said[part], floor) for said in parts.values())} |")
+    sums = [{key: sum(one[key] for one in said.values()) for key in said["python"]} for said in parts.values()]
+    lines.append(f"| together | {' | '.join(_added(one, floor) for one in sums)} |")
+    return "Parts of a start", "start-parts", text, lines
+
+
+def _added(said: dict[str, float], floor: float) -> str:
+    ratio = f" ({said['cpu'] / floor:.2f})" if floor else ""
+    return f"{1000 * said['cpu']:.0f} ms{ratio}, {said['memory']:.0f} MB, {said['modules']:.0f}"
 
 
 def _memory(found: dict[str, Any]) -> Section:
     rows = list(found["memory"].items())
     lines = [f"{value:.0f}" for _, value in rows]
-    return "Memory of a worker, after all measurements", "", ["| | MB |", "|---|--:|", *_named(found, rows, lines)]
+    return (
+        "Memory of a worker, after all measurements",
+        "calls",
+        "",
+        ["| | MB |", "|---|--:|", *_named(found, rows, lines)],
+    )
 
 
 def _named(found: dict[str, Any], rows: list[tuple[str, Any]], lines: list[str]) -> list[str]:
@@ -190,33 +285,15 @@ def _row(found: dict[str, Any], operation: str, name: str, said: dict[str, float
     return f"| {title} | {checks} | {figures} | {numbers} |"
 
 
-def plot(found: dict[str, Any]) -> str:
-    """Return an SVG with a group of bars for each operation."""
-    rows: list[tuple[str, float, bool]] = []
-    for operation in ("get", "stateless", "refresh", "logout", "login"):
-        rows.append((TITLES[operation], 0, False))
-        ordered = sorted(found[operation].items(), key=lambda item: item[1]["ratio"])
-        rows += [(found["about"][name]["title"], said["ratio"], name.startswith("kit")) for name, said in ordered]
-        rows.append(("", 0, False))
-    widest = max(ratio for _, ratio, _ in rows)
-    bars = [_bar(number, row, widest) for number, row in enumerate(rows)]
-    height = 20 * len(rows) + 20
-    style = "text{font:13px system-ui,sans-serif;fill:#57606a}.h{font-weight:600}.o{fill:#a8b1bb}.k{fill:#0a7d5a}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" role="img">'
-        f"<title>Time of each operation, as a multiple of the limit</title><style>{style}</style>{''.join(bars)}</svg>\n"
-    )
-
-
-def _bar(number: int, row: tuple[str, float, bool], widest: float) -> str:
-    title, ratio, is_ours = row
-    y = 20 * number + 20
-    if not ratio:
-        return f'<text class="h" x="8" y="{y}">{escape(title)}</text>'
-    width = 420 * ratio / widest
-    kind = "k" if is_ours else "o"
-    return (
-        f'<text x="248" y="{y}" text-anchor="end">{escape(title)}</text>'
-        f'<rect class="{kind}" x="256" y="{y - 12}" width="{width:.0f}" height="14" rx="2"/>'
-        f'<text x="{262 + width:.0f}" y="{y}">{ratio:.2f}</text>'
-    )
+SECTIONS = {
+    "distance": _distance,
+    "sockets": _sockets,
+    "asgi": report_asgi.section,
+    "asgi_memory": report_asgi.memory,
+    "growth": _growth,
+    "purge": _purge,
+    "start": _start,
+    "start_parts": _start_parts,
+    "memory": _memory,
+}
+"""The function that renders each of the other results."""

@@ -9,22 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.peers.proxy import Proxy
 from tests.faults.database import PrivateDatabase
 from tests.servers import ROOT
 
 OPERATIONS = ("get", "refresh", "logout", "login")
+PATHS = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
 REQUESTS = {"get": 200, "refresh": 80, "logout": 50, "login": 50}  # per turn
 
 
 class Process:
     """A contender in its own process, which waits for its turns."""
 
-    def __init__(self, name: str, *, database_url: str, hasher: str) -> None:
+    def __init__(self, name: str, *, database_url: str, hasher: str, **environment: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.worker", name, hasher],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "DATABASE_URL": database_url},
+            env={**os.environ, **environment, "PYTHONPATH": PATHS, "DATABASE_URL": database_url},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,13 +60,18 @@ def new_database(server: PrivateDatabase, purpose: str, name: str) -> str:
 
 
 @contextmanager
-def processes(server: PrivateDatabase, names: list[str], *, hasher: str) -> Iterator[list[Process]]:
-    """Start the contenders, each with its own database."""
+def processes(
+    server: PrivateDatabase, names: list[str], *, hasher: str, proxy: Proxy | None = None
+) -> Iterator[list[Process]]:
+    """Start the contenders, each with its own database, if wanted behind a proxy."""
     started = []
+    purpose = f"bench_{hasher}" if proxy is None else f"distance_{proxy.port}"
+    url_of = server.url if proxy is None else proxy.url
+    environment = {} if proxy is None else {"ROUND_TRIPS": str(proxy.counter_file)}
     try:
         for name in names:
-            url = server.url(new_database(server, f"bench_{hasher}", name))
-            started.append(Process(name, database_url=url, hasher=hasher))
+            url = url_of(new_database(server, purpose, name))
+            started.append(Process(name, database_url=url, hasher=hasher, **environment))
             progress(f"{started[-1].about['title']} is ready")
         yield started
     finally:
@@ -108,6 +115,9 @@ def count(contenders: list[Process]) -> dict[str, dict[str, dict[str, int]]]:
 
 def _summary(rows: list[dict[str, float]], limits: list[dict[str, float]] | None) -> dict[str, float]:
     said = {key: statistics.median(row[key] for row in rows) for key in ("wall", "cpu")}
+    said["least"] = min(row["wall"] for row in rows)
+    if "trips" in rows[0]:
+        said["trips"] = statistics.median(row["trips"] for row in rows)
     if limits is not None:
         said["ratio"] = statistics.median(row["wall"] / limit["wall"] for row, limit in zip(rows, limits, strict=True))
         said["cpu_ratio"] = statistics.median(

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contender import Contender, Request, Tokens
 from benchmarks.peers.contenders import module_of, named
 from benchmarks.peers.counting import calls_of, django_statements
+from benchmarks.peers.proxy import Counter
 
 
 class Worker:
@@ -19,6 +21,7 @@ class Worker:
 
     def __init__(self, contender: Contender, call: Callable[[Request], tuple[int, bytes]], counting: Any) -> None:
         self.contender, self._call, self._counting = contender, call, counting
+        self._trips = Counter(Path(os.environ["ROUND_TRIPS"])) if "ROUND_TRIPS" in os.environ else None
 
     def ask(self, request: Request) -> Any:
         """Send a request that must succeed, and return the content of its response."""
@@ -44,17 +47,25 @@ class Worker:
                 tokens = self.login()
 
     def measure(self, operation: str, number: int) -> dict[str, float]:
-        """Return the median wall time and mean processor time of an operation in microseconds."""
-        walls, processor = [], []
+        """Return the median wall time and mean processor time of an operation in microseconds.
+
+        Behind a proxy, also return the median number of round trips to the database.
+        """
+        walls, processor, trips = [], [], []
         requests: Any = self.requests(operation)
         request = next(requests)
         for _ in range(number):
+            sent = self._trips.read() if self._trips else 0
             began, cpu = time.perf_counter_ns(), time.process_time_ns()
             answer = self.ask(request)
             processor.append(time.process_time_ns() - cpu)
             walls.append(time.perf_counter_ns() - began)
+            trips.append(self._trips.read() - sent if self._trips else 0)
             request = requests.send(answer)
-        return {"wall": statistics.median(walls) / 1000, "cpu": statistics.mean(processor) / 1000}
+        said = {"wall": statistics.median(walls) / 1000, "cpu": statistics.mean(processor) / 1000}
+        if self._trips:
+            said["trips"] = statistics.median(trips)
+        return said
 
     def count(self, operation: str) -> dict[str, int]:
         """Return the statements and function calls of one request of an operation."""

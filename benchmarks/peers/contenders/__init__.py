@@ -23,14 +23,21 @@ CONTENDERS = {
     "fastapi-users": "fastapi_users:JWT",
     "fastapi-users-database": "fastapi_users:Database",
 }
+# The same packages with the views that only the measurement of ASGI servers has.
+ASGI = {"asgi-floor": "asgi_views:Floor", "asgi-kit": "asgi_views:Kit", "asgi-ninja-jwt": "asgi_views:NinjaJWT"}
 
 
 def module_of(name: str) -> ModuleType:
     """Return the module that defines a contender."""
-    return import_module(f"{__name__}.{CONTENDERS[name].partition(':')[0]}")
+    return import_module(f"{__name__}.{_place(name)[0]}")
 
 
 def named(name: str) -> Contender:
     """Return the contender of that name."""
-    contender: Contender = getattr(module_of(name), CONTENDERS[name].partition(":")[2])()
+    contender: Contender = getattr(module_of(name), _place(name)[1])()
     return contender
+
+
+def _place(name: str) -> tuple[str, str]:
+    module, _, kind = {**CONTENDERS, **ASGI}[name].partition(":")
+    return module, kind

@@ -44,14 +44,12 @@ class UserCreate(schemas.BaseUserCreate):
     pass
 
 
-async def make(strategy: str, url: str, hasher: str, seen: Callable[..., None]) -> tuple[Any, Callable[[], Any]]:
-    """Return the application and a coroutine function that creates its user."""
+def make(strategy: str, url: str, hasher: str, seen: Callable[..., None]) -> tuple[Any, Callable[[], Any]]:
+    """Return the application and a coroutine function that creates its tables and its user."""
     engine = create_async_engine("postgresql+asyncpg://", connect_args=_address(url))
     event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: seen(statement=True))
     for what in ("begin", "commit", "rollback"):
         event.listen(engine.sync_engine, what, lambda *_: seen(statement=False))
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
     helper = PasswordHelper(PasswordHash((cheap,))) if hasher == "cheap" else PasswordHelper()
@@ -80,6 +78,8 @@ async def make(strategy: str, url: str, hasher: str, seen: Callable[..., None]) 
         return {"who": user.email}
 
     async def prepare() -> None:
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
         async with sessions() as opened:
             manager = Manager(SQLAlchemyUserDatabase(opened, User), helper)
             await manager.create(UserCreate(email=EMAIL, password=PASSWORD))

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
 
 from benchmarks.peers.contender import EMAIL, PASSWORD, Contender, Request, Tokens
 from benchmarks.peers.counting import Count
@@ -20,7 +19,7 @@ class JWT(Contender):
     strategy = "jwt"
 
     def login(self) -> Request:
-        return Request("POST", "/login", {"username": EMAIL, "password": PASSWORD})
+        return Request("POST", "/login", {"username": EMAIL, "password": PASSWORD}, is_form=True)
 
     def tokens(self, answer: Any) -> Tokens:
         return Tokens(answer["access_token"])
@@ -46,13 +45,11 @@ def start(contender: JWT, *, database_url: str, hasher: str) -> Callable[[Reques
     from benchmarks.peers.contenders.fastapi_project import make
 
     loop = asyncio.new_event_loop()
-    application, prepare = loop.run_until_complete(make(contender.strategy, database_url, hasher, _seen))
+    application, prepare = make(contender.strategy, database_url, hasher, _seen)
     loop.run_until_complete(prepare())
 
     async def call(request: Request) -> tuple[int, bytes]:
-        is_form = request.path == "/login"
-        data = urlencode(request.body).encode() if is_form else b""
-        kind = [(b"content-type", b"application/x-www-form-urlencoded")] if is_form else []
+        kind = [(b"content-type", request.content_type.encode())] if request.content_type else []
         sent: list[dict[str, Any]] = []
         scope = {
             "type": "http",
@@ -67,7 +64,7 @@ def start(contender: JWT, *, database_url: str, hasher: str) -> Callable[[Reques
             "client": ("203.0.113.7", 1),
             "headers": [*kind, *((n.lower().encode(), v.encode()) for n, v in request.headers.items())],
         }
-        await application(scope, _received(data), lambda message: _sent(sent, message))
+        await application(scope, _received(request.data), lambda message: _sent(sent, message))
         return sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:])
 
     return lambda request: loop.run_until_complete(call(request))
