@@ -45,10 +45,10 @@ from django.db import connections, models
 from psycopg import adapters
 from psycopg.pq import Format
 
+from ninja_auth_kit.short_transaction import accepts_several_statements
+
 _TIMESTAMPTZ = adapters.types["timestamptz"].oid
 _DATETIME_LOADER = adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)  # psycopg's own, in C if that is installed
-
-from ninja_auth_kit.short_transaction import accepts_several_statements
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,6 +172,26 @@ def fetch_in_turn(*queries: CompiledQuery, **values: Any) -> list[Iterator[list[
         while cursor.nextset():
             rows.append(cursor.fetchall())
     return [query.instances(found) for query, found in zip(queries, rows, strict=True)]
+
+
+def _load_datetimes_in_c(cursor: Any) -> None:
+    """Let a cursor convert datetimes by psycopg's own loader.
+
+    Django has one in Python, which takes longer than the rest of a row. They differ in the object that says UTC, so
+    `_time_zone_converters` sets Django's.
+    """
+    if _DATETIME_LOADER is not None:
+        cursor.adapters.register_loader(_TIMESTAMPTZ, _DATETIME_LOADER)
+
+
+def _time_zone_converters(field: Any, connection: Any) -> list[Any]:
+    if field.db_type(connection) != "timestamp with time zone":
+        return []
+
+    def with_time_zone(value: datetime | None, expression: None, connection: Any) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=connection.timezone)
+
+    return [with_time_zone]
 
 
 def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Callable[[Callable[P, T]], Callable[P, T]]:
