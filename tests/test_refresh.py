@@ -91,6 +91,33 @@ def test_the_predecessor_gets_the_same_successor_within_the_grace_period(
     assert UserSession.objects.get().generation == 1
 
 
+clocks: list[time_machine.Traveller] = []
+
+
+def slow_claims(user: Any, session: Any) -> dict[str, Any]:
+    """Take a while, as a function that asks another service."""
+    for clock in clocks:
+        clock.shift(timedelta(seconds=8))
+    return {}
+
+
+@pytest.mark.security("SES-05")
+def test_the_grace_period_begins_after_slow_claims_of_the_project(
+    api: Api, pair: dict[str, Any], clock: time_machine.Traveller, kit: Callable[..., None]
+) -> None:
+    kit(ACCESS_TOKEN_CLAIMS=f"{__name__}.slow_claims")
+    clocks.append(clock)
+    try:
+        first = refresh(api, pair["refresh_token"]).json()
+    finally:
+        clocks.clear()
+    clock.shift(timedelta(seconds=10))
+
+    again = refresh(api, pair["refresh_token"]).json()
+
+    assert again["refresh_token"] == first["refresh_token"]
+
+
 @pytest.mark.security("SES-05")
 def test_who_loses_the_race_for_a_rotation_gets_the_successor_of_the_winner(
     api: Api, pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch

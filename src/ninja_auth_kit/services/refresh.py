@@ -89,7 +89,7 @@ def _refresh(claims: RefreshClaims, token: str, *, client: ClientInfo) -> TokenP
         session = _load_valid_session(claims, now)
         match _classify(claims, session, now):
             case Generation.CURRENT:
-                pair = _rotate(session, token, now, client=client)
+                pair = _rotate(session, token, client=client)
                 if pair is not None:
                     return pair
             case Generation.IN_GRACE:
@@ -129,14 +129,13 @@ def _classify(claims: RefreshClaims, session: UserSession, now: datetime) -> Gen
 
 
 def _rotate(
-    session: UserSession, token: str, now: datetime, *, client: ClientInfo, claims: Mapping[str, Any] | None = None
+    session: UserSession, token: str, *, client: ClientInfo, claims: Mapping[str, Any] | None = None
 ) -> TokenPair | None:
     """Move the session to its next generation, and return the new pair. None if a parallel request did it first.
 
     Args:
         session: the session as it was read.
         token: its current refresh token.
-        now: the time.
         client: the client of the request.
         claims: the custom claims, if they are known already.
 
@@ -149,6 +148,7 @@ def _rotate(
     access = access_token(session, claims=custom_claims(session) if claims is None else claims)
     successor = issue_refresh_token(session_id=session.pk, generation=session.generation + 1)
     digest = refresh_token_digest(successor, user_id=session.user_id)
+    now = timezone.now()  # after the claims, which may take a while: the grace period begins here
     expiry = min(now + settings.REFRESH_TOKEN_LIFETIME, session.expires_at)
     with short_atomic():
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
@@ -178,7 +178,7 @@ def rotate_session(session_id: UUID, *, client: ClientInfo, claims: Mapping[str,
         current = issue_refresh_token(
             session_id=session.pk, generation=session.generation, stored=session.refresh_token
         )
-        pair = _rotate(session, current, timezone.now(), client=client, claims=claims)
+        pair = _rotate(session, current, client=client, claims=claims)
         if pair is not None:
             return pair
     raise SessionEndedError
