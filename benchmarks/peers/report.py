@@ -75,13 +75,12 @@ This explains the remaining difference.
 Without that signal both would be faster; [decisions](decisions.md) has the measurements.
 
 With PostgreSQL at a distance, the number of round trips decides.
-A login of the kit has 14: its twelve statements, and two that begin and end its transaction.
-The others have 2 to 10, so the distance adds most to the kit's login.
-A refresh has five, as that of allauth has, so the two take about as long if PostgreSQL is far away.
+A login of the kit has nine, and those of the others two to ten.
+A refresh of the kit has three, and those of the others five and more.
 
 Under ASGI, Django runs the sync code of a request in a thread of its own, and closes the connections of that thread at its end.
 The kit [keeps some](howto/asgi.md) for the check of a session, which is why a guarded GET opens none.
-Half of them, four in each process, are for refreshes: with 64 connections of clients, most refreshes still open one.
+Half of them, four in each process, are for refreshes, which wait for one for a moment before they open another.
 A login opens one in any case.
 An async view with a check costs about as much as a sync one, because the check takes a thread either way.
 
