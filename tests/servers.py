@@ -36,7 +36,12 @@ class Server:
     Keyword arguments are keys of NINJA_AUTH_KIT. `environment` has variables of the process.
     """
 
-    command = ("gunicorn", "--workers", "4", "--worker-class", "gthread", "--threads", "32", "--no-control-socket")
+    # Connections are kept longer than a slow machine takes between two requests of a client: a request that meets the
+    # end of its connection fails.
+    command = (
+        *("gunicorn", "--workers", "4", "--worker-class", "gthread", "--threads", "32", "--no-control-socket"),
+        *("--keep-alive", "30"),
+    )
     application = "tests.wsgi"
 
     def __init__(self, *, environment: dict[str, str] | None = None, **keys: Any) -> None:
