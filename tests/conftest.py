@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
@@ -51,6 +52,18 @@ def registered_name(name: str) -> dict[str, Any]:
     if has_username():
         return {"username": name}
     return {"fields": {"username": name}} if users_have_names() else {}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """End connections that are left when the test database is deleted: a browser or a server may be slow to end."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    connection.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
