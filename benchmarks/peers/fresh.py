@@ -11,12 +11,21 @@ from tests.servers import ROOT
 
 
 def process(name: str, work: str, *, database_url: str) -> subprocess.Popen[str]:
-    """Start a process that does one task for a contender."""
+    """Start a process that does one task for a contender.
+
+    Its modules are compiled as those of an installed package are, whatever this environment says of bytecode.
+    """
     paths = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.once", name, work],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths, "DATABASE_URL": database_url, "BEGAN": repr(time.time())},
+        env={
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPATH": paths,
+            "DATABASE_URL": database_url,
+            "BEGAN": repr(time.time()),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,9 +11,15 @@ WITH_NINJA = ("floor", "limit", "ninja-jwt", "allauth-jwt", "kit")  # they share
 
 
 def measure(names: list[str], *, database_url: str, rounds: int) -> dict[str, Any]:
-    """Return the medians of the contenders that are Django projects, each started once per round."""
+    """Return the medians of the contenders that are Django projects, each started once per round.
+
+    With the floor among them, also the medians of the ratios of its time and processor time to the floor's.
+    """
     chosen = [name for name in names if not hasattr(module_of(name), "start")]
     found = _rounds(chosen, "start", database_url=database_url, rounds=rounds)
+    for rows in found.values() if "floor" in found else ():
+        for row, floor in zip(rows, found["floor"], strict=True):
+            row["ratio"], row["cpu_ratio"] = row["seconds"] / floor["seconds"], row["cpu"] / floor["cpu"]
     return {name: _medians(rows) for name, rows in found.items()}
 
 
@@ -26,6 +32,8 @@ def measure_parts(names: list[str], *, database_url: str, rounds: int) -> dict[s
 
 def _rounds(names: list[str], work: str, *, database_url: str, rounds: int) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {name: [] for name in names}
+    for name in names:  # Python compiles modules at their first import
+        fresh.result_of(fresh.process(name, work, database_url=database_url))
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             found[name].append(fresh.result_of(fresh.process(name, work, database_url=database_url)))

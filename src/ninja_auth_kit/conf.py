@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, connections, router, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connections, router, transaction
 from django.utils.module_loading import import_string
 
 from ninja_auth_kit import features
@@ -663,11 +663,12 @@ class Settings:
         `NINJA_AUTH_KIT` wins over the plain setting, even with None: if a variable of the environment is missing, the
         kit must not use the key of another package instead.
         """
-        key: str = _own_root_secret()["JWT_SECRET_KEY"] if _own_root_secret() else django_settings.JWT_SECRET_KEY
-        return key
+        key: Any = _own_root_secret().get("JWT_SECRET_KEY", _MISSING)
+        return django_settings.JWT_SECRET_KEY if key is _MISSING else key
 
 
 settings = Settings()
+_MISSING = object()
 
 
 def _tenant_settings() -> Mapping[str, Any]:
@@ -677,6 +678,8 @@ def _tenant_settings() -> Mapping[str, Any]:
         ImproperlyConfigured: it cannot be imported, or returns something that is not allowed. The text contains no
             value.
     """
+    if settings.TENANT_SETTINGS is None:
+        return {}
     settings_of = imported_callable("TENANT_SETTINGS")
     found = settings_of(connections[accounts_database()]) if settings_of else {}
     if not isinstance(found, Mapping):
@@ -746,6 +749,8 @@ def accounts_database() -> str:
 
     The kit's tables are in the same database, because a transaction cannot span two.
     """
+    if not router.routers:  # Django's answer, which each request needs several times
+        return DEFAULT_DB_ALIAS
     return router.db_for_write(get_user_model())
 
 

@@ -74,24 +74,25 @@ class _Hidden:
         self.body = body
 
 
-def empty_body(request: HttpRequest) -> None:
+def empty_body(request: Any) -> None:
     """Remove the body from a request. Code that reads it from now on gets an empty one.
 
     Args:
         request: the request, whose body need not have been read.
     """
+    request.close()  # the files of a form
+    request._read_started, request._post, request._files = True, QueryDict(), MultiValueDict()
     _set_body(request, b"")
 
 
 def keep_for_parser(request: HttpRequest, body: bytes) -> None:
-    """Remove the body from a request, and keep it for `parse_taken_bodies`.
+    """Keep a body for `parse_taken_bodies`.
 
     Args:
-        request: the request.
+        request: the request, which `empty_body` has emptied.
         body: the body, which has been checked.
     """
     request._ninja_auth_kit_body = _Hidden(body)  # type: ignore[attr-defined]
-    empty_body(request)
 
 
 def kept_body(request: HttpRequest) -> bytes:
@@ -101,9 +102,7 @@ def kept_body(request: HttpRequest) -> bytes:
 
 
 def _set_body(request: Any, body: bytes) -> None:
-    request.close()  # the files of a form
-    request._body, request._stream, request._read_started = body, BytesIO(body), True
-    request._post, request._files = QueryDict(), MultiValueDict()
+    request._body, request._stream = body, BytesIO(body)
 
 
 def parse_taken_bodies(operation: Operation) -> None:
@@ -129,7 +128,7 @@ def _parse_taken_body(model: Any) -> None:
         try:
             return get_request_data(request, api, path_params)
         finally:
-            empty_body(request)
+            _set_body(request, b"")
 
     model.get_request_data = staticmethod(of_taken_body)
     # A validator of your project may fail, and what was sent is in the frames around it.

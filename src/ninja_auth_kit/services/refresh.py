@@ -154,7 +154,7 @@ def _rotate(
         if not UserSession.objects.rotate(session, token=digest, now=now, refresh_expires_at=expiry):
             return None
         _announce(session, client=client, rotated=True)
-    return token_pair(session, access_token=access)
+    return token_pair(session, access_token=access, refresh_token=successor)
 
 
 @sensitive_variables()
@@ -175,10 +175,7 @@ def rotate_session(session_id: UUID, *, client: ClientInfo, claims: Mapping[str,
         session = UserSession.objects.load(session_id)
         if session is None or not session.is_valid():
             raise SessionEndedError
-        current = issue_refresh_token(
-            session_id=session.pk, generation=session.generation, stored=session.refresh_token
-        )
-        pair = _rotate(session, current, client=client, claims=claims)
+        pair = _rotate(session, _current_token(session), client=client, claims=claims)
         if pair is not None:
             return pair
     raise SessionEndedError
@@ -191,18 +188,23 @@ def _repeat_successor(session: UserSession, token: str, *, client: ClientInfo) -
     Raises:
         SessionEndedError: the current token or the presented one is blacklisted, or the kit has not written the row.
     """
+    current = _current_token(session)
+    is_own = is_refresh_token_digest(session.refresh_token, current, user_id=session.user_id)
     withdrawn = [session.refresh_token, *refresh_token_digests(token, user_id=session.user_id)]
-    if not _has_own_token(session) or BlacklistedToken.objects.filter(token__in=withdrawn).exists():
+    if not is_own or BlacklistedToken.objects.filter(token__in=withdrawn).exists():
         raise SessionEndedError
     access = access_token(session, claims=custom_claims(session))
     _announce(session, client=client, rotated=False)
-    return token_pair(session, access_token=access)
+    return token_pair(session, access_token=access, refresh_token=current)
 
 
-def _has_own_token(session: UserSession) -> bool:
-    """Return whether the row holds the digest of the token that would be issued again, for this user."""
-    current = issue_refresh_token(session_id=session.pk, generation=session.generation, stored=session.refresh_token)
-    return is_refresh_token_digest(session.refresh_token, current, user_id=session.user_id)
+def _current_token(session: UserSession) -> str:
+    """Return the refresh token of the current generation again. Only the digest in the row says whether it is valid.
+
+    Raises:
+        InvalidTokenError: the root that the digest names is not a root any more.
+    """
+    return issue_refresh_token(session_id=session.pk, generation=session.generation, stored=session.refresh_token)
 
 
 def _end_reused_session(claims: RefreshClaims, session: UserSession, *, client: ClientInfo) -> InvalidTokenError:

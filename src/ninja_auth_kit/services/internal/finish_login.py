@@ -201,7 +201,7 @@ def insert_session(
     signals.logged_in.announce(
         user=user, client=client, session_id=session.pk, methods=list(login.methods), acr=login.acr
     )
-    return token_pair(session, access_token=access_token(session, claims=claims))
+    return token_pair(session, access_token=access_token(session, claims=claims), refresh_token=first_token)
 
 
 def _free_slot(user: Any, now: datetime) -> tuple[int | None, dict[uuid.UUID, EndReason]]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ninja_auth_kit.conf import imported_callable, settings
 from ninja_auth_kit.models import UserSession
-from ninja_auth_kit.tokens import issue_access_token, issue_refresh_token
+from ninja_auth_kit.tokens import issue_access_token
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,12 @@ def access_token(session: UserSession, *, claims: Mapping[str, Any]) -> str:
     )
 
 
-def token_pair(session: UserSession, *, access_token: str) -> TokenPair:
-    """Return an access token together with the current refresh token of its session."""
+def token_pair(session: UserSession, *, access_token: str, refresh_token: str) -> TokenPair:
+    """Return an access token and the current refresh token of its session as a pair."""
     return TokenPair(
         access_token=access_token,
         expires_in=int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
-        refresh_token=issue_refresh_token(
-            session_id=session.pk, generation=session.generation, stored=session.refresh_token
-        ),
+        refresh_token=refresh_token,
         refresh_expires_in=max(0, round((session.refresh_expires_at - timezone.now()).total_seconds())),
         session_id=session.pk,
         acr=session.authentication.acr,
