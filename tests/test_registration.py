@@ -25,6 +25,7 @@ from ninja_auth_kit.models import EmailAddress, OneTimeToken, UserSession
 from ninja_auth_kit.models.email_addresses import canonical_email
 from ninja_auth_kit.models.users import has_username
 from ninja_auth_kit.services import registration
+from ninja_auth_kit.testing import issue_tokens
 from tests.conftest import EMAIL, PASSWORD, Api, event_names, mailed_token, users_have_names
 from tests.servers import Server
 
@@ -550,3 +551,27 @@ def test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_t
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+@pytest.mark.security("CRED-05", "CRED-06")
+def test_the_password_of_a_registration_reads_no_session_whoever_has_the_address(
+    api: Api, kit: Callable[..., None], make_user: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(SESSION_LIMIT=3)
+    owner = make_user("used@example.com")
+    for _ in range(3):
+        issue_tokens(owner)
+    from_db, read = UserSession.from_db, []
+
+    def note(*args: Any) -> Any:
+        read.append(args)
+        return from_db(*args)
+
+    monkeypatch.setattr(UserSession, "from_db", note)
+    for email in ("used@example.com", "free@example.com"):
+        api.register(email, "the password of a newcomer", username=f"newcomer_{email[:4]}")
+        assert api.login(email, "the password of a newcomer").status_code == 403
+    assert read == []
+
+    assert api.login("used@example.com", PASSWORD).status_code == 200
+    assert len(read) == 3

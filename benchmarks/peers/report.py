@@ -63,7 +63,7 @@ METHOD = """\
 ## What explains the figures
 
 A login of the kit sends more statements than those of the others.
-It counts the attempt, finds the user who has the email address, asks Django's authentication backends, locks the user, ends the previous session, records both events, and gives the counted attempt back: nine round trips.
+It counts the attempt, finds the user who has the email address, asks Django's authentication backends, locks the user, ends the previous session, records both events, and gives the counted attempt back: eight round trips.
 Compared with the time of a real password hash, the difference is negligible (see the last table of logins).
 Fewer statements would be possible only without the signals and the backends.
 
@@ -75,7 +75,7 @@ This explains the remaining difference.
 Without that signal both would be faster; [decisions](decisions.md) has the measurements.
 
 With PostgreSQL at a distance, the number of round trips decides.
-A login of the kit has nine, and those of the others two to ten.
+A login of the kit has eight, and those of the others two to ten.
 A refresh of the kit has three, and those of the others five and more.
 
 Under ASGI, Django runs the sync code of a request in a thread of its own, and closes the connections of that thread at its end.

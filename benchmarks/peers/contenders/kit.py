@@ -10,7 +10,7 @@ class Kit(Contender):
     """The default, in which `JWTAuth` checks the session on each request."""
 
     title = "ninja_auth_kit"
-    statements = {"get": (1, 0), "refresh": (3, 2), "logout": (3, 2), "login": (9, 2)}
+    statements = {"get": (1, 0), "refresh": (3, 2), "logout": (3, 2), "login": (8, 2)}
     purge_command = "authkit_prune"
     apps = ("ninja_auth_kit",)
     settings = {

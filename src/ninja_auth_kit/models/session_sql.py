@@ -69,16 +69,12 @@ def _session_query(alias: str, *, with_email: bool, fields: tuple[str, ...]) -> 
     return CompiledQuery(users, *columns)
 
 
-def read_active(user: Any, *, alias: str) -> "list[UserSession]":
-    """Return the sessions of a user that are marked active, valid or not, the oldest first."""
-    return [session for (session,) in _active_query(alias).fetch(user=user.pk)]
-
-
 @cache
-def _active_query(alias: str) -> CompiledQuery:
+def active_query(alias: str) -> CompiledQuery:
+    """Return the query of the sessions of an `owner` that are marked active, valid or not, the oldest first."""
     model = _session_model()
-    user = Placeholder("user", model._meta.get_field("user"))
-    sessions = model.objects.using(alias).filter(user=user, is_active=True).order_by("login_time", "pk")
+    owner = Placeholder("owner", model._meta.get_field("user"))
+    sessions = model.objects.using(alias).filter(user=owner, is_active=True).order_by("login_time", "pk")
     return CompiledQuery(sessions, ModelColumns(model))
 
 

@@ -14,7 +14,7 @@ from django.db.models.expressions import DatabaseDefault
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.conf import accounts_database
+from ninja_auth_kit.conf import accounts_database, settings
 from ninja_auth_kit.levels import Authentication
 from ninja_auth_kit.models.compiled_query import array, from_database, to_database
 from ninja_auth_kit.models.managers import PrimaryManager
@@ -24,11 +24,11 @@ from ninja_auth_kit.models.session_sql import (
     FIELDS_OF_LEVEL,
     ROTATE,
     START,
-    read_active,
+    active_query,
     read_session,
     with_tables,
 )
-from ninja_auth_kit.models.users import may_authenticate
+from ninja_auth_kit.models.users import lock_user, lock_user_and_read, may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
     is_password_fingerprint,
@@ -82,9 +82,21 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             fields=FIELDS_OF_LEVEL if with_level else FIELDS_OF_CHECK,
         )
 
-    def active_for(self, user: Any) -> "list[UserSession]":
-        """Return the sessions of a user that are marked active, valid or not, the oldest first."""
-        return read_active(user, alias=accounts_database())
+    def lock_user(self, pk: Any, *, owner: Any) -> "tuple[Any | None, list[UserSession]]":
+        """Lock a user as `users.lock_user` does, and read in the same round trip the sessions that a login may end.
+
+        Args:
+            pk: the user to lock.
+            owner: whose sessions are read: the same user, or None for nobody.
+
+        Returns:
+            The locked user or None, and the sessions that are marked active, valid or not, the oldest first; none of
+            them if their number is not limited.
+        """
+        if settings.SESSION_LIMIT is None:
+            return lock_user(pk), []
+        user, (rows,) = lock_user_and_read(pk, active_query(accounts_database()), owner=owner)
+        return user, [session for (session,) in rows]
 
     def start(self, session: "UserSession", *, ending: Mapping[uuid.UUID, EndReason]) -> set[uuid.UUID]:
         """Store a new session and end others, and return the ids of those that were still active.

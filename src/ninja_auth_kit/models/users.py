@@ -325,12 +325,30 @@ def lock_user(pk: Any) -> Any | None:
     would read again only the row that it had to wait for, and would return the address from before
     the wait.
     """
+    user, _ = lock_user_and_read(pk)
+    return user
+
+
+def lock_user_and_read(
+    pk: Any, *queries: CompiledQuery, **values: Any
+) -> tuple[Any | None, list[Iterator[list[Any]]]]:
+    """Lock a user's row as `lock_user` does, and run further queries in the same round trip, when the row is locked.
+
+    Args:
+        pk: the primary key.
+        queries: the queries, of the accounts database.
+        values: the values of their placeholders, by name.
+
+    Returns:
+        The user or None, and what each query yields.
+    """
     alias = accounts_database()
-    users, addresses = fetch_in_turn(_lock_query(alias), _address_query(alias), pk=pk, user=pk)
+    own = (_lock_query(alias), _address_query(alias))
+    users, addresses, *found = fetch_in_turn(*own, *queries, pk=pk, user=pk, **values)
     for (user,) in users:
         set_address(user, next((address for (address,) in addresses), None))
-        return user
-    return None
+        return user, found
+    return None, found
 
 
 def users_by_pk(keys: Collection[Any], *, lock: bool = False) -> list[Any]:

@@ -24,7 +24,7 @@ from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsE
 from ninja_auth_kit.levels import described, level_of
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.models.users import is_verified, lock_user, may_authenticate
+from ninja_auth_kit.models.users import is_verified, may_authenticate
 from ninja_auth_kit.services.internal.session_tokens import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.short_transaction import short_atomic
 from ninja_auth_kit.tokens import (
@@ -120,7 +120,7 @@ def finish_login(
     session = new_session(user=user, client=client, proof=proof)
     claims = _claims_before_lock(session)
     with short_atomic():
-        current = _lock_for_login(user)
+        current, active = _lock_for_login(user)
         proof.check_again(current)
         for gate in features.gates():
             asked: Proof | PendingLogin = gate(current, proof, client=client, device_token=device_token)
@@ -129,7 +129,7 @@ def finish_login(
             proof = asked
         if claims is None:
             claims = custom_claims(session)
-        pair = insert_session(session, user=current, claims=claims, client=client, proof=proof)
+        pair = insert_session(session, user=current, active=active, claims=claims, client=client, proof=proof)
         transaction.on_commit(
             # `type(current)`, because `user` may be a lazy object, such as `request.user`.
             lambda: user_logged_in.send_robust(sender=type(current), request=request, user=user),
@@ -166,20 +166,26 @@ def _claims_before_lock(session: UserSession) -> Mapping[str, Any] | None:
     return custom_claims(session) if not settings.EMAIL_VERIFICATION_REQUIRED or is_verified(user) else None
 
 
-def _lock_for_login(user: Any) -> Any:
-    """Lock the user, and repeat the checks that were made before the lock."""
-    current = lock_user(user.pk)
+def _lock_for_login(user: Any) -> tuple[Any, list[UserSession]]:
+    """Lock the user, and repeat the checks that were made before the lock. Return also the active sessions."""
+    current, active = UserSession.objects.lock_user(user.pk, owner=user.pk)
     if current is None or not may_authenticate(current):
         raise InvalidCredentialsError
     if settings.EMAIL_VERIFICATION_REQUIRED and not is_verified(current):
         raise EmailNotVerifiedError
-    return current
+    return current, active
 
 
 def insert_session(
-    session: UserSession, *, user: Any, claims: Mapping[str, Any], client: ClientInfo, proof: Proof
+    session: UserSession,
+    *,
+    user: Any,
+    active: list[UserSession],
+    claims: Mapping[str, Any],
+    client: ClientInfo,
+    proof: Proof,
 ) -> TokenPair:
-    """Store a session, ending those that exceed the limit, and return its tokens.
+    """Store a session, ending those of the `active` ones that exceed the limit, and return its tokens.
 
     The lock of the user serializes logins. Even without it, the unique index on user and slot would refuse a second
     session in one slot.
@@ -187,7 +193,7 @@ def insert_session(
     now = timezone.now()
     session.user, session.login_time, session.refreshed_at, session.authenticated_at = user, now, now, now
     _set_level(session, proof)
-    session.slot, ending = _free_slot(user, now)
+    session.slot, ending = _free_slot(user, active, now)
     first_token = issue_refresh_token(session_id=session.pk, generation=0)
     session.refresh_token = refresh_token_digest(first_token, user_id=user.pk)
     session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
@@ -204,7 +210,7 @@ def insert_session(
     return token_pair(session, access_token=access_token(session, claims=claims), refresh_token=first_token)
 
 
-def _free_slot(user: Any, now: datetime) -> tuple[int | None, dict[uuid.UUID, EndReason]]:
+def _free_slot(user: Any, active: list[UserSession], now: datetime) -> tuple[int | None, dict[uuid.UUID, EndReason]]:
     """Return the slot for a new session, and the sessions that end for it. No slot if sessions are not limited.
 
     An expiry, or a password that was changed by other means, leaves a row active and its slot taken until it is found
@@ -213,7 +219,6 @@ def _free_slot(user: Any, now: datetime) -> tuple[int | None, dict[uuid.UUID, En
     limit = settings.SESSION_LIMIT
     if limit is None:
         return None, {}
-    active = UserSession.objects.active_for(user)
     reasons = {session: _reason_to_end(session, user, now) for session in active}
     ending: dict[uuid.UUID, EndReason] = {
         session.pk: reason
