@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from ninja_auth_kit import signals
 from ninja_auth_kit.audit.custom_events import audit_event
@@ -91,18 +94,38 @@ def test_a_login_that_ends_another_session_needs_eight_round_trips(
 def test_a_session_that_is_logged_out_while_a_login_replaces_it_ends_once(
     proxy: CountingProxy, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token, read = api.pair()["refresh_token"], UserSessionManager.lock_user
+    token, read = api.pair()["refresh_token"], UserSessionManager.lock_user_and_read_active
 
-    def read_and_log_out(self: UserSessionManager, pk: Any, *, owner: Any) -> tuple[Any, list[UserSession]]:
-        found = read(self, pk, owner=owner)
+    def read_and_log_out(self: UserSessionManager, pk: Any) -> tuple[Any, list[UserSession]]:
+        found = read(self, pk)
         assert api.post("logout", {"refresh_token": token}).status_code == 204
         return found
 
-    monkeypatch.setattr(UserSessionManager, "lock_user", read_and_log_out)
+    monkeypatch.setattr(UserSessionManager, "lock_user_and_read_active", read_and_log_out)
     api.pair()
 
     assert event_names() == ["session.logged_in", "session.logged_out", "session.logged_in"]
     assert sessions_active() == 1
+
+
+def test_a_session_that_is_refreshed_after_a_login_has_read_it_is_not_ended_as_expired(
+    user: Any, api: Api, kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(SESSION_LIMIT=2, REFRESH_TOKEN_LIFETIME=timedelta(minutes=1))
+    read = UserSessionManager.lock_user_and_read_active
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        token = api.pair()["refresh_token"]
+        clock.shift(59)
+
+        def read_and_refresh(self: UserSessionManager, pk: Any) -> tuple[Any, list[UserSession]]:
+            found = read(self, pk)
+            assert api.post("refresh", {"refresh_token": token}).status_code == 200
+            clock.shift(2)
+            return found
+
+        monkeypatch.setattr(UserSessionManager, "lock_user_and_read_active", read_and_refresh)
+        api.pair()
+        assert sessions_active() == 2
 
 
 def test_a_refresh_without_an_outbox_needs_three_round_trips(user: Any, api: Api) -> None:

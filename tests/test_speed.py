@@ -142,8 +142,9 @@ def test_a_session_is_read_as_the_orm_reads_it_and_for_a_check_no_more_than_that
     assert {name: value for name, value in vars(whole).items() if name != "_state"} == expected
     assert {name for name in vars(checked) if name != "_state"} == set(FIELDS_OF_CHECK)
     assert checked.login_time == whole.login_time
+    assert UserSession.objects.active_for(user) == [whole]
     with atomic():
-        assert UserSession.objects.lock_user(user.pk, owner=user.pk) == (user, [whole])
+        assert UserSession.objects.lock_user_and_read_active(user.pk) == (user, [whole])
 
 
 @pytest.mark.parametrize("ip_address", ["2001:db8::7", "192.0.2.7", "", None])

@@ -591,6 +591,9 @@ TLS_SETTINGS = {
 }
 
 
+_MISSING = object()
+
+
 class Settings:
     """The keys of `NINJA_AUTH_KIT` as attributes. A duration is always a `timedelta`."""
 
@@ -668,7 +671,6 @@ class Settings:
 
 
 settings = Settings()
-_MISSING = object()
 
 
 def _tenant_settings() -> Mapping[str, Any]:
@@ -678,10 +680,10 @@ def _tenant_settings() -> Mapping[str, Any]:
         ImproperlyConfigured: it cannot be imported, or returns something that is not allowed. The text contains no
             value.
     """
-    if settings.TENANT_SETTINGS is None:
-        return {}
     settings_of = imported_callable("TENANT_SETTINGS")
-    found = settings_of(connections[accounts_database()]) if settings_of else {}
+    if settings_of is None:
+        return {}
+    found = settings_of(connections[accounts_database()])
     if not isinstance(found, Mapping):
         raise _misconfigured_tenant(f"must return a dict (got a value of the type {type(found).__name__})")
     for key, value in found.items():

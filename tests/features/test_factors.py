@@ -211,6 +211,20 @@ def test_the_first_factor_ends_all_sessions_and_gives_a_new_one_of_level_2(
     assert ["second factor was added" in sent.subject for sent in mail.outbox] == [True]
 
 
+@pytest.mark.parametrize("policy", ["reject", "replace"])
+def test_the_first_factor_has_room_for_its_session_at_the_limit(
+    api: Api, user: Any, kit: Callable[..., None], policy: str
+) -> None:
+    kit(SESSION_LIMIT=2, SESSION_LIMIT_POLICY=policy)
+    other, own = api.pair(), api.pair()
+
+    _, confirmed = enrol(api, own["access_token"])
+
+    assert confirmed.status_code == 200
+    assert api.is_in(confirmed.json()["tokens"]["access_token"])
+    assert not any(api.is_in(pair["access_token"]) for pair in (own, other))
+
+
 @pytest.mark.security("FAC-11", "REC-05")
 def test_the_last_factor_takes_level_2_from_all_sessions(api: Api, enrolled: Enrolled) -> None:
     assert api.delete(f"factors/{enrolled.factor_id}", token=enrolled.token).status_code == 204

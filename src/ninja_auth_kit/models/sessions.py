@@ -14,7 +14,7 @@ from django.db.models.expressions import DatabaseDefault
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ninja_auth_kit.conf import accounts_database, settings
+from ninja_auth_kit.conf import accounts_database
 from ninja_auth_kit.levels import Authentication
 from ninja_auth_kit.models.compiled_query import array, from_database, to_database
 from ninja_auth_kit.models.managers import PrimaryManager
@@ -28,7 +28,7 @@ from ninja_auth_kit.models.session_sql import (
     read_session,
     with_tables,
 )
-from ninja_auth_kit.models.users import lock_user, lock_user_and_read, may_authenticate
+from ninja_auth_kit.models.users import lock_user_and_read, may_authenticate
 from ninja_auth_kit.tokens import (
     DIGEST_PATTERN,
     is_password_fingerprint,
@@ -82,20 +82,14 @@ class UserSessionManager(PrimaryManager["UserSession"]):
             fields=FIELDS_OF_LEVEL if with_level else FIELDS_OF_CHECK,
         )
 
-    def lock_user(self, pk: Any, *, owner: Any) -> "tuple[Any | None, list[UserSession]]":
-        """Lock a user as `users.lock_user` does, and read in the same round trip the sessions that a login may end.
+    def active_for(self, user: Any) -> "list[UserSession]":
+        """Return the sessions of a user that are marked active, valid or not, the oldest first."""
+        query = active_query(accounts_database())
+        return [session for (session,) in query.fetch(owner=user.pk)]
 
-        Args:
-            pk: the user to lock.
-            owner: whose sessions are read: the same user, or None for nobody.
-
-        Returns:
-            The locked user or None, and the sessions that are marked active, valid or not, the oldest first; none of
-            them if their number is not limited.
-        """
-        if settings.SESSION_LIMIT is None:
-            return lock_user(pk), []
-        user, (rows,) = lock_user_and_read(pk, active_query(accounts_database()), owner=owner)
+    def lock_user_and_read_active(self, pk: Any) -> "tuple[Any | None, list[UserSession]]":
+        """Lock a user, and read the active sessions in the same round trip; see `users.lock_user` and `active_for`."""
+        user, (rows,) = lock_user_and_read(pk, active_query(accounts_database()), owner=pk)
         return user, [session for (session,) in rows]
 
     def start(self, session: "UserSession", *, ending: Mapping[uuid.UUID, EndReason]) -> set[uuid.UUID]:

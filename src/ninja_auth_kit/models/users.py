@@ -89,7 +89,7 @@ def set_address(user: Any, address: EmailAddress | None) -> None:
 
     An address without a primary key comes from an outer join that found no row; it counts as None.
     """
-    relation: Any = type(user)._meta.get_field("authkit_email")
+    relation: Any = get_user_model()._meta.get_field("authkit_email")
     relation.set_cached_value(user, address if address is not None and address.pk is not None else None)
 
 

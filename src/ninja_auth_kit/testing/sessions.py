@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from ninja_auth_kit.client import ClientInfo
 from ninja_auth_kit.conf import atomic
 from ninja_auth_kit.levels import AAL1, AAL2
-from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services import TokenPair
 from ninja_auth_kit.services.internal.finish_login import Proof, insert_session, new_session
 from ninja_auth_kit.services.internal.session_tokens import custom_claims
@@ -40,13 +40,12 @@ def issue_tokens(
         raise ValueError(f"acr must be one of {', '.join(_METHODS)} (got {acr!r}).")
     client = ClientInfo(ip_address=ip_address, user_agent=user_agent)
     with atomic():
-        current, active = UserSession.objects.lock_user(user.pk, owner=user.pk)
+        current = lock_user(user.pk)
         if current is None:
             raise ValueError("The user is not in the database. Save the user first.")
         proof = Proof(_METHODS[acr])
         session = new_session(user=current, client=client, proof=proof)
-        claims = custom_claims(session)
-        return insert_session(session, user=current, active=active, claims=claims, client=client, proof=proof)
+        return insert_session(session, user=current, claims=custom_claims(session), client=client, proof=proof)
 
 
 def auth_headers(user: Any, *, scheme: str = "Bearer", acr: str = AAL1) -> dict[str, str]:

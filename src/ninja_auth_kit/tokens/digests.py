@@ -72,7 +72,6 @@ def _derive_key(secret: str, label: str) -> bytes:
 
 def digest(label: str, value: str, *, root: str | None = None) -> str:
     """Return `v1$<key id>$<HMAC-SHA256>` of a value, under the key that is derived for a label."""
-    root = root or settings.JWT_SECRET_KEY
     mac = hmac.digest(derive_key(label, root), value.encode(), hashlib.sha256).hex()
     return f"v1${key_id(label, root)}${mac}"
 

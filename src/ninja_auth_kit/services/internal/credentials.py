@@ -27,7 +27,7 @@ from ninja_auth_kit.conf import accounts_database, atomic, settings
 from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsError, clear_local_variables
 from ninja_auth_kit.models import OneTimeToken, PromisedEmail, ShadowRegistration, UserSession
 from ninja_auth_kit.models.email_addresses import InvalidEmailError, canonical_email, counted_spelling
-from ninja_auth_kit.models.users import is_verified, lock_user
+from ninja_auth_kit.models.users import is_verified, lock_user, set_address
 from ninja_auth_kit.services.internal.password_hashing import discard_hash, is_password, spellings
 from ninja_auth_kit.services.internal.uniform import burn_hash, burn_lock, burn_shadow_lookup
 
@@ -59,6 +59,8 @@ def authenticate(request: HttpRequest, *, identifier: str, holder: Any | None, b
     if settings.EMAIL_VERIFICATION_REQUIRED and holder is not None and not is_verified(holder):
         burn_shadow_lookup(**_shadow_key(identifier if by_email else username, by_email=by_email))
         burn_hash(password)
+    if is_holder:  # so that it is not read again before the user is locked
+        set_address(user, getattr(holder, "authkit_email", None))
     # A backend of the project has upgraded the hash by other means than `user.save(update_fields=["password"])`, or a
     # parallel login has, or the password has changed.
     is_other_hash = is_holder and holder is not None and holder.password != user.password

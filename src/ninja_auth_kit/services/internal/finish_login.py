@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import user_logged_in
 from django.db import transaction
@@ -24,7 +24,7 @@ from ninja_auth_kit.exceptions import EmailNotVerifiedError, InvalidCredentialsE
 from ninja_auth_kit.levels import described, level_of
 from ninja_auth_kit.models import UserSession
 from ninja_auth_kit.models.sessions import EndReason
-from ninja_auth_kit.models.users import is_verified, may_authenticate
+from ninja_auth_kit.models.users import is_verified, lock_user, may_authenticate
 from ninja_auth_kit.services.internal.session_tokens import TokenPair, access_token, custom_claims, token_pair
 from ninja_auth_kit.short_transaction import short_atomic
 from ninja_auth_kit.tokens import (
@@ -163,37 +163,74 @@ def _claims_before_lock(session: UserSession) -> Mapping[str, Any] | None:
     user = session.user
     if settings.ACCESS_TOKEN_CLAIMS is None or not may_authenticate(user):
         return None
-    return custom_claims(session) if not settings.EMAIL_VERIFICATION_REQUIRED or is_verified(user) else None
+    return custom_claims(session) if _has_verified_if_required(user) else None
 
 
-def _lock_for_login(user: Any) -> tuple[Any, list[UserSession]]:
-    """Lock the user, and repeat the checks that were made before the lock. Return also the active sessions."""
-    current, active = UserSession.objects.lock_user(user.pk, owner=user.pk)
+class ActiveSessions(NamedTuple):
+    """The sessions of a user that are marked active, valid or not, the oldest first, and the time before the reading.
+
+    A refresh does not lock the user, so the expiry of a session may be later by now. Compared with that time, none
+    counts as expired that was not.
+    """
+
+    time: datetime
+    sessions: list[UserSession]
+
+
+def _lock_for_login(user: Any) -> tuple[Any, ActiveSessions | None]:
+    """Lock the user, and repeat the checks that were made before the lock. Return also the sessions, if read.
+
+    They are read in the round trip of the lock if that does no harm:
+
+    - With the policy "reject", what the login does before it starts its session may end others, and make room.
+    - The login to a registration that was turned away locks its user as well (`uniform.burn_lock`), and must take as
+      long as the login to one that waits for its owner. So neither reads sessions.
+    """
+    is_harmless = settings.SESSION_LIMIT_POLICY == "replace" and _has_verified_if_required(user)
+    active = None
+    if settings.SESSION_LIMIT is not None and is_harmless:
+        now = timezone.now()
+        current, sessions = UserSession.objects.lock_user_and_read_active(user.pk)
+        active = ActiveSessions(now, sessions)
+    else:
+        current = lock_user(user.pk)
     if current is None or not may_authenticate(current):
         raise InvalidCredentialsError
-    if settings.EMAIL_VERIFICATION_REQUIRED and not is_verified(current):
+    if not _has_verified_if_required(current):
         raise EmailNotVerifiedError
     return current, active
+
+
+def _has_verified_if_required(user: Any) -> bool:
+    return not settings.EMAIL_VERIFICATION_REQUIRED or is_verified(user)
 
 
 def insert_session(
     session: UserSession,
     *,
     user: Any,
-    active: list[UserSession],
     claims: Mapping[str, Any],
     client: ClientInfo,
     proof: Proof,
+    active: ActiveSessions | None = None,
 ) -> TokenPair:
-    """Store a session, ending those of the `active` ones that exceed the limit, and return its tokens.
+    """Store a session, ending those that exceed the limit, and return its tokens.
 
     The lock of the user serializes logins. Even without it, the unique index on user and slot would refuse a second
     session in one slot.
+
+    Args:
+        session: from `new_session`.
+        user: the user; locked.
+        claims: the custom claims.
+        client: the client of the request.
+        proof: how the user was authenticated.
+        active: the active sessions, if they were read when the user was locked.
     """
     now = timezone.now()
     session.user, session.login_time, session.refreshed_at, session.authenticated_at = user, now, now, now
     _set_level(session, proof)
-    session.slot, ending = _free_slot(user, active, now)
+    session.slot, ending = _free_slot(user, now, active)
     first_token = issue_refresh_token(session_id=session.pk, generation=0)
     session.refresh_token = refresh_token_digest(first_token, user_id=user.pk)
     session.refresh_expires_at = now + min(settings.REFRESH_TOKEN_LIFETIME, settings.SESSION_LIFETIME)
@@ -210,7 +247,7 @@ def insert_session(
     return token_pair(session, access_token=access_token(session, claims=claims), refresh_token=first_token)
 
 
-def _free_slot(user: Any, active: list[UserSession], now: datetime) -> tuple[int | None, dict[uuid.UUID, EndReason]]:
+def _free_slot(user: Any, now: datetime, read: ActiveSessions | None) -> tuple[int | None, dict[uuid.UUID, EndReason]]:
     """Return the slot for a new session, and the sessions that end for it. No slot if sessions are not limited.
 
     An expiry, or a password that was changed by other means, leaves a row active and its slot taken until it is found
@@ -219,7 +256,8 @@ def _free_slot(user: Any, active: list[UserSession], now: datetime) -> tuple[int
     limit = settings.SESSION_LIMIT
     if limit is None:
         return None, {}
-    reasons = {session: _reason_to_end(session, user, now) for session in active}
+    time, active = read or ActiveSessions(now, UserSession.objects.active_for(user))
+    reasons = {session: _reason_to_end(session, user, time) for session in active}
     ending: dict[uuid.UUID, EndReason] = {
         session.pk: reason
         for reason in (EndReason.EXPIRED, EndReason.REVOKED, EndReason.PASSWORD_CHANGED)

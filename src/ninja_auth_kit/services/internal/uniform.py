@@ -13,9 +13,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from ninja_auth_kit import emails
 from ninja_auth_kit.conf import accounts_database
-from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, ThrottleBucket, UserSession
+from ninja_auth_kit.models import OneTimeToken, ShadowRegistration, ThrottleBucket
 from ninja_auth_kit.models.one_time_tokens import Purpose, new_one_time_token
 from ninja_auth_kit.models.throttling import Bucket
+from ninja_auth_kit.models.users import lock_user
 from ninja_auth_kit.services.internal.password_hashing import discard_hash, spellings
 from ninja_auth_kit.short_transaction import short_atomic
 
@@ -57,8 +58,7 @@ def burn_lock(user_id: Any) -> None:
     tests/test_registration.py::test_the_password_of_a_registration_asks_the_database_as_often_whoever_has_the_address
     """
     with short_atomic():
-        # The sessions of nobody: a pending account has none, and the user may have many.
-        UserSession.objects.lock_user(user_id, owner=None)
+        lock_user(user_id)
         # Not a commit, which would wait for the disk: the login to a pending account is rolled back.
         transaction.set_rollback(True, using=accounts_database())
 
