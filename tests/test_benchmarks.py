@@ -62,7 +62,7 @@ def test_a_partial_run_replaces_its_own_table_and_keeps_the_others(
     docs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = results.read(docs)
-    figures = {"kit": {"seconds": 0.123, "memory": 45, "modules": 678}}
+    figures = {"kit": {"ratio": 1.2, "cpu_ratio": 1.1, "seconds": 0.123, "memory": 45, "modules": 678}}
 
     run(monkeypatch, lambda _: ({"start": figures}, VERSIONS), "--tables", "start")
 
@@ -72,7 +72,7 @@ def test_a_partial_run_replaces_its_own_table_and_keeps_the_others(
     assert new["measured"]["growth"] == old["measured"]["growth"]
     assert new["measured"]["start"] == {"date": time.strftime("%Y-%m-%d"), "versions": VERSIONS}
     page = (docs / "performance.md").read_text(encoding="utf-8")
-    assert "| **ninja_auth_kit** | 123 | 678 | 45 |" in page
+    assert "| **ninja_auth_kit** | 1.20 | 1.10 | 123 | 678 | 45 |" in page
     assert f"- `start` ({time.strftime('%Y-%m-%d')}): Python 3.99\n" in page
     assert capsys.readouterr().out.rstrip("\n") == page.rstrip("\n")
 

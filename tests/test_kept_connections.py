@@ -97,6 +97,7 @@ def opened() -> int:
         return int(cursor.fetchone()[0])
 
 
+@pytest.mark.race
 def test_many_refreshes_at_once_open_few_connections(
     servers: Callable[..., Server], api: Api, user: Any, kit: Callable[..., None]
 ) -> None:
