@@ -77,11 +77,11 @@ def test_a_login_that_becomes_pending_costs_seven(api: Api, enrolled: Enrolled) 
     assert_costs(7, api.login, status=202)
 
 
-def test_the_second_step_of_a_login_that_ends_another_session_costs_eleven(
+def test_the_second_step_of_a_login_that_ends_another_session_costs_ten(
     api: Api, enrolled: Enrolled, pend: Callable[..., str]
 ) -> None:
     challenge = pend()
-    assert_costs(11, lambda: finish(api, challenge, enrolled.app.code()))
+    assert_costs(10, lambda: finish(api, challenge, enrolled.app.code()))
 
 
 def test_the_second_step_by_a_recovery_code_costs_twelve(

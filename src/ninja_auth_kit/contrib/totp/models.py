@@ -39,9 +39,9 @@ class TotpSecretManager(PrimaryManager["TotpSecret"]):
     """Read secrets, and use steps up."""
 
     def confirmed_of(self, user_id: Any) -> "list[TotpSecret]":
-        """Return the confirmed secrets of a user, with the factor and the user, with one query."""
+        """Return the confirmed secrets of a user, with the factor, the user and the address, by one query."""
         rows = self.filter(factor__user=user_id, factor__confirmed_at__isnull=False)
-        return list(rows.select_related("factor__user").order_by("factor__created_at"))
+        return list(rows.select_related("factor__user__authkit_email").order_by("factor__created_at"))
 
     def use(self, secret: "TotpSecret", step: int) -> bool:
         """Use a time step up in the open transaction, and return whether it and all later ones were unused.
