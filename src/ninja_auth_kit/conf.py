@@ -681,9 +681,7 @@ def _tenant_settings() -> Mapping[str, Any]:
             value.
     """
     settings_of = imported_callable("TENANT_SETTINGS")
-    if settings_of is None:
-        return {}
-    found = settings_of(connections[accounts_database()])
+    found = settings_of(connections[accounts_database()]) if settings_of else {}
     if not isinstance(found, Mapping):
         raise _misconfigured_tenant(f"must return a dict (got a value of the type {type(found).__name__})")
     for key, value in found.items():

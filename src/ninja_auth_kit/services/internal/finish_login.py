@@ -163,7 +163,7 @@ def _claims_before_lock(session: UserSession) -> Mapping[str, Any] | None:
     user = session.user
     if settings.ACCESS_TOKEN_CLAIMS is None or not may_authenticate(user):
         return None
-    return custom_claims(session) if _has_verified_if_required(user) else None
+    return custom_claims(session) if _is_verified_if_required(user) else None
 
 
 class ActiveSessions(NamedTuple):
@@ -186,7 +186,7 @@ def _lock_for_login(user: Any) -> tuple[Any, ActiveSessions | None]:
     - The login to a registration that was turned away locks its user as well (`uniform.burn_lock`), and must take as
       long as the login to one that waits for its owner. So neither reads sessions.
     """
-    is_harmless = settings.SESSION_LIMIT_POLICY == "replace" and _has_verified_if_required(user)
+    is_harmless = settings.SESSION_LIMIT_POLICY == "replace" and _is_verified_if_required(user)
     active = None
     if settings.SESSION_LIMIT is not None and is_harmless:
         now = timezone.now()
@@ -196,12 +196,12 @@ def _lock_for_login(user: Any) -> tuple[Any, ActiveSessions | None]:
         current = lock_user(user.pk)
     if current is None or not may_authenticate(current):
         raise InvalidCredentialsError
-    if not _has_verified_if_required(current):
+    if not _is_verified_if_required(current):
         raise EmailNotVerifiedError
     return current, active
 
 
-def _has_verified_if_required(user: Any) -> bool:
+def _is_verified_if_required(user: Any) -> bool:
     return not settings.EMAIL_VERIFICATION_REQUIRED or is_verified(user)
 
 
