@@ -482,11 +482,14 @@ def test_an_api_key_reads_does_not_write_and_is_revoked(open_page: Callable[...,
 PROVIDER = "Log in with Example ID"
 
 
-def choose(page: Page, account: str, button: Callable[[], None]) -> None:
-    """Press a button that opens the window of the provider, and log in there."""
+def choose(page: Page, account: str, button: Callable[[], None], *, seconds: float = 0) -> None:
+    """Press a button that opens the window of the provider, and log in there after so many seconds."""
     with page.expect_popup() as opened:
         button()
-    opened.value.get_by_role("link", name=account, exact=True).click()
+    link = opened.value.get_by_role("link", name=account, exact=True)
+    link.wait_for()
+    page.wait_for_timeout(seconds * 1000)
+    link.click()
 
 
 def test_a_provider_registers_logs_in_and_refuses(open_page: Callable[..., Page]) -> None:
@@ -535,6 +538,14 @@ def test_a_closed_window_of_the_provider_changes_nothing(open_page: Callable[...
     expect(page.locator("#phone .screen")).to_contain_text("Not logged in")
 
     choose(page, "newcomer", lambda: press(page, "phone", PROVIDER))
+    expect(state(page, "phone")).to_have_attribute("data-state", "live")
+
+
+def test_a_user_may_take_some_time_at_the_provider(open_page: Callable[..., Page]) -> None:
+    page = open_page(environment=WITHOUT_BROKER)
+
+    choose(page, "newcomer", lambda: press(page, "phone", PROVIDER), seconds=3)
+
     expect(state(page, "phone")).to_have_attribute("data-state", "live")
 
 

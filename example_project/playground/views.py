@@ -27,6 +27,8 @@ def page(request: HttpRequest) -> HttpResponse:
         f"default-src 'none'; script-src 'self'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+    # With Django's same-origin, the window of a provider looks closed to this page as soon as it has left this origin.
+    response["Cross-Origin-Opener-Policy"] = "same-origin-allow-popups"
     return response
 
 
@@ -34,6 +36,7 @@ def provider_done(request: HttpRequest) -> HttpResponse:
     """Show the page to which a provider sends the browser back. Its script passes the parameters on, and closes it."""
     response = render(request, "playground/provider_done.html")
     response["Content-Security-Policy"] = "default-src 'none'; script-src 'self'; base-uri 'none'"
+    response["Cross-Origin-Opener-Policy"] = "unsafe-none"  # the window is still that of the page
     response["Referrer-Policy"] = "no-referrer"  # the address has the code
     return response
 

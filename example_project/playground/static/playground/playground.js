@@ -448,11 +448,14 @@ async function runFlow(provider, purpose, device) {
 function cameBack(popup) {
   const channel = new BroadcastChannel("provider");
   return new Promise((resolve) => {
-    channel.onmessage = ({ data }) => resolve(new URLSearchParams(data));
+    channel.onmessage = ({ data }) => {
+      channel.postMessage("received"); // the window closes
+      resolve(new URLSearchParams(data));
+    };
     const timer = setInterval(() => {
       if (!popup.closed) return;
       clearInterval(timer);
-      setTimeout(resolve, 500, null); // unless the message is still on its way
+      resolve(null);
     }, 250);
   }).finally(() => channel.close());
 }
