@@ -130,4 +130,6 @@ class AsgiServer(Server):
     """The same server under ASGI, in one process."""
 
     def program(self) -> list[str]:
-        return [sys.executable, "-m", "uvicorn", "--port", str(self.port), "tests.asgi:application"]
+        # Without a line for each request: thousands fill the pipe, which is read at the end.
+        port = str(self.port)
+        return [sys.executable, "-m", "uvicorn", "--no-access-log", "--port", port, "tests.asgi:application"]

@@ -8,6 +8,7 @@ from django.apps import AppConfig
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_started
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -25,11 +26,13 @@ class AuthKitConfig(AppConfig):
         from ninja_auth_kit import checks  # noqa: F401  # importing registers them
         from ninja_auth_kit.audit import receivers
         from ninja_auth_kit.checks.database_routers import require_postgresql
+        from ninja_auth_kit.kept_connections import note_connection
         from ninja_auth_kit.models.user_constraints import add_user_constraints
 
         _check_keys()
         pre_migrate.connect(require_postgresql, sender=self, dispatch_uid="ninja_auth_kit.postgresql")
         post_migrate.connect(add_user_constraints, sender=self, dispatch_uid="ninja_auth_kit.user_ties")
+        connection_created.connect(note_connection, dispatch_uid="ninja_auth_kit.requests_with_connection")
         receivers.connect()
         _watch_first_request()
         if hasattr(os, "register_at_fork"):  # not on Windows

@@ -23,7 +23,7 @@ from ninja_auth_kit import features
 from ninja_auth_kit import setting_rules as rules
 from ninja_auth_kit.development_url import development_url
 from ninja_auth_kit.setting_rules import DAY, HOUR, MINUTE, SECOND, Setting, is_integer
-from ninja_auth_kit.tenancy import qualified_issuer
+from ninja_auth_kit.tenancy import is_backend_with_schemas, qualified_issuer
 from ninja_auth_kit.tls import TLS
 
 Duration = timedelta | int
@@ -628,8 +628,11 @@ class Settings:
         configured = self.__getattr__("ISSUER")
         if "ISSUER" in _tenant_settings() or not isinstance(configured, str):
             return configured  # type: ignore[no-any-return]  # check E003 reports what is not a string
-        connection = connections[accounts_database()]
-        return qualified_issuer(configured, connection) if hasattr(connection, "set_tenant") else configured
+        alias = accounts_database()
+        # In an event loop, Django would create a connection object for each request.
+        if not is_backend_with_schemas(connections.settings[alias]["ENGINE"]):
+            return configured
+        return qualified_issuer(configured, connections[alias])
 
     @property
     def BASE_URL(self) -> str | None:  # noqa: N802  # the name of the setting

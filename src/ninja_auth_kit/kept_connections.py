@@ -8,6 +8,7 @@ request while it checks, refreshes or ends a session.
 The request keeps its own connection if it has one by then: it may be in a transaction, or work for a tenant.
 """
 
+import asyncio
 import logging
 import select
 import threading
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
-from asgiref.sync import SyncToAsync
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core import mail
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -50,14 +52,15 @@ class _KeptConnections:
         self._template = connections.create_connection(alias).copy()
         self._template.settings_dict["CONN_MAX_AGE"] = MAX_AGE
         # Code of your project runs during a refresh and may be slow, so half of them are left to the checks.
-        self._slots_of_endpoints = threading.BoundedSemaphore(size // 2)
-        self._slots = threading.BoundedSemaphore(size - size // 2)
+        self._slots_of_endpoints = threading.BoundedSemaphore(size - _number_for_checks(size))
+        self._slots = threading.BoundedSemaphore(_number_for_checks(size))
         self._idle: list[tuple[BaseDatabaseWrapper, float]] = []  # the last one in is the first one out
         self._lock = threading.Lock()
         # A pool keeps connections itself. That of a tenant would be another one for each.
         is_pooled = bool(self._template.settings_dict["OPTIONS"].get("pool"))
         backend = type(self._template)
-        self.can_be_kept = is_backend_without_pool(backend) and not is_pooled and not has_schemas(self._template)
+        self.is_like_any_other = is_backend_without_pool(backend) and not has_schemas(self._template)
+        self.can_be_kept = self.is_like_any_other and not is_pooled
 
     @contextmanager
     def lend(self, alias: str, *, is_endpoint: bool) -> Iterator[None]:
@@ -163,13 +166,61 @@ def with_kept_connection(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _lendable() -> tuple[str, _KeptConnections] | None:
+    alias = accounts_database()
+    if any(connection.alias == alias for connection in connections.all(initialized_only=True)):
+        return None
+    kept = _of_all_requests(alias)
+    return (alias, kept) if kept is not None and kept.can_be_kept else None
+
+
+def _of_all_requests(alias: str) -> _KeptConnections | None:
+    """Return the connections of this process, or None if each request needs a connection of its own."""
     size: int = settings.ASGI_CONNECTIONS
     # `CONNECTION_STATE` tells that the queries of a request need a connection that the project has prepared. A test
     # runner, which is recognized by the outbox that it creates, could not delete its database.
     if not size or settings.CONNECTION_STATE is not None or hasattr(mail, "outbox"):
         return None
-    alias = accounts_database()
-    if any(connection.alias == alias for connection in connections.all(initialized_only=True)):
-        return None
-    kept = _kept_connections(alias, size)
-    return (alias, kept) if kept.can_be_kept else None
+    return _kept_connections(alias, size)
+
+
+# Checks that several requests share
+
+
+def may_share_checks() -> bool:
+    """Return whether this is an event loop, and the check of its ASGI request needs no connection of its own."""
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    if request is None or request in _requests_with_connection or not _has_running_loop():
+        return False
+    if settings.TENANT_SETTINGS is not None:  # its function may look at the thread of the request, or make a query
+        return False
+    kept = _of_all_requests(accounts_database())
+    return kept is not None and kept.is_like_any_other
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def number_for_checks() -> int:
+    """Return how many connections are left to checks alone."""
+    return _number_for_checks(settings.ASGI_CONNECTIONS)
+
+
+def _number_for_checks(size: int) -> int:
+    return size - size // 2
+
+
+# The requests that have opened a connection to the accounts database. Only the thread of a request can look for it.
+_requests_with_connection: WeakSet[ThreadSensitiveContext] = WeakSet()
+
+
+def note_connection(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Note that a request has opened a connection: it may be in a transaction. A receiver of `connection_created`."""
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    # Several threads share a kept connection.
+    if request is not None and not connection.allow_thread_sharing and connection.alias == accounts_database():
+        _requests_with_connection.add(request)

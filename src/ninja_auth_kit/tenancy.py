@@ -9,6 +9,7 @@ in the schema `public`. In the first case, each tenant has users of its own, who
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 from zlib import crc32
@@ -17,6 +18,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.db import ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
 
 PROBED = 50  # schemas that one statement looks into
 SHARED = "SHARED_APPS"
@@ -28,6 +30,16 @@ _SHUFFLE = random.Random()  # noqa: S311  # not a secret; apart from that of you
 def has_schemas(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a connection works in the schema of a tenant that it can change."""
     return hasattr(connection, "set_tenant") and hasattr(connection, "schema_name")
+
+
+@cache
+def is_backend_with_schemas(engine: str) -> bool:
+    """Return whether the connections of a database backend have a schema for each tenant.
+
+    Args:
+        engine: its `ENGINE` in `DATABASES`.
+    """
+    return hasattr(load_backend(engine).DatabaseWrapper, "set_tenant")
 
 
 def apps_of_schemas() -> dict[str, Sequence[str]]:

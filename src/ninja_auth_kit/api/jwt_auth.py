@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from ninja_auth_kit import services
 from ninja_auth_kit.api import ninja_hooks  # noqa: F401  # importing it lets every NinjaAPI answer the errors
 from ninja_auth_kit.api.errors import status_of
+from ninja_auth_kit.api.shared_checks import shared_check
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     InvalidTokenError,
@@ -28,9 +29,10 @@ from ninja_auth_kit.exceptions import (
     SessionEndedError,
     StepUpRequiredError,
 )
-from ninja_auth_kit.kept_connections import kept_connection
+from ninja_auth_kit.kept_connections import kept_connection, may_share_checks
 from ninja_auth_kit.levels import AAL1, AAL2
 from ninja_auth_kit.models import UserSession
+from ninja_auth_kit.models.compiled_query import is_filtered
 from ninja_auth_kit.models.users import may_authenticate, user_by_pk
 from ninja_auth_kit.services.sessions import require_level, session_for
 from ninja_auth_kit.tokens import AccessClaims, read_access_token
@@ -141,8 +143,25 @@ class JWTAuth(HttpBearer):
             self.openapi_security_schema.pop("bearerFormat", None)  # OpenAPI has it for bearer only
             self.__class__ = _class_of_scheme(type(self), self.openapi_scheme)
 
+    @property
+    def is_async(self) -> bool:
+        """Whether a call returns an awaitable: Ninja asks before each one, and sets it if `authenticate` is async.
+
+        In an event loop the check is shared with other requests, unless a subclass has code of its own.
+        """
+        return self._has_async_code or self._is_shared()
+
+    @is_async.setter
+    def is_async(self, value: bool) -> None:
+        self._has_async_code = value
+
+    def _is_shared(self) -> bool:
+        kind = type(self)
+        is_own = kind.__call__ is JWTAuth.__call__ and kind.authenticate is JWTAuth.authenticate
+        return is_own and may_share_checks() and not is_filtered(get_user_model()._default_manager)
+
     def __call__(self, request: HttpRequest) -> Any:
-        """Return the user of a request. Django Ninja calls this method.
+        """Return the user of a request, or in an event loop an awaitable. Django Ninja calls this method.
 
         Raises:
             InvalidTokenError: the token is missing or rejected. The error is also an `AuthenticationError`
@@ -151,6 +170,8 @@ class JWTAuth(HttpBearer):
             ServiceUnavailableError: the database does not answer. The error is also an `HttpError` of Django
                 Ninja.
         """
+        if self._is_shared():
+            return self._authenticate_in_event_loop(request)
         if self.is_optional_token and not authorization(request):
             return _let_through(request)
         try:
@@ -160,13 +181,27 @@ class JWTAuth(HttpBearer):
         except (InvalidTokenError, StepUpRequiredError, ServiceUnavailableError) as error:
             raise as_ninja_error(error, self.scheme) from error
 
+    async def _authenticate_in_event_loop(self, request: HttpRequest) -> Any:
+        if self.is_optional_token and not authorization(request):
+            return _let_through(request)
+        try:
+            claims, session = read_access_token(_token(request, self.scheme)), None
+            if self.check_session:
+                session = await shared_check(claims, with_email=self.with_email, with_level=self.with_level)
+            return self._accept(request, claims, session)
+        except (InvalidTokenError, StepUpRequiredError, ServiceUnavailableError) as error:
+            raise as_ninja_error(error, self.scheme) from error
+
     @sensitive_variables()
     def authenticate(self, request: HttpRequest, token: str) -> Any:
         """Return the user of a token, and set the attributes of the request."""
-        claims = read_access_token(token)
-        session = None
+        claims, session = read_access_token(token), None
         if self.check_session:
             session = session_for(claims, with_email=self.with_email, with_level=self.with_level)
+        return self._accept(request, claims, session)
+
+    def _accept(self, request: HttpRequest, claims: AccessClaims, session: UserSession | None) -> Any:
+        if session is not None:
             request.auth_session = session  # type: ignore[attr-defined]
         if self.required is not None:
             require_level(claims, session, acr=self.required.acr, max_age=self.required.max_age)

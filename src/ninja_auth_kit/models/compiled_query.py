@@ -126,12 +126,19 @@ class CompiledQuery:
         Args:
             values: the values of the placeholders, by name.
         """
-        connection = connections[self.alias]
-        with connection.cursor() as cursor:
+        return self.instances(self.rows(**values))
+
+    def rows(self, **values: Any) -> list[tuple[Any, ...]]:
+        """Run the query, and return the rows as the database returns them, for `instances`.
+
+        Args:
+            values: as in `fetch`.
+        """
+        with connections[self.alias].cursor() as cursor:
             _load_datetimes_in_c(cursor)
             cursor.execute(self.sql, self.parameters(values))
-            rows = cursor.fetchall()
-        return self.instances(rows)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
     def parameters(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the parameters of the SQL, with these values for the placeholders."""
@@ -209,13 +216,17 @@ def cached_unless_filtered(manager: Callable[[], "models.Manager[Any]"]) -> Call
         cached = cache(build)
 
         def cached_or_built(*args: P.args, **kwargs: P.kwargs) -> T:
-            get_queryset = getattr(manager().get_queryset, "__func__", None)
-            chosen = cached if get_queryset is models.Manager.get_queryset else build
+            chosen = build if is_filtered(manager()) else cached
             return chosen(*args, **kwargs)  # type: ignore[arg-type]  # hashable
 
         return cached_or_built
 
     return decorate
+
+
+def is_filtered(manager: "models.Manager[Any]") -> bool:
+    """Return whether a manager overrides `get_queryset`, and may filter by what only the request's thread knows."""
+    return getattr(manager.get_queryset, "__func__", None) is not models.Manager.get_queryset
 
 
 # For hand-written SQL

@@ -3,7 +3,8 @@
 At least one of them runs in every guarded request, login, refresh and logout.
 """
 
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -47,22 +48,50 @@ def read_session(
         fields: the fields to read; by default all. The others are deferred.
     """
     query = _session_query(alias, with_email=with_email, fields=fields)
-    for session, user, *address in query.fetch(session_id=session_id):
-        session.user = user
-        if address:
-            set_address(user, address[0])
-        found: UserSession = session
-        return found
+    for row in query.fetch(session_id_0=session_id):
+        return _with_user(*row)
     return None
 
 
+def read_sessions(
+    session_ids: Sequence[UUID], *, alias: str, with_email: bool = False, fields: tuple[str, ...] = ()
+) -> "list[Callable[[], UserSession] | None]":
+    """Read several sessions with one query, and return for each a function that returns it, or None.
+
+    Each call of a function makes new instances, so that two requests with the same session share none.
+
+    Args:
+        session_ids: the ids of the sessions; the same one may be among them several times.
+        alias: as in `read_session`.
+        with_email: as there.
+        fields: as there.
+    """
+    ids = list(dict.fromkeys(session_ids))
+    query = _session_query(alias, with_email=with_email, fields=fields, count=len(ids))
+    rows = query.rows(**{f"session_id_{number}": session_id for number, session_id in enumerate(ids)})
+    found = {row[0]: partial(_session_of, query, row) for row in rows}
+    return [found.get(session_id) for session_id in session_ids]
+
+
+def _session_of(query: CompiledQuery, row: Sequence[Any]) -> "UserSession":
+    (instances,) = query.instances([row])
+    return _with_user(*instances)
+
+
+def _with_user(session: "UserSession", user: Any, *address: Any) -> "UserSession":
+    session.user = user
+    if address:
+        set_address(user, address[0])
+    return session
+
+
 @cached_unless_filtered(lambda: get_user_model()._default_manager)
-def _session_query(alias: str, *, with_email: bool, fields: tuple[str, ...]) -> CompiledQuery:
+def _session_query(alias: str, *, with_email: bool, fields: tuple[str, ...], count: int = 1) -> CompiledQuery:
     model, user_model = _session_model(), get_user_model()
     # Through the user's default manager, as in Django's own get_user(): a user whom it hides cannot
     # use a session.
-    session_id = Placeholder("session_id", model._meta.pk)
-    users = user_model._default_manager.using(alias).filter(sessions__id=session_id).order_by()
+    ids = [Placeholder(f"session_id_{number}", model._meta.pk) for number in range(count)]
+    users = user_model._default_manager.using(alias).filter(sessions__id__in=ids).order_by()  # type: ignore[misc]  # expressions
     columns = [ModelColumns(model, "sessions", fields=fields), ModelColumns(user_model)]
     if with_email:
         columns.append(ModelColumns(EmailAddress, "authkit_email"))
