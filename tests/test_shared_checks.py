@@ -300,6 +300,18 @@ def test_one_who_has_waited_too_long_is_rejected(
     assert database.queries == [1]
 
 
+def test_a_programming_error_reaches_each_request_as_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(shared_checks, "_load", fail)
+
+    errors = asyncio.run(ended("one", "two", "three"))
+
+    assert [type(error.__cause__) for error in errors] == [ZeroDivisionError] * 3
+    assert len(set(map(id, errors))) == 3
+
+
 def test_one_who_has_hung_up_is_not_asked_for(database: Database) -> None:
     async def check() -> None:
         first = shared_checks.shared_check("first")  # type: ignore[arg-type]

@@ -64,9 +64,7 @@ class _SharedChecks:
 
     def _answer(self, requests: list[_Request], loaded: "asyncio.Future[list[UserSession | Exception]]") -> None:
         self._queries -= 1
-        error = loaded.exception()
-        results = [error] * len(requests) if error is not None else loaded.result()
-        for request, result in zip(requests, results, strict=True):
+        for request, result in zip(requests, _results(loaded, len(requests)), strict=True):
             if request.answer.done():
                 continue
             if isinstance(result, UserSession):
@@ -90,6 +88,18 @@ class _SharedChecks:
             if request.since < latest and not request.answer.done():
                 request.answer.set_exception(ServiceUnavailableError())
         self._start()
+
+
+def _results(
+    loaded: "asyncio.Future[list[UserSession | Exception]]", number: int
+) -> Sequence[UserSession | Exception]:
+    try:
+        return loaded.result()
+    except (Exception, asyncio.CancelledError) as error:
+        failures = [RuntimeError("The sessions of several requests could not be checked.") for _ in range(number)]
+        for failure in failures:  # one for each, because the traceback of an error shows the data of its request
+            failure.__cause__ = error
+        return failures
 
 
 def _load(claims: Sequence[AccessClaims], *, with_email: bool, with_level: bool) -> list[UserSession | Exception]:
