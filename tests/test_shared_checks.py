@@ -1,9 +1,11 @@
 """Under ASGI, async requests that arrive at the same time have their sessions checked by one query."""
 
 import asyncio
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import OperationalError, connection
 from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.testing import TestAsyncClient
 from pytest_django.fixtures import DjangoAssertNumQueries as AssertNumQueries
 
 from ninja_auth_kit import JWTAuth
@@ -127,21 +132,27 @@ def test_without_an_answer_of_the_database_each_check_fails(
     assert len(set(map(id, found))) == 5  # a traceback belongs to one request
 
 
+@pytest.mark.parametrize(
+    ("raised", "found_as"), [(ZeroDivisionError, ZeroDivisionError), (StopIteration, RuntimeError)]
+)
 def test_an_error_in_code_of_the_project_belongs_to_the_request_whose_user_caused_it(
-    claims: list[AccessClaims], monkeypatch: pytest.MonkeyPatch
+    claims: list[AccessClaims],
+    monkeypatch: pytest.MonkeyPatch,
+    raised: type[Exception],
+    found_as: type[Exception],
 ) -> None:
     from ninja_auth_kit.services import sessions
 
     def fail_for_the_second(session: UserSession) -> bool:
         if session.pk == claims[1].session_id:
-            raise ZeroDivisionError
+            raise raised
         return True
 
     monkeypatch.setattr(sessions.UserSession, "is_valid", fail_for_the_second)
 
     found = sessions_for(claims[:3])
 
-    assert [type(one) for one in found] == [UserSession, ZeroDivisionError, UserSession]
+    assert [type(one) for one in found] == [UserSession, found_as, UserSession]
 
 
 # Which requests share a check
@@ -234,6 +245,72 @@ def test_without_an_event_loop_no_check_is_shared() -> None:
     assert JWTAuth().is_async is False
 
 
+# Code of a project that calls the authenticator itself
+
+
+FORGED = "Bearer forged"
+
+
+def answer_to(token: str, *, auth: Any) -> int:
+    """Return the status of an async route, called in the event loop of an ASGI request."""
+    api = NinjaAPI(urls_namespace=secrets.token_hex(4), docs_url=None, openapi_url=None)
+
+    @api.get("/route", auth=auth)
+    async def route(request: HttpRequest) -> str:
+        return "let in"
+
+    async def request() -> int:
+        async with ThreadSensitiveContext():
+            response = await TestAsyncClient(api).get("/route", headers={"Authorization": token})
+            return int(response.status_code)
+
+    return asyncio.run(request())
+
+
+@pytest.mark.usefixtures("no_test_run")
+@pytest.mark.parametrize("checks", [True, False])
+def test_an_async_authenticator_that_calls_it_lets_no_forged_token_in(checks: bool) -> None:
+    auth = JWTAuth(check_session=checks)
+
+    async def returns_it(request: HttpRequest) -> Any:
+        return auth(request)
+
+    async def ignores_it(request: HttpRequest) -> Any:
+        auth(request)
+        return True
+
+    async def tests_it(request: HttpRequest) -> Any:
+        return bool(auth(request))
+
+    for authenticator in (returns_it, ignores_it, tests_it, [auth, returns_it]):
+        try:
+            assert answer_to(FORGED, auth=authenticator) == 401
+        except SynchronousOnlyOperation:  # a query belongs in a thread
+            assert checks
+    assert answer_to(FORGED, auth=auth) == 401
+
+
+@pytest.mark.usefixtures("no_test_run")
+def test_a_stateless_check_needs_no_thread(users: list[tuple[str, str]]) -> None:
+    async def delegates(request: HttpRequest) -> Any:
+        return JWTAuth(check_session=False)(request)
+
+    token = f"Bearer {users[0][1]}"
+    assert answer_to(token, auth=JWTAuth(check_session=False)) == 200
+    assert answer_to(token, auth=delegates) == 200
+
+
+@pytest.mark.usefixtures("no_test_run")
+def test_what_a_shared_check_returns_has_no_truth_value() -> None:
+    auth = JWTAuth()
+
+    def ask_and_test() -> bool:
+        return auth.is_async and bool(auth(HttpRequest()))
+
+    with pytest.raises(TypeError, match="must be awaited"):
+        in_a_request(ask_and_test)
+
+
 # A slow database
 
 
@@ -310,6 +387,72 @@ def test_a_programming_error_reaches_each_request_as_an_error_of_its_own(monkeyp
 
     assert [type(error.__cause__) for error in errors] == [ZeroDivisionError] * 3
     assert len(set(map(id, errors))) == 3
+
+
+def test_a_query_of_other_fields_waits_no_longer(
+    database: Database, kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(ASGI_CONNECTIONS=1)
+    monkeypatch.setattr(shared_checks, "MAX_WAIT", 0.2)
+
+    async def check() -> Any:
+        slow = shared_checks.shared_check("slow")  # type: ignore[arg-type]
+        other = shared_checks.shared_check("other", with_email=True)  # type: ignore[arg-type]
+        found = await asyncio.gather(other, return_exceptions=True)
+        database.answers.set()
+        await asyncio.wait([slow])
+        return found
+
+    assert [type(result) for result in asyncio.run(check())] == [ServiceUnavailableError]
+
+
+def test_a_thread_that_does_not_start_fails_its_requests_alone(
+    database: Database, kit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit(ASGI_CONNECTIONS=19)  # threads of its own
+    start = threading.Thread.start
+    failures = [RuntimeError("can't start new thread")]
+
+    def fail_once(thread: threading.Thread) -> None:
+        if failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+
+    async def check() -> list[Any]:
+        return [*await ended("first"), *await ended("second")]
+
+    assert [type(result) for result in asyncio.run(check())] == [RuntimeError, SessionEndedError]
+
+
+def test_a_query_runs_in_the_context_of_one_of_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    request: ContextVar[int] = ContextVar("request")
+    seen: list[tuple[list[Any], int]] = []
+
+    def load(claims: list[Any], **_: Any) -> list[Any]:
+        seen.append((claims, request.get()))
+        return [SessionEndedError() for _ in claims]
+
+    async def one(number: int) -> None:
+        request.set(number)
+        await ended(number)
+
+    async def check() -> None:
+        await asyncio.gather(*[one(number) for number in range(40)])
+
+    monkeypatch.setattr(shared_checks, "_load", load)
+    asyncio.run(check())
+
+    assert len(seen) > 1
+    assert all(number in claims for claims, number in seen)
+
+
+def test_the_checks_of_event_loops_that_have_ended_are_forgotten(database: Database) -> None:
+    for _ in range(5):
+        asyncio.run(ended("one"))
+
+    assert len(shared_checks._checks) == 1
 
 
 def test_one_who_has_hung_up_is_not_asked_for(database: Database) -> None:

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core import mail
-from django.db import connections
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ninja_auth_kit.conf import accounts_database, settings
@@ -191,7 +191,11 @@ def may_share_checks() -> bool:
     request = SyncToAsync.thread_sensitive_context.get(None)
     if request is None or request in _requests_with_connection or not _has_running_loop():
         return False
-    if settings.TENANT_SETTINGS is not None:  # its function may look at the thread of the request, or make a query
+    # Its thread may serve other requests as well, and have a connection. Only Django's own is of one request.
+    if getattr(request, "_executor", None) is not None:
+        return False
+    # The function and the routers may look at the thread of the request, or make a query.
+    if settings.TENANT_SETTINGS is not None or router.routers:
         return False
     kept = _of_all_requests(accounts_database())
     return kept is not None and kept.is_like_any_other

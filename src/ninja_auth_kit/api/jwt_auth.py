@@ -1,9 +1,11 @@
 """`JWTAuth`, which protects a route with an access token."""
 
 import re
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import nullcontext
+from contextvars import ContextVar
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
@@ -42,6 +44,24 @@ from ninja_auth_kit.tokens import AccessClaims, read_access_token
 _SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # noqa: S105  # a pattern
 _NO_USER = object()  # true, because Ninja takes a false result for a rejection
+
+
+# The authenticator that was asked last, and said that its call returns an awaitable. Code of your project that calls
+# one without asking gets a user or an error, as in a thread: a coroutine that it does not await would be true.
+_to_be_awaited: ContextVar["JWTAuth | None"] = ContextVar("ninja_auth_kit_to_be_awaited", default=None)
+
+
+class _Awaitable:
+    """What a shared check returns. It has no truth value, so code that does not await it rejects the request."""
+
+    def __init__(self, authenticate: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._authenticate = authenticate
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._authenticate().__await__()
+
+    def __bool__(self) -> bool:
+        raise TypeError("The result of JWTAuth must be awaited: its is_async was true.")
 
 
 class MissingTokenError(InvalidTokenError):
@@ -145,11 +165,14 @@ class JWTAuth(HttpBearer):
 
     @property
     def is_async(self) -> bool:
-        """Whether a call returns an awaitable: Ninja asks before each one, and sets it if `authenticate` is async.
+        """Whether the next call returns an awaitable: Ninja asks before each one.
 
-        In an event loop the check is shared with other requests, unless a subclass has code of its own.
+        Ninja sets it if `authenticate` is async. In an event loop the check is shared with other requests, unless a
+        subclass has code of its own.
         """
-        return self._has_async_code or self._is_shared()
+        is_shared = not self._has_async_code and self._is_shared()
+        _to_be_awaited.set(self if is_shared else None)
+        return self._has_async_code or is_shared
 
     @is_async.setter
     def is_async(self, value: bool) -> None:
@@ -161,7 +184,7 @@ class JWTAuth(HttpBearer):
         return is_own and may_share_checks() and not is_filtered(get_user_model()._default_manager)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Return the user of a request, or in an event loop an awaitable. Django Ninja calls this method.
+        """Return the user of a request, or an awaitable if `is_async` was just true. Django Ninja calls this method.
 
         Raises:
             InvalidTokenError: the token is missing or rejected. The error is also an `AuthenticationError`
@@ -170,8 +193,9 @@ class JWTAuth(HttpBearer):
             ServiceUnavailableError: the database does not answer. The error is also an `HttpError` of Django
                 Ninja.
         """
-        if self._is_shared():
-            return self._authenticate_in_event_loop(request)
+        if _to_be_awaited.get() is self:
+            _to_be_awaited.set(None)
+            return _Awaitable(partial(self._authenticate_in_event_loop, request))
         if self.is_optional_token and not authorization(request):
             return _let_through(request)
         try:

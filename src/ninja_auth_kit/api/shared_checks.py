@@ -6,13 +6,14 @@ before its answer wait for the next one, so each reads what is committed after t
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import suppress
+from contextvars import Context, copy_context
 from functools import cache, partial
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from django.db import connections
 
@@ -30,6 +31,7 @@ class _Request(NamedTuple):
     claims: AccessClaims
     answer: "asyncio.Future[UserSession]"
     since: float
+    context: Context
 
 
 class _SharedChecks:
@@ -43,7 +45,7 @@ class _SharedChecks:
 
     def check(self, claims: AccessClaims) -> "asyncio.Future[UserSession]":
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(claims, answer, time.monotonic()))
+        self._waiting.append(_Request(claims, answer, time.monotonic(), copy_context()))
         if not self._queries:
             self._start()
         return answer
@@ -51,32 +53,37 @@ class _SharedChecks:
     def _start(self) -> None:
         """Start a query for those who have waited longest, unless all threads are in use."""
         self._waiting = [one for one in self._waiting if not one.answer.done()]  # done: the client has hung up
-        if self._waiting and self._queries < number_for_checks():
+        threads = _threads(number_for_checks(), os.getpid())
+        if self._waiting and threads.are_free.acquire(blocking=False):
             requests, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            self._queries += 1
             # In the context of one of the requests, so that a tracer shows the query there.
-            load = partial(copy_context().run, self._load, [one.claims for one in requests])
-            loop = asyncio.get_running_loop()
-            loop.run_in_executor(_threads(number_for_checks(), os.getpid()), load).add_done_callback(
-                partial(self._answer, requests)
-            )
+            load = partial(requests[0].context.run, self._load, [one.claims for one in requests])
+            taken = [threads.are_free]
+            work = partial(_work, load, taken)
+            try:
+                loaded = asyncio.get_running_loop().run_in_executor(threads.pool, work)
+            except RuntimeError as error:  # the system starts no thread, or the process ends
+                _release(taken)
+                _answer(requests, _failures(error, len(requests)))
+            else:
+                self._queries += 1
+                loaded.add_done_callback(partial(self._finish, requests))
         self._set_timer()
 
-    def _answer(self, requests: list[_Request], loaded: "asyncio.Future[list[UserSession | Exception]]") -> None:
+    def _finish(self, requests: list[_Request], loaded: "asyncio.Future[list[UserSession | Exception]]") -> None:
         self._queries -= 1
-        for request, result in zip(requests, _results(loaded, len(requests)), strict=True):
-            if request.answer.done():
-                continue
-            if isinstance(result, UserSession):
-                request.answer.set_result(result)
-            else:
-                request.answer.set_exception(result)
+        try:
+            results: Sequence[UserSession | Exception] = loaded.result()
+        except (Exception, asyncio.CancelledError) as error:
+            results = _failures(error, len(requests))
+        _answer(requests, results)
         self._start()
 
     def _set_timer(self) -> None:
-        if self._queries and self._timer is None:
+        is_needed = self._queries or self._waiting
+        if is_needed and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
-        elif not self._queries and self._timer is not None:
+        elif not is_needed and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
@@ -90,16 +97,24 @@ class _SharedChecks:
         self._start()
 
 
-def _results(
-    loaded: "asyncio.Future[list[UserSession | Exception]]", number: int
-) -> Sequence[UserSession | Exception]:
-    try:
-        return loaded.result()
-    except (Exception, asyncio.CancelledError) as error:
-        failures = [RuntimeError("The sessions of several requests could not be checked.") for _ in range(number)]
-        for failure in failures:  # one for each, because the traceback of an error shows the data of its request
-            failure.__cause__ = error
-        return failures
+def _answer(requests: list[_Request], results: Sequence[UserSession | Exception]) -> None:
+    for request, result in zip(requests, results, strict=True):
+        if request.answer.done():
+            continue
+        if isinstance(result, UserSession):
+            request.answer.set_result(result)
+        else:
+            request.answer.set_exception(result)
+
+
+def _failures(error: BaseException, number: int) -> list[Exception]:
+    """Return an error for each request, because the traceback of an error shows the data of its request."""
+    failures: list[Exception] = []
+    for _ in range(number):
+        failure = RuntimeError("The sessions of several requests could not be checked.")
+        failure.__cause__ = error
+        failures.append(failure)
+    return failures
 
 
 def _load(claims: Sequence[AccessClaims], *, with_email: bool, with_level: bool) -> list[UserSession | Exception]:
@@ -112,12 +127,35 @@ def _load(claims: Sequence[AccessClaims], *, with_email: bool, with_level: bool)
         connections.close_all()  # gives the connection of a pool back; a kept one is none of this thread's any more
 
 
+class _Threads(NamedTuple):
+    """The threads of a process, for all of its event loops. A query that finds none waits in its loop."""
+
+    pool: ThreadPoolExecutor
+    are_free: threading.BoundedSemaphore
+
+
+def _work(
+    load: Callable[[], list[UserSession | Exception]], taken: list[threading.BoundedSemaphore]
+) -> list[UserSession | Exception]:
+    try:
+        return load()
+    finally:
+        _release(taken)  # here, because the event loop may have ended
+
+
+def _release(taken: list[threading.BoundedSemaphore]) -> None:
+    """Release what a query has taken, once: the pool keeps the work for which it has failed to start a thread."""
+    with suppress(IndexError):
+        taken.pop().release()
+
+
 @cache
-def _threads(number: int, process: int) -> ThreadPoolExecutor:  # a thread does not survive a fork
-    return ThreadPoolExecutor(number, thread_name_prefix="ninja_auth_kit-check")
+def _threads(number: int, process: int) -> _Threads:  # a thread does not survive a fork
+    pool = ThreadPoolExecutor(number, thread_name_prefix="ninja_auth_kit-check")
+    return _Threads(pool, threading.BoundedSemaphore(number))
 
 
-_checks: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[bool, bool], _SharedChecks]] = WeakKeyDictionary()
+_checks: dict[asyncio.AbstractEventLoop, dict[tuple[bool, bool], _SharedChecks]] = {}
 
 
 def shared_check(
@@ -133,7 +171,11 @@ def shared_check(
     Returns:
         A future, which has the session or raises what `session_for` raises.
     """
-    of_loop = _checks.setdefault(asyncio.get_running_loop(), {})
+    loop = asyncio.get_running_loop()
+    if loop not in _checks:
+        for closed in [one for one in _checks if one.is_closed()]:
+            del _checks[closed]
+    of_loop = _checks.setdefault(loop, {})
     checks = of_loop.get((with_email, with_level))
     if checks is None:
         checks = of_loop[with_email, with_level] = _SharedChecks(with_email=with_email, with_level=with_level)

@@ -136,6 +136,10 @@ def _outcome(load: Callable[[], UserSession] | None, claims: AccessClaims) -> Us
     except Error as error:
         logger.exception("A session could not be checked.")
         return _caused_by(error)
+    except StopIteration as error:  # a future cannot raise it
+        failure = RuntimeError("Code that checks a session raised StopIteration.")
+        failure.__cause__ = error
+        return failure
     except Exception as error:  # raised in the request that it belongs to
         return error
 
