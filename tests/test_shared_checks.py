@@ -315,7 +315,7 @@ def test_what_a_shared_check_returns_has_no_truth_value() -> None:
 
 
 class Database:
-    """Answers the checks of one session when it is told to, and all others at once."""
+    """Answers the checks of one session when its event is set, and all others at once."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()

@@ -124,7 +124,7 @@ def _load(claims: Sequence[AccessClaims], *, with_email: bool, with_level: bool)
     except ServiceUnavailableError:  # no connection has become free
         return [ServiceUnavailableError() for _ in claims]
     finally:
-        connections.close_all()  # gives the connection of a pool back; a kept one is none of this thread's any more
+        connections.close_all()  # gives the connection of a pool back; this thread has no kept one any more
 
 
 class _Threads(NamedTuple):
