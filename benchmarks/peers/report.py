@@ -83,7 +83,7 @@ The kit [keeps some](howto/asgi.md) for the check of a session, which is why a g
 Half of them, four in each process, are for refreshes, which wait for one for a moment before they open another.
 A login opens one in any case.
 Async views [share the queries](howto/asgi.md) that check their sessions; a sync view takes a thread for each request.
-The tables are older than this: measured since, with uvicorn and one worker, the async view of the kit has 0.65 of the bare view with 8 connections and 0.76 with 64, and without a check 0.87 and 0.89.
+The tables are older than this: measured since, with uvicorn and one worker, the async view of the kit has 0.68 of the bare view with 8 connections and 0.79 with 64, and without a check 0.87 with both.
 
 A client sends the same access token many times, and so does the GET of this benchmark.
 The kit verifies a signature once.
