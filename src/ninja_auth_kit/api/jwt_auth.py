@@ -1,7 +1,6 @@
 """`JWTAuth`, which protects a route with an access token."""
 
 import re
-from collections.abc import Callable, Coroutine, Generator
 from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
@@ -23,7 +22,7 @@ from pydantic import SecretStr
 from ninja_auth_kit import services
 from ninja_auth_kit.api import ninja_hooks  # noqa: F401  # importing it lets every NinjaAPI answer the errors
 from ninja_auth_kit.api.errors import status_of
-from ninja_auth_kit.api.shared_checks import shared_check
+from ninja_auth_kit.api.shared_checks import AwaitedOnly, shared_check
 from ninja_auth_kit.exceptions import (
     AuthKitError,
     InvalidTokenError,
@@ -49,19 +48,6 @@ _NO_USER = object()  # true, because Ninja takes a false result for a rejection
 # The authenticator that was asked last, and said that its call returns an awaitable. Code of your project that calls
 # one without asking gets a user or an error, as in a thread: a coroutine that it does not await would be true.
 _to_be_awaited: ContextVar["JWTAuth | None"] = ContextVar("ninja_auth_kit_to_be_awaited", default=None)
-
-
-class _Awaitable:
-    """What a shared check returns. It has no truth value, so code that does not await it rejects the request."""
-
-    def __init__(self, authenticate: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        self._authenticate = authenticate
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._authenticate().__await__()
-
-    def __bool__(self) -> bool:
-        raise TypeError("The result of JWTAuth must be awaited: its is_async was true.")
 
 
 class MissingTokenError(InvalidTokenError):
@@ -195,7 +181,7 @@ class JWTAuth(HttpBearer):
         """
         if _to_be_awaited.get() is self:
             _to_be_awaited.set(None)
-            return _Awaitable(partial(self._authenticate_in_event_loop, request))
+            return AwaitedOnly(partial(self._authenticate_in_event_loop, request))
         if self.is_optional_token and not authorization(request):
             return _let_through(request)
         try:

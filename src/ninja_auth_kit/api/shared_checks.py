@@ -8,12 +8,12 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -180,3 +180,16 @@ def shared_check(
     if checks is None:
         checks = of_loop[with_email, with_level] = _SharedChecks(with_email=with_email, with_level=with_level)
     return checks.check(claims)
+
+
+class AwaitedOnly:
+    """An awaitable without a truth value, so code that does not await it rejects the request: a coroutine is true."""
+
+    def __init__(self, authenticate: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._authenticate = authenticate
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._authenticate().__await__()
+
+    def __bool__(self) -> bool:
+        raise TypeError("The result of JWTAuth must be awaited: its is_async was true.")

@@ -125,7 +125,7 @@ def sessions_for(
         found = UserSession.objects.load_for_checks(ids, with_email=with_email, with_level=with_level)
     except Error as error:
         logger.exception("%d sessions could not be checked.", len(claims))
-        return [_caused_by(error) for _ in claims]
+        return [_caused_by(error, ServiceUnavailableError()) for _ in claims]
     return [_outcome(*pair) for pair in zip(found, claims, strict=True)]
 
 
@@ -135,19 +135,16 @@ def _outcome(load: Callable[[], UserSession] | None, claims: AccessClaims) -> Us
         return _require_valid(load() if load is not None else None, claims)
     except Error as error:
         logger.exception("A session could not be checked.")
-        return _caused_by(error)
+        return _caused_by(error, ServiceUnavailableError())
     except StopIteration as error:  # a future cannot raise it
-        failure = RuntimeError("Code that checks a session raised StopIteration.")
-        failure.__cause__ = error
-        return failure
+        return _caused_by(error, RuntimeError("Code that checks a session raised StopIteration."))
     except Exception as error:  # raised in the request that it belongs to
         return error
 
 
-def _caused_by(error: Error) -> ServiceUnavailableError:
-    unavailable = ServiceUnavailableError()
-    unavailable.__cause__ = error
-    return unavailable
+def _caused_by(error: Exception, failure: Exception) -> Exception:
+    failure.__cause__ = error
+    return failure
 
 
 def _require_valid(session: UserSession | None, claims: AccessClaims) -> UserSession:
